@@ -1,0 +1,66 @@
+"""What the governor needs of the offices. Each office is reached through one of these protocols and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from policy_rules.readings import Query, Reading
+from receiver.papers import (
+    CaseFile,
+    Diagnosis,
+    ExecutionResult,
+    NoDiagnosis,
+    NotSent,
+    Order,
+    OutgoingMessage,
+    RenderedRequest,
+    Sent,
+)
+
+
+class Clock(Protocol):
+    """Both clocks of the machine, handed in so that a test holds them."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never step back."""
+
+
+class Evidence(Protocol):
+    async def ask(
+        self, queries: Sequence[Query], *, timeout_seconds: float, fresh_seconds: float = 0.0
+    ) -> tuple[Reading, ...]:
+        """One reading a query, in order; never raises: a server that does not answer is a reading of that state.
+
+        fresh_seconds: an answer to the same query that is at most this old may be shared instead of asked again.
+        """
+
+
+class AlertSource(Protocol):
+    async def active(self) -> Sequence[Mapping[str, Any]] | None:
+        """The alerts that fire and are not suppressed, in the shape of a webhook payload's `alerts[]`.
+
+        None where not every Alertmanager answered: then absence says nothing.
+        """
+
+
+class Diagnostician(Protocol):
+    async def diagnose(self, case: CaseFile, *, timeout_seconds: float) -> Diagnosis | NoDiagnosis:
+        """Never raises and never takes longer than `timeout_seconds`."""
+
+
+class Carrier(Protocol):
+    async def send(self, message: OutgoingMessage) -> Sent | NotSent:
+        """Hand one message to the carrier. Never raises."""
+
+
+class Executors(Protocol):
+    def render(self, order: Order) -> RenderedRequest:
+        """The exact request for `order`, the same bytes for the same order. Raises KeyError on an unknown executor."""
+
+    async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
+        """One attempt, signed; never raises, never repeats by itself, gives up at `deadline`."""

@@ -1,0 +1,207 @@
+"""The frozen values that travel between offices. No behaviour beyond what a value knows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+# --- authorization: what is sent to a person, and what came of it ------------------------------------------------
+
+
+class MessageKind(StrEnum):
+    """What a message is for. Only OPENED carries buttons; a carrier has one template for each kind."""
+
+    OPENED = "opened"  # an incident and a proposal: Approve, Reject, On it, and the text code
+    NOTICE = "notice"  # an incident, a reminder or a decision that asks for no tap
+    REPLY = "reply"  # an answer to what the person just wrote (always inside the carrier's session window)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A person as the roster names them. `address` is the carrier's own form: "whatsapp:+263771234567"."""
+
+    name: str
+    address: str
+    language: str = "en"
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """One message to one person. `message_id` is ours, constant over retries, and travels in the status callback.
+
+    variables: the template's variables by name, in plain text; the carrier cleans, shortens and numbers them.
+      OPENED: incident, summary, finding, diagnosis, action, risk, expires, reference, code
+      NOTICE, REPLY: text, reference (may be empty)
+    token: opaque id of this delivery, at most 40 characters; a button's payload is VERB + "." + token
+      with the verbs "approve", "reject" and "onit". None for kinds without buttons.
+    """
+
+    message_id: str
+    kind: MessageKind
+    recipient: Recipient
+    variables: Mapping[str, str]
+    token: str | None = None
+    valid_seconds: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The carrier accepted the message; that is not delivery. `sid` is the carrier's id ("SM…" or "MM…")."""
+
+    sid: str
+    content_digest: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The carrier did not take the message. `outcome` is a word from a closed list that metrics may use.
+
+    outcome: "opted_out", "outside_window", "bad_recipient", "rate_limited", "daily_limit", "unauthorized",
+      "rejected" (any other 4xx), "unreachable" (no answer, or 5xx).
+    retry_seconds: wait before another try makes sense; None where none does.
+    """
+
+    outcome: str
+    detail: str
+    retry_seconds: float | None = None
+
+
+# --- execution: the request that a person authorizes, byte for byte ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorTarget:
+    """One executor of the configuration. `secret` is "whsec_" + base64; it is never logged, posted or shown."""
+
+    name: str
+    url: str
+    secret: str = field(repr=False)
+    timeout_seconds: float = 10.0
+    previous_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What policy proposes to run. Everything in it is known when it is proposed; `webhook_id` never changes."""
+
+    webhook_id: str
+    tenant: str
+    incident_id: str
+    action: str
+    executor: str
+    params: Mapping[str, str]
+    callback_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRequest:
+    """The exact request: `digest` is SHA-256 hex over the canonical JSON of executor, method, address and body."""
+
+    executor: str
+    method: str
+    address: str
+    body: str
+    digest: str
+
+
+class ExecutionOutcome(StrEnum):
+    EXECUTED = "executed"  # 2xx, done
+    ACCEPTED = "accepted"  # 202: the result comes to POST /executions/{id}
+    FAILED = "failed"  # the executor says it did not work, or refused
+    NOT_SENT = "not_sent"  # no byte left this machine: may be tried again by anyone
+    UNKNOWN = "unknown"  # bytes were sent and no answer came: only an idempotent action may be tried again
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    outcome: ExecutionOutcome
+    detail: str
+    http_status: int | None = None
+    output: str = ""  # at most 2,000 characters of what the executor answered, cleaned
+    retry_after_seconds: float | None = None
+
+
+# --- diagnosis ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One item of evidence, `q1`…`qN`. `values` are the strings that the source sent: at least "now"."""
+
+    ref: str
+    title: str
+    query: str
+    taken_at: datetime | None
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """All that Claude may know of an incident. Text in it comes from outside and is data, never an instruction."""
+
+    tenant: str
+    incident_id: str
+    rule: str
+    summary: str
+    opened_at: datetime
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    alerts: tuple[Mapping[str, Any], ...]
+    exhibits: tuple[Exhibit, ...]
+    actions: Mapping[str, str]  # permitted action name → its title from the configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_usd: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    text: str  # numbers already rendered from the exhibits
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What Claude said, after every claim was checked against the exhibits it cites."""
+
+    summary: str
+    likely_cause: str
+    claims: tuple[Claim, ...]
+    recommended_action: str | None
+    confidence: str  # "0.87": the model's own opinion
+    falsified_by: str
+    dropped_claims: int
+    model: str
+    request_id: str
+    usage: Usage
+    duration_seconds: float
+    prompt: str  # exactly what was sent (kept as a blob)
+    answer: str  # exactly what came back
+
+
+@dataclass(frozen=True, slots=True)
+class NoDiagnosis:
+    """Why there is none. `outcome` is a word from a closed list that metrics may use.
+
+    outcome: "no_key", "timeout", "overloaded", "rate_limited", "spend_limit", "refusal", "truncated", "bad_answer",
+      "no_claims", "unauthorized", "api_error", "unreachable", "busy", "budget", "not_installed".
+    """
+
+    outcome: str
+    detail: str
+    usage: Usage = field(default_factory=Usage)
+    duration_seconds: float = 0.0
+    prompt: str = ""
+    answer: str = ""
