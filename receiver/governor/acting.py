@@ -1,0 +1,331 @@
+"""The webhook executes: authorized, dispatched, sent at most once, settled, verified."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from ledger.entry import Back, Draft
+from policy_rules import permission, recovery
+from policy_rules.permission import Permission
+from policy_rules.readings import Reading
+from policy_rules.verdict import Outcome, Verdict
+from receiver.governor.desk import Desk, by_policy, incident_of, stamp
+from receiver.governor.watching import ask
+from receiver.incident.agenda import Due
+from receiver.incident.states import Incident, Proposal
+from receiver.papers import ExecutionOutcome, ExecutionResult, RenderedRequest
+
+RECHECK_SECONDS = 1.0  # one query of this length at the tap
+FRESH_SECONDS = 15.0  # or an answer that is at most so old
+HALTED_AGAIN_SECONDS = 2.0
+RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0)
+
+
+async def authorize(desk: Desk, due: Due) -> None:
+    """The quorum is met: policy checks again, then AUTHORIZED, with DISPATCHED in the same post where both may be."""
+    proposal = desk.book.proposals[due.subject]
+    incident = incident_of(desk, proposal)
+    verdict, readings = await fresh_verdict(desk, incident)
+    if not proposal.open or not incident.open:
+        return
+    permitted = check(desk, permission.may_authorize, proposal, incident, verdict)
+    if permitted.outcome is not Outcome.PERMIT:
+        if desk.book.halted():
+            desk.defer(due.name, HALTED_AGAIN_SECONDS)
+            return
+        await withdraw_for(desk, proposal, permitted.reason)
+        return
+    last = max(proposal.approvals, key=lambda person: proposal.approvals[person])
+    diagnosis = incident.diagnosis
+    cites = tuple(proposal.approvals.values())
+    if diagnosis is not None and diagnosis.outcome_index is not None:
+        cites += (diagnosis.outcome_index,)
+    rulebook = desk.policy(incident.policy_digest)
+    authorized = Draft(
+        id=f"authorize:{proposal.index}",
+        stage="AUTHORIZED",
+        actor=f"engineer:{last}",
+        incident_id=incident.id,
+        decision="approve",
+        reason=f"{incident.reason}; {proposal.body['title']}"[:500],
+        confidence=diagnosis.confidence if diagnosis is not None else None,
+        policy_version=rulebook.version,
+        policy_digest=rulebook.digest,
+        settles=proposal.index,
+        cites=cites,
+        body={
+            "proposal": proposal.index,
+            "quorum": proposal.body["quorum"],
+            "approved_by": sorted(proposal.approvals),
+            "verdict": permitted.to_body(),
+            "service": verdict.to_body(),
+        },
+    )
+    dispatched = dispatch_draft(desk, proposal, incident, verdict, Back(0))
+    drafts = [authorized] if dispatched is None else [authorized, dispatched]
+    # Crash here: nothing stands, or both do. DISPATCHED without an outcome is asked again under the same webhook-id
+    # where the action is idempotent, and is UNRESOLVED where it is not.
+    receipt = await desk.post(*drafts)
+    if dispatched is not None and not receipt.duplicate:
+        desk.mine.add(receipt.entries[1].index)
+
+
+def dispatch_draft(
+    desk: Desk, proposal: Proposal, incident: Incident, verdict: Verdict, settles: int | Back
+) -> Draft | None:
+    """DISPATCHED, or None while policy, a halt, the clock or the anchor forbids it."""
+    permitted = check(desk, permission.may_dispatch, proposal, incident, verdict)
+    if permitted.outcome is not Outcome.PERMIT or not desk.may_act():
+        return None
+    until = desk.now() + timedelta(seconds=int(proposal.body["execute_within_seconds"]))
+    return by_policy(
+        desk.policy(incident.policy_digest),
+        id=f"dispatch:{proposal.index}",
+        stage="DISPATCHED",
+        incident_id=incident.id,
+        decision="dispatch",
+        reason=f"{proposal.body['title']} by {proposal.body['executor']}"[:500],
+        settles=settles,
+        cites=(proposal.index,),
+        body={
+            "digest": proposal.body["digest"],
+            "webhook_id": proposal.body["webhook_id"],
+            "executor": proposal.body["executor"],
+            "until": stamp(until),
+            "verdict": permitted.to_body(),
+        },
+    )
+
+
+def check(
+    desk: Desk, question: permission.LateQuestion, proposal: Proposal, incident: Incident, verdict: Verdict
+) -> Permission:
+    """Ask policy once more, the incident's and the one in force, at the tap or right before dispatch."""
+    return question(
+        desk.policy(incident.policy_digest),
+        desk.charter.rulebook,
+        incident.rule,
+        proposal.body["action"],
+        dict(incident.key),
+        desk.alerts_of(incident),
+        desk.persons(),
+        tuple(proposal.approvals),
+        int(proposal.body["quorum"]),
+        desk.past_runs(),
+        desk.book.halted(),
+        verdict,
+        desk.now(),
+    )
+
+
+async def fresh_verdict(desk: Desk, incident: Incident) -> tuple[Verdict, tuple[Reading, ...]]:
+    """Whether the service is still broken, on readings of the last 15 s or one query of 1 s."""
+    rulebook = desk.policy(incident.policy_digest)
+    rule = rulebook.rule(incident.rule)
+    readings = await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS)
+    memory = desk.memories.get(incident.index, incident.memory)
+    alerts = desk.alerts_of(incident)
+    return recovery.should_recover(rulebook, rule, alerts, readings, desk.now(), memory), readings
+
+
+async def dispatch(desk: Desk, due: Due) -> None:
+    """An authorization that could not be dispatched in the same post: a halt stood, or the clock was in doubt."""
+    proposal = desk.book.authorizations[due.subject]
+    incident = incident_of(desk, proposal)
+    verdict, _ = await fresh_verdict(desk, incident)
+    if not proposal.authorized or not incident.open:
+        return
+    draft = dispatch_draft(desk, proposal, incident, verdict, due.subject)
+    if draft is None:
+        desk.defer(due.name, HALTED_AGAIN_SECONDS)
+        return
+    receipt = await desk.post(draft)
+    if not receipt.duplicate:
+        desk.mine.add(receipt.entries[0].index)
+
+
+async def execute(desk: Desk, due: Due) -> None:
+    """One attempt at an outstanding execution. Law 4: at most once unless the action is declared idempotent."""
+    proposal = desk.book.executions[due.subject]
+    idempotent = bool(proposal.body["idempotent"])
+    until = proposal.execute_until
+    if until is None or desk.now() >= until:
+        return
+    if due.subject in desk.accepted:
+        desk.deferred[due.name] = until
+        return
+    if due.subject not in desk.mine and not idempotent:
+        await unresolved(desk, proposal, "the process stopped between dispatch and answer")
+        return
+    if desk.book.halted() or not desk.may_act():
+        desk.defer(due.name, HALTED_AGAIN_SECONDS)
+        return
+    raw = await desk.journal.blob(desk.tenant, proposal.request_digest)
+    request = RenderedRequest(**json.loads(raw or b"{}"))
+    if request.digest != proposal.body["digest"]:
+        await failed_by_us(desk, proposal, "the stored request is not the one that was authorized")
+        return
+    fresh = due.subject in desk.mine
+    desk.mine.discard(due.subject)
+    result = await desk.executors.send(request, webhook_id=proposal.body["webhook_id"], deadline=until)
+    if result.outcome is ExecutionOutcome.ACCEPTED:
+        desk.accepted.add(due.subject)
+        desk.deferred[due.name] = until
+    elif result.outcome is ExecutionOutcome.NOT_SENT or (result.outcome is ExecutionOutcome.UNKNOWN and idempotent):
+        if fresh and result.outcome is ExecutionOutcome.NOT_SENT:
+            desk.mine.add(due.subject)
+        number = desk.attempts.get(due.subject, 0)
+        desk.attempts[due.subject] = number + 1
+        wait = result.retry_after_seconds or RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)]
+        desk.defer(due.name, wait)
+    elif result.outcome is ExecutionOutcome.UNKNOWN:
+        await unresolved(desk, proposal, result.detail)
+    else:
+        await settle(desk, proposal, result, f"executor:{proposal.body['executor']}")
+
+
+async def settle(desk: Desk, proposal: Proposal, result: ExecutionResult, actor: str, text: str = "") -> bool:
+    """EXECUTED or FAILED, by whoever knows. False where nothing is outstanding any more."""
+    if proposal.executing:
+        settles, id = proposal.dispatched, f"result:{proposal.dispatched}"
+    elif proposal.in_suspense:
+        settles, id = proposal.result_index, f"settle:{proposal.result_index}"
+    else:
+        return False
+    executed = result.outcome is ExecutionOutcome.EXECUTED
+    incident = incident_of(desk, proposal)
+    now = desk.now()
+    verify_until = now + timedelta(seconds=int(proposal.body["verify_within_seconds"]))
+    draft = Draft(
+        id=id,
+        stage="EXECUTED" if executed else "FAILED",
+        actor=actor,
+        incident_id=incident.id,
+        decision="executed" if executed else "failed",
+        reason=(text or result.detail)[:500],
+        settles=settles,
+        cites=(proposal.index,),
+        body={
+            "http_status": result.http_status,
+            "output": result.output[:2000],
+            "detail": result.detail[:500],
+            "attempts": desk.attempts.get(proposal.dispatched or -1, 0) + 1,
+            "verify_until": stamp(verify_until),
+        },
+    )
+    drafts = [draft]
+    if executed and not incident.open:
+        # The incident is over: there is nothing left to verify, and the books must still balance.
+        stage = "CONFIRMED" if incident.closed == "RECOVERED" else "WAIVED"
+        drafts.append(
+            by_policy(
+                desk.policy_or_in_force(incident.policy_digest),
+                id=f"confirm:{id}",
+                stage=stage,
+                incident_id=incident.id,
+                reason=f"the incident had ended as {incident.closed}",
+                settles=Back(0),
+                body={"late": True},
+            )
+        )
+    await desk.post(*drafts)
+    return True
+
+
+async def unresolved(desk: Desk, proposal: Proposal, why: str) -> None:
+    """It is not known whether it ran. It is never repeated by itself: a person settles it."""
+    await desk.post(
+        Draft(
+            id=f"result:{proposal.dispatched}",
+            stage="UNRESOLVED",
+            actor="system",
+            incident_id=proposal.incident_id,
+            decision="unresolved",
+            reason=why[:500],
+            settles=proposal.dispatched,
+            cites=(proposal.index,),
+            body={"http_status": None, "output": "", "detail": why[:500], "attempts": 1},
+        )
+    )
+
+
+async def failed_by_us(desk: Desk, proposal: Proposal, why: str) -> None:
+    result = ExecutionResult(ExecutionOutcome.FAILED, why)
+    await settle(desk, proposal, result, "system")
+
+
+async def overdue(desk: Desk, due: Due) -> None:
+    """The deadline of an execution: UNRESOLVED, or FAILED where it is certain that no byte ever left."""
+    proposal = desk.book.executions[due.subject]
+    if due.subject in desk.mine:
+        await failed_by_us(desk, proposal, "it was never sent: the executor was not reached, or a halt stood")
+    else:
+        await unresolved(desk, proposal, "no result before its deadline")
+
+
+async def unconfirm(desk: Desk, due: Due) -> None:
+    proposal = desk.book.verifications[due.subject]
+    incident = incident_of(desk, proposal)
+    within = proposal.body["verify_within_seconds"]
+    await desk.post(
+        by_policy(
+            desk.policy_or_in_force(incident.policy_digest),
+            id=f"confirm:{due.subject}",
+            stage="UNCONFIRMED",
+            incident_id=incident.id,
+            decision="unconfirmed",
+            reason=f"the service did not recover within {within} s of the action",
+            settles=due.subject,
+            body={"within_seconds": within},
+        )
+    )
+
+
+async def reject(desk: Desk, due: Due) -> None:
+    """A DECLINED whose REJECTED is missing cannot be (they are one post); an older ledger may still hold one."""
+    await _decide(desk, desk.book.proposals[due.subject], "REJECTED", "a person declined")
+
+
+async def withdraw(desk: Desk, due: Due) -> None:
+    await _decide(desk, desk.book.proposals[due.subject], "WITHDRAWN", "another policy is in force now")
+
+
+async def withdraw_for(desk: Desk, proposal: Proposal, why: str) -> None:
+    await _decide(desk, proposal, "WITHDRAWN", why)
+
+
+async def expire(desk: Desk, due: Due) -> None:
+    await _decide(desk, desk.book.proposals[due.subject], "EXPIRED", "nobody decided in time")
+
+
+async def void(desk: Desk, due: Due) -> None:
+    proposal = desk.book.authorizations[due.subject]
+    late = desk.now() > proposal.authorize_until
+    why = "it could not be dispatched in time" if late else "another policy is in force now"
+    await desk.post(
+        by_policy(
+            desk.charter.rulebook,
+            id=f"void:{proposal.index}",
+            stage="VOIDED",
+            incident_id=proposal.incident_id,
+            decision="void",
+            reason=why,
+            settles=due.subject,
+        )
+    )
+
+
+async def _decide(desk: Desk, proposal: Proposal, stage: str, why: str) -> None:
+    verb = {"REJECTED": "reject", "WITHDRAWN": "withdraw", "EXPIRED": "expire"}[stage]
+    await desk.post(
+        by_policy(
+            desk.charter.rulebook,
+            id=f"{verb}:{proposal.index}",
+            stage=stage,
+            incident_id=proposal.incident_id,
+            decision=verb,
+            reason=why[:500],
+            settles=proposal.index,
+        )
+    )

@@ -1,0 +1,317 @@
+"""A human authorizes: what is proposed, to whom it is said, and how it reaches them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ledger.entry import Back, Blob, Draft, canonical
+from policy_rules import permission
+from policy_rules.permission import Permission
+from policy_rules.rulebook import Action, Rule
+from policy_rules.verdict import Outcome
+from receiver.authorization import codes
+from receiver.governor import wording
+from receiver.governor.desk import Desk, addressed, by_policy, stamp
+from receiver.incident.agenda import Due
+from receiver.incident.states import Incident, Message
+from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, RenderedRequest
+
+GRACE_SECONDS = 120  # authorize_until = expires_at + this
+NOTICE_VALID = timedelta(hours=1)
+DENIED_AGAIN_SECONDS = 30.0
+
+
+async def propose(desk: Desk, due: Due) -> None:
+    """PROPOSED with what policy permits and a message to each approver; or the first word that nothing is permitted."""
+    incident = desk.book.by_index[due.subject]
+    rule = desk.policy(incident.policy_digest).rule(incident.rule)
+    denials: list[str] = []
+    for name, action in rule.actions.items():
+        if name in _tried(incident):
+            denials.append(f"{name}: tried and not confirmed")
+            continue
+        permitted = permission.may_propose(
+            desk.policy(incident.policy_digest),
+            desk.charter.rulebook,
+            incident.rule,
+            name,
+            dict(incident.key),
+            desk.alerts_of(incident),
+            desk.persons(),
+            desk.past_runs(),
+            desk.book.halted(),
+            desk.now(),
+        )
+        if permitted.outcome is not Outcome.PERMIT:
+            denials.append(f"{name}: {permitted.reason}")
+        elif action.executor not in desk.charter.executors:
+            denials.append(f"{name}: executor {action.executor} is not configured")
+        else:
+            await _post_proposal(desk, incident, rule, name, action, permitted)
+            return
+    if incident.told_at is None:
+        await _tell_first(desk, incident, rule, denials)
+    else:
+        desk.defer(due.name, DENIED_AGAIN_SECONDS)
+
+
+def _tried(incident: Incident) -> set[str]:
+    """Actions that ran and did not help since the last reminder; a reminder may ask for them again."""
+    since = incident.reminded_at
+    return {
+        proposal.body["action"]
+        for proposal in incident.proposals
+        if (proposal.result == "FAILED" or proposal.verified == "UNCONFIRMED")
+        and (since is None or proposal.proposed_at > since)
+    }
+
+
+async def _post_proposal(
+    desk: Desk, incident: Incident, rule: Rule, name: str, action: Action, permitted: Permission
+) -> None:
+    rulebook = desk.policy(incident.policy_digest)
+    now, number = desk.now(), len(incident.proposals)
+    request, webhook_id = render(desk, incident, name, action, permitted.params)
+    expires = now + timedelta(seconds=action.expires_seconds)
+    diagnosis = incident.diagnosis
+    cites = (incident.index,) if diagnosis is None else (incident.index, diagnosis.outcome_index or 0)
+    proposed = by_policy(
+        rulebook,
+        id=f"propose:{incident.id}:{number}",
+        stage="PROPOSED",
+        incident_id=incident.id,
+        decision="propose",
+        reason=f"{incident.reason}; {action.title}"[:500],
+        cites=cites,
+        body={
+            "action": name,
+            "title": action.title,
+            "risk": action.risk,
+            "executor": action.executor,
+            "params": dict(permitted.params),
+            "digest": request.digest,
+            "expires_at": stamp(expires),
+            "authorize_until": stamp(expires + timedelta(seconds=GRACE_SECONDS)),
+            "quorum": permitted.quorum,
+            "approvers": list(permitted.approvers),
+            "webhook_id": webhook_id,
+            "idempotent": action.idempotent,
+            "execute_within_seconds": int(action.execute_within_seconds),
+            "verify_within_seconds": int(action.verify_within_seconds),
+            "in_force": desk.charter.rulebook.digest,
+            "verdict": permitted.to_body(),
+        },
+        blobs=(Blob("request", request_bytes(request)),),
+    )
+    drafts = [proposed]
+    for person in permitted.approvers:
+        variables = wording.opened(incident, action.title, action.risk, _local(desk, person, expires), permitted.quorum)
+        drafts.append(
+            addressed(
+                f"propose:{incident.id}:{number}",
+                person,
+                MessageKind.OPENED.value,
+                variables,
+                until=expires,
+                subject=f"{incident.id}: {action.title}"[:200],
+                incident_id=incident.id,
+                cites=(Back(0),),
+            )
+        )
+    if incident.escalated < 0 and rule.escalation and rule.escalation[0].after_seconds == 0:
+        told = permission.notified(desk.charter.rulebook, rule.escalation[0].notify, desk.persons())
+        text = f"{wording.headline(incident)} Asked to approve: {', '.join(permitted.approvers)}."
+        drafts += escalation(desk, incident, 0, set(told) - set(permitted.approvers), text)
+    await desk.post(*drafts)
+
+
+def render(
+    desk: Desk, incident: Incident, name: str, action: Action, params: Mapping[str, str]
+) -> tuple[RenderedRequest, str]:
+    """The exact request that a person is asked to authorize, and its webhook-id."""
+    seed = f"{desk.tenant}:{incident.id}:{len(incident.proposals)}".encode()
+    webhook_id = "exec-" + hmac.new(desk.secret, seed, hashlib.sha256).hexdigest()[:20]
+    callback = f"{desk.public_url}/executions/{webhook_id}" if desk.public_url else None
+    order = Order(webhook_id, desk.tenant, incident.id, name, action.executor, dict(params), callback)
+    return desk.executors.render(order), webhook_id
+
+
+def request_bytes(request: RenderedRequest) -> bytes:
+    return canonical(
+        {
+            "executor": request.executor,
+            "method": request.method,
+            "address": request.address,
+            "body": request.body,
+            "digest": request.digest,
+        }
+    )
+
+
+async def _tell_first(desk: Desk, incident: Incident, rule: Rule, denials: list[str]) -> None:
+    """Nothing may be proposed: the people hear of the incident all the same, and why there is no button."""
+    why = "; ".join(denials) if denials else "the policy names no action"
+    text = f"{wording.headline(incident)} {wording.diagnosis_line(incident)} Nothing can be proposed: {why}."
+    await desk.post(*escalation(desk, incident, 0, first_people(desk, rule), text))
+
+
+def first_people(desk: Desk, rule: Rule) -> set[str]:
+    """Whom the first step of the ladder names; everybody where there is no ladder or it names nobody."""
+    notify = rule.escalation[0].notify if rule.escalation else ()
+    return set(permission.notified(desk.charter.rulebook, notify, desk.persons())) or set(desk.charter.people)
+
+
+def escalation(desk: Desk, incident: Incident, step: int, people: Iterable[str], text: str) -> list[Draft]:
+    names = sorted(people)
+    drafts = [
+        by_policy(
+            desk.policy(incident.policy_digest),
+            id=f"escalate:{incident.id}:{step}",
+            stage="ESCALATED",
+            incident_id=incident.id,
+            reason=f"step {step}: {', '.join(names) or 'nobody else'}",
+            cites=(incident.index,),
+            body={"step": step, "people": names},
+        )
+    ]
+    return drafts + notices(desk, incident.id, f"escalate:{incident.id}:{step}", names, text, (incident.index,))
+
+
+def notices(
+    desk: Desk, incident_id: str | None, about: str, people: Iterable[str], text: str, cites: tuple[int, ...]
+) -> list[Draft]:
+    variables = {"text": text, "reference": incident_id or ""}
+    until = desk.now() + NOTICE_VALID
+    kind = MessageKind.NOTICE.value
+    return [
+        addressed(about, p, kind, variables, until=until, subject=text[:200], incident_id=incident_id, cites=cites)
+        for p in people
+    ]
+
+
+async def escalate(desk: Desk, due: Due) -> None:
+    """The next step of the ladder, while nobody has decided."""
+    incident = desk.book.by_index[due.subject]
+    rule = desk.policy(incident.policy_digest).rule(incident.rule)
+    step = incident.escalated + 1
+    people = permission.notified(desk.charter.rulebook, rule.escalation[step].notify, desk.persons())
+    text = f"{wording.headline(incident)} Open for {wording.span(desk.now() - incident.opened_at)}, nobody has decided."
+    await desk.post(*escalation(desk, incident, step, people, text))
+
+
+async def remind(desk: Desk, due: Due) -> None:
+    """Nothing ends in silence: an open incident is said again every 30 minutes."""
+    incident = desk.book.by_index[due.subject]
+    rulebook = desk.policy(incident.policy_digest)
+    people = sorted(incident.people & set(desk.charter.people) or first_people(desk, rulebook.rule(incident.rule)))
+    text = f"Still open for {wording.span(desk.now() - incident.opened_at)}: {wording.headline(incident)}"
+    about = f"remind:{incident.id}:{incident.reminders}"
+    reminded = by_policy(
+        rulebook,
+        id=about,
+        stage="REMINDED",
+        incident_id=incident.id,
+        reason=text[:500],
+        cites=(incident.index,),
+        body={"number": incident.reminders, "people": people},
+    )
+    await desk.post(reminded, *notices(desk, incident.id, about, people, text, (incident.index,)))
+
+
+async def tell(desk: Desk, due: Due) -> None:
+    """What was decided is said to everyone who was asked; of several things in a row only the last."""
+    news = desk.book.news[due.subject]
+    incident = desk.book.incidents[news.incident_id]
+    pending = tuple(sorted(i for i, n in desk.book.news.items() if n.incident_id == incident.id))
+    rule = desk.policy(incident.policy_digest).rule(incident.rule)
+    people = sorted(incident.people & set(desk.charter.people)) or sorted(first_people(desk, rule))
+    entry = await desk.journal.get(desk.tenant, news.index)
+    if not people or entry is None:
+        for index in pending:
+            del desk.book.news[index]
+        return
+    text = wording.news(incident, news.stage, entry.actor, entry.reason)
+    await desk.post(*notices(desk, incident.id, f"news:{news.index}", people, text, pending))
+
+
+async def send(desk: Desk, due: Due) -> None:
+    """Hand an ADDRESSED to the carrier.
+
+    Crash here: ADDRESSED stands without SENT. It is sent again with the same code and token: a double is harmless, a
+    loss is not.
+    """
+    message = desk.book.unsettled_messages[due.subject]
+    member = desk.charter.people.get(message.person)
+    if member is None or member.suspended:
+        await undelivered(desk, message, "not in the roster", "the person is no longer in the roster or is suspended")
+        return
+    content = await desk.journal.blob(desk.tenant, message.content_digest)
+    variables: dict[str, str] = json.loads(content or b"{}")
+    token = None
+    if message.proposal is not None:
+        variables["code"] = codes.code(desk.secret, desk.tenant, message.proposal, message.person)
+        token = codes.token(desk.secret, message_id(desk, message))
+    answer = await desk.carrier.send(
+        OutgoingMessage(
+            message_id=message_id(desk, message),
+            kind=MessageKind(message.kind),
+            recipient=member.recipient,
+            variables=variables,
+            token=token,
+            valid_seconds=max(60, int((message.until - desk.now()).total_seconds())),
+        )
+    )
+    if isinstance(answer, NotSent):
+        if answer.retry_seconds is None:
+            await undelivered(desk, message, answer.outcome, answer.detail)
+        else:
+            desk.defer(due.name, answer.retry_seconds)
+        return
+    await desk.post(sent_draft(message, answer.sid, answer.content_digest))
+
+
+def message_id(desk: Desk, message: Message) -> str:
+    return f"{desk.tenant}-{message.index}"
+
+
+def sent_draft(message: Message, sid: str, digest: str = "") -> Draft:
+    return Draft(
+        id=f"sent:{message.index}:{sid}",
+        stage="SENT",
+        actor="carrier:whatsapp",
+        incident_id=message.incident_id,
+        reason=f"to {message.person}",
+        cites=(message.index,),
+        body={"message": message.index, "sid": sid, "content_digest": digest},
+    )
+
+
+async def undelivered(desk: Desk, message: Message, outcome: str, detail: str) -> None:
+    await desk.post(
+        Draft(
+            id=f"deliver:{message.index}",
+            stage="UNDELIVERED",
+            actor="system",
+            incident_id=message.incident_id,
+            decision=outcome,
+            reason=f"to {message.person}: {detail}"[:500],
+            settles=message.index,
+            body={"outcome": outcome, "detail": detail[:300], "sid": None},
+        )
+    )
+
+
+async def give_up_message(desk: Desk, due: Due) -> None:
+    message = desk.book.unsettled_messages[due.subject]
+    await undelivered(desk, message, "no report", "the carrier reported no delivery in time")
+
+
+def _local(desk: Desk, person: str, moment: datetime) -> str:
+    """A time as `person` reads it on their own clock: "14:32 CAT"."""
+    zone = ZoneInfo(desk.charter.people[person].recipient.timezone)
+    return moment.astimezone(zone).strftime("%H:%M %Z")

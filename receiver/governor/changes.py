@@ -1,0 +1,181 @@
+"""What a person changes through the API or the commands, by name: close, note, halt, resume, settle a doubt."""
+
+from __future__ import annotations
+
+import secrets
+
+from ledger.entry import Draft
+from ledger.journal import LedgerError, Receipt, Refused
+from receiver.governor import acting
+from receiver.governor.desk import Desk
+from receiver.governor.watching import closing_drafts
+from receiver.incident.states import Incident
+from receiver.papers import ExecutionOutcome, ExecutionResult
+
+
+class ChangeRefused(Exception):
+    """What was asked for cannot be done as things stand; the message says why and what to do."""
+
+
+class Unknown(ChangeRefused):
+    """There is no such incident or halt."""
+
+
+class GovernorChanges:
+    """Posts what people decide by hand. `actor` is "engineer:NAME" for one of the roster, else "operator:NAME"."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def _actor(self, by: str) -> str:
+        return f"engineer:{by}" if by in self._desk.charter.people else f"operator:{by}"
+
+    async def _incident(self, incident_id: str) -> Incident:
+        await self._desk.fold()
+        incident = self._desk.book.incidents.get(incident_id)
+        if incident is None:
+            raise Unknown(f"there is no incident {incident_id}")
+        return incident
+
+    async def close(self, incident_id: str, by: str, reason: str) -> Receipt:
+        incident = await self._incident(incident_id)
+        if not incident.open:
+            raise ChangeRefused(f"{incident_id} has ended already ({incident.closed})")
+        if incident.last is not None and incident.last.executing:
+            raise ChangeRefused(f"{incident_id}: an execution is under way; wait for its result or its deadline")
+        desk = self._desk
+        drafts = closing_drafts(
+            desk, incident, desk.policy_or_in_force(incident.policy_digest), f"closed by {by}", confirmed=False
+        )
+        closed = Draft(
+            id=f"close:{incident.index}",
+            stage="CLOSED",
+            actor=self._actor(by),
+            incident_id=incident.id,
+            decision="close",
+            reason=reason[:500],
+            settles=incident.index,
+            body={"text": reason[:2000]},
+        )
+        return await self._post(*drafts, closed)
+
+    async def note(self, incident_id: str, by: str, text: str) -> Receipt:
+        incident = await self._incident(incident_id)
+        return await self._post(
+            Draft(
+                id=f"note:{secrets.token_hex(8)}",
+                stage="NOTED",
+                actor=self._actor(by),
+                incident_id=incident.id,
+                reason=text[:500],
+                body={"kind": "note", "text": text[:4000]},
+            )
+        )
+
+    async def halt(self, by: str, reason: str) -> Receipt:
+        return await self._post(
+            Draft(
+                id=f"halt:{secrets.token_hex(8)}",
+                stage="HALTED",
+                actor=self._actor(by),
+                decision="halt",
+                reason=reason[:500],
+                body={"text": reason[:2000]},
+            )
+        )
+
+    async def resume(self, by: str, reason: str) -> Receipt:
+        await self._desk.fold()
+        halts = self._desk.book.halts
+        if not halts:
+            raise ChangeRefused("nothing is halted")
+        actor = self._actor(by)
+        others = [index for index, (who, _) in halts.items() if who.partition(":")[2] != by]
+        if not others:
+            raise ChangeRefused(f"{by} halted, so somebody else must resume")
+        return await self._post(
+            *(
+                Draft(
+                    id=f"resume:{index}",
+                    stage="RESUMED",
+                    actor=actor,
+                    decision="resume",
+                    reason=reason[:500],
+                    settles=index,
+                    body={"text": reason[:2000]},
+                )
+                for index in others
+            )
+        )
+
+    async def settle(self, incident_id: str, by: str, outcome: str, text: str) -> Receipt:
+        """A person says what became of an UNRESOLVED execution: "ran", "did_not_run" or "written_off"."""
+        incident = await self._incident(incident_id)
+        doubt = next((p for p in incident.proposals if p.in_suspense), None)
+        if doubt is None:
+            raise ChangeRefused(f"{incident_id} has no unresolved execution")
+        if outcome == "written_off":
+            return await self._post(
+                Draft(
+                    id=f"settle:{doubt.result_index}",
+                    stage="WRITTEN_OFF",
+                    actor=self._actor(by),
+                    incident_id=incident.id,
+                    decision="written_off",
+                    reason=text[:500],
+                    settles=doubt.result_index,
+                    cites=(doubt.index,),
+                    body={"text": text[:2000]},
+                )
+            )
+        ran = ExecutionOutcome.EXECUTED if outcome == "ran" else ExecutionOutcome.FAILED
+        result = ExecutionResult(ran, f"{by} says that it {'ran' if outcome == 'ran' else 'did not run'}")
+        settled = doubt.result_index
+        await acting.settle(self._desk, doubt, result, self._actor(by), text)
+        entry = await self._desk.journal.find(self._desk.tenant, f"settle:{settled}")
+        if entry is None:
+            raise ChangeRefused(f"{incident_id}: it was settled meanwhile")
+        return Receipt((entry,), duplicate=False)
+
+    async def _post(self, *drafts: Draft) -> Receipt:
+        try:
+            return await self._desk.post(*drafts)
+        except Refused as refused:
+            raise ChangeRefused(str(refused)) from refused
+
+
+class ExecutionDesk:
+    """What the intake of results asks of a governor: whose execution it is, and to settle it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def executor_of(self, webhook_id: str) -> str | None:
+        """The executor that a DISPATCHED with this webhook-id names, or None."""
+        await self._desk.fold()
+        proposal = self._desk.book.by_webhook.get(webhook_id)
+        return str(proposal.body["executor"]) if proposal is not None and proposal.dispatched is not None else None
+
+    async def settle(self, webhook_id: str, succeeded: bool, detail: str, output: str) -> bool:
+        """Post the result; False where it had been settled before (NOTED, so that it is not lost)."""
+        await self._desk.fold()
+        proposal = self._desk.book.by_webhook[webhook_id]
+        outcome = ExecutionOutcome.EXECUTED if succeeded else ExecutionOutcome.FAILED
+        actor = f"executor:{proposal.body['executor']}"
+        result = ExecutionResult(outcome, detail, output=output)
+        if await acting.settle(self._desk, proposal, result, actor):
+            return True
+        note = Draft(
+            id=f"late:{webhook_id}:{outcome.value}",
+            stage="NOTED",
+            actor=actor,
+            incident_id=proposal.incident_id,
+            reason=f"a result came after {proposal.result}: {detail}"[:500],
+            cites=(proposal.index,),
+            body={"kind": "late result", "outcome": outcome.value, "output": output[:2000]},
+        )
+        await self._desk.post(note)
+        return False
+
+
+__all__ = ["ChangeRefused", "ExecutionDesk", "GovernorChanges", "LedgerError", "Unknown"]

@@ -1,0 +1,240 @@
+"""What every step of a governor works with: the book, the journal, the offices, the policies and the roster."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.entry import Back, Blob, Draft, canonical
+from ledger.journal import Journal, Receipt
+from policy_rules.loading import load
+from policy_rules.permission import PastRun, Person
+from policy_rules.readings import Alert
+from policy_rules.rulebook import Rulebook
+from policy_rules.verdict import Memory
+from receiver.governor.meters import count
+from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors
+from receiver.incident.book import Assigned, Book
+from receiver.incident.states import Incident, Key, Proposal, key_of
+from receiver.metrics import Metrics
+from receiver.papers import Recipient
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person of the roster: how to reach them and what they may be asked."""
+
+    recipient: Recipient
+    roles: frozenset[str]
+    address_hmac: str
+    suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """What is in force for a tenant: the policy, the people and the executors that an ADOPTED names.
+
+    executors: name → url, without secrets.
+    """
+
+    rulebook: Rulebook
+    people: Mapping[str, Member]
+    executors: Mapping[str, str]
+
+    def roster_bytes(self) -> bytes:
+        rows = {n: {"roles": sorted(m.roles), "address_hmac": m.address_hmac} for n, m in self.people.items()}
+        return canonical(rows)
+
+
+@dataclass(slots=True)
+class Desk:
+    """One tenant's working place. Everything mutable here is a cache, or is about this process alone.
+
+    looked, memories, holds: the last look, its memory, and the verdicts of the hold that runs, by subject.
+    deferred: steps that are not to be tried again before a time. mine: DISPATCHED that this process posted and has
+    not sent yet; one that is not in it was left by a crash.
+    """
+
+    tenant: str
+    journal: Journal
+    clock: Clock
+    evidence: Evidence
+    alert_source: AlertSource
+    diagnostician: Diagnostician
+    carrier: Carrier
+    executors: Executors
+    charter: Charter
+    metrics: Metrics
+    secret: bytes = field(repr=False)
+    public_url: str = ""
+    model: str = ""
+    book: Book = field(init=False)
+    policies: dict[str, Rulebook] = field(default_factory=dict)
+    looked: dict[int, datetime] = field(default_factory=dict)
+    memories: dict[int, Memory] = field(default_factory=dict)
+    holds: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
+    nudged: set[int] = field(default_factory=set)
+    deferred: dict[str, datetime] = field(default_factory=dict)
+    mine: set[int] = field(default_factory=set)
+    accepted: set[int] = field(default_factory=set)
+    attempts: dict[int, int] = field(default_factory=dict)
+    trusted: bool = True
+
+    def __post_init__(self) -> None:
+        self.book = Book(self.tenant)
+
+    # --- the ledger ------------------------------------------------------------------------------------------------
+
+    async def post(self, *drafts: Draft) -> Receipt:
+        """Post all of `drafts` or nothing. Raises the journal's errors; the caller's step is then planned anew."""
+        return await self.journal.post(self.tenant, drafts)
+
+    async def fold(self) -> int:
+        """Fold what is new in the log; the number of entries folded."""
+        before = self.book.size
+        while True:
+            entries = await self.journal.entries(self.tenant, after=self.book.size - 1, limit=500)
+            if not entries:
+                return self.book.size - before
+            for entry in entries:
+                assigned: Sequence[Assigned] = ()
+                if entry.stage == "EVALUATED":
+                    digest = next((blob.digest for blob in entry.blobs if blob.name == "alerts"), None)
+                    raw = await self.journal.blob(self.tenant, digest) if digest else None
+                    assigned = read_assigned(raw or b"[]")
+                self.book.take(entry, assigned)
+                if before:
+                    count(self.metrics, self.tenant, entry)
+
+    async def load_policies(self) -> None:
+        """Read the text of every policy that an outstanding watch or incident was opened under."""
+        wanted = {watch.policy_digest for watch in self.book.watches.values()}
+        wanted |= {incident.policy_digest for incident in self.book.open.values()}
+        wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.verifications.values()}
+        wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.executions.values()}
+        for digest in wanted - set(self.policies) - {self.charter.rulebook.digest}:
+            blob = await self.journal.blob(self.tenant, self.book.policies[digest])
+            self.policies[digest] = load((blob or b"").decode(), file=f"policy {digest[:8]}", environment={})
+
+    def policy(self, digest: str) -> Rulebook:
+        """The rulebook of `digest`. Raises KeyError if it was never adopted."""
+        in_force = self.charter.rulebook
+        return in_force if digest == in_force.digest else self.policies[digest]
+
+    def policy_or_in_force(self, digest: str) -> Rulebook:
+        """The rulebook of `digest`, or the one in force where a closed incident's is no longer in memory."""
+        return self.policies.get(digest, self.charter.rulebook)
+
+    # --- questions that several steps ask -----------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The governor's time: never behind the ledger."""
+        wall = self.clock.now()
+        return wall if self.book.last_time is None else max(wall, self.book.last_time)
+
+    def persons(self) -> tuple[Person, ...]:
+        return tuple(Person(n, m.roles, m.suspended) for n, m in sorted(self.charter.people.items()))
+
+    def past_runs(self) -> tuple[PastRun, ...]:
+        return tuple(PastRun(run.rule, run.action, dict(run.key), run.at) for run in self.book.runs)
+
+    def alerts_of(self, incident: Incident) -> list[Alert]:
+        return self.book.alerts_of(incident.rule, incident.key)
+
+    def may_act(self) -> bool:
+        """Law 5: no authorization and no dispatch while time or the anchor is in doubt."""
+        return self.trusted and self.journal.anchor_error() is None
+
+    def defer(self, name: str, seconds: float) -> None:
+        self.deferred[name] = self.now() + timedelta(seconds=seconds)
+
+
+def by_policy(rulebook: Rulebook, **fields: Any) -> Draft:
+    """A draft by `policy` that names the version and digest that made it."""
+    return Draft(actor="policy", policy_version=rulebook.version, policy_digest=rulebook.digest, **fields)
+
+
+def addressed(
+    about: str,
+    person: str,
+    kind: str,
+    variables: Mapping[str, str],
+    *,
+    until: datetime,
+    subject: str,
+    incident_id: str | None,
+    cites: tuple[int | Back, ...],
+) -> Draft:
+    """ADDRESSED: one message to one person. What it says stands in the blob; codes and tokens never do."""
+    return Draft(
+        id=f"address:{about}:{person}",
+        stage="ADDRESSED",
+        actor="system",
+        incident_id=incident_id,
+        reason=subject,
+        cites=cites,
+        body={
+            "person": person,
+            "kind": kind,
+            "channel": "whatsapp",
+            "until": stamp(until),
+            "subject": subject,
+        },
+        blobs=(Blob("content", canonical(dict(variables))),),
+    )
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def write_assigned(rows: Sequence[Assigned]) -> bytes:
+    """The `alerts` blob of an EVALUATED: every alert of the notification that said something new."""
+    return canonical(
+        [
+            {
+                "fingerprint": row.alert.fingerprint,
+                "firing": row.alert.firing,
+                "starts_at": stamp(row.alert.starts_at),
+                "ends_at": stamp(row.alert.ends_at) if row.alert.ends_at else None,
+                "labels": dict(row.alert.labels),
+                "annotations": dict(row.alert.annotations),
+                "generator_url": row.alert.generator_url,
+                "assignments": [{"rule": rule, "key": dict(key)} for rule, key in row.assignments],
+            }
+            for row in rows
+        ]
+    )
+
+
+def read_assigned(raw: bytes) -> list[Assigned]:
+    return [
+        Assigned(
+            Alert(
+                fingerprint=row["fingerprint"],
+                labels=row["labels"],
+                annotations=row["annotations"],
+                firing=row["firing"],
+                starts_at=datetime.fromisoformat(row["starts_at"]),
+                ends_at=datetime.fromisoformat(row["ends_at"]) if row["ends_at"] else None,
+                generator_url=row["generator_url"],
+            ),
+            tuple((assignment["rule"], key_of(assignment["key"])) for assignment in row["assignments"]),
+        )
+        for row in json.loads(raw)
+    ]
+
+
+def key_text(key: Key) -> str:
+    """How a person reads a key: "service=checkout"."""
+    return ", ".join(f"{name}={value}" for name, value in key) or "(no key)"
+
+
+def incident_of(desk: Desk, proposal: Proposal) -> Incident:
+    return desk.book.incidents[proposal.incident_id]

@@ -1,0 +1,294 @@
+"""A human authorizes: what each answer is worth. It was posted as HEARD first, and is judged here, once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from ledger.entry import Draft
+from policy_rules import permission
+from policy_rules.permission import Person
+from policy_rules.verdict import Outcome
+from receiver.authorization import codes
+from receiver.governor import wording
+from receiver.governor.asking import message_id, sent_draft
+from receiver.governor.desk import Desk, addressed, by_policy, incident_of, stamp
+from receiver.incident.agenda import Due
+from receiver.incident.book import HELD_SECONDS
+from receiver.incident.states import Heard, Message, Proposal
+from receiver.papers import MessageKind
+
+CODE_TRIES = 5
+CODE_WINDOW = timedelta(hours=1)
+REPLIES_PER_HOUR = 12  # to one person, for words that are no answer: two machines must not talk all night
+HELP = (
+    "I take: a tap on a button, A CODE or R CODE from a message of mine, STATUS, HALT reason, RESUME. "
+    "A bare yes or approve never counts."
+)
+
+
+async def judge(desk: Desk, due: Due) -> None:
+    """APPROVED, DECLINED (with REJECTED), REFUSED or HEEDED: every HEARD is settled by exactly one."""
+    heard = desk.book.heard[due.subject]
+    person, verb = heard.body.get("person"), heard.body.get("verb")
+    if person is None or person not in desk.charter.people:
+        await _refuse(desk, heard, "unknown sender", reply=None)
+    elif desk.charter.people[person].suspended:
+        await _refuse(desk, heard, "suspended", reply=None)
+    elif verb in ("approve", "reject", "onit"):
+        await _judge_answer(desk, heard, person, verb)
+    elif verb == "halt":
+        await _halt(desk, heard, person)
+    elif verb == "resume":
+        await _resume(desk, heard, person)
+    elif verb == "status":
+        await _heed(desk, heard, person, "status", _status(desk))
+    else:
+        await _heed(desk, heard, person, "no answer", HELP)
+
+
+async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> None:
+    message = _message_of(desk, heard, person)
+    if message is None or message.proposal is None:
+        if heard.body.get("code"):
+            await _refuse(desk, heard, "wrong code", reply="That code fits no open question of yours.")
+        else:
+            await _refuse(desk, heard, "no such message", reply=None)
+        return
+    # Law 3: a human authorizes. The answer must come from the person that this very message was sent to.
+    if message.person != person:
+        await _refuse(desk, heard, "not the recipient", reply=None)
+        return
+    original = heard.body.get("original_sid")
+    other = desk.book.message_by_sid(original) if original else None
+    if other is not None and other.index != message.index:
+        await _refuse(desk, heard, "another message", reply=None)
+        return
+    learnt = [sent_draft(message, original)] if original and original not in message.sids else []
+    proposal = desk.book.proposals[message.proposal]
+    if verb == "onit":
+        await _acknowledge(desk, heard, person, proposal, learnt)
+        return
+    refusal = _why_not(desk, person, proposal)
+    if refusal is not None:
+        await _refuse(desk, heard, refusal, reply=refusal, proposal=proposal, extra=learnt)
+    elif verb == "approve":
+        await _approve(desk, heard, person, proposal, message, learnt)
+    else:
+        await _decline(desk, heard, person, proposal, message, learnt)
+
+
+def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
+    """The message that the answer is about: by its token, or by this person's code for an open question."""
+    asked = [m for m in reversed(desk.book.messages.values()) if m.proposal is not None]
+    token, code = heard.body.get("token"), heard.body.get("code")
+    if token:
+        return next((m for m in asked if codes.same(codes.token(desk.secret, message_id(desk, m)), token)), None)
+    if code and not _locked(desk, person):
+        return next(
+            (
+                m
+                for m in asked
+                if m.person == person
+                and m.proposal is not None
+                and codes.same(codes.code(desk.secret, desk.tenant, m.proposal, person), code)
+            ),
+            None,
+        )
+    return None
+
+
+def _locked(desk: Desk, person: str) -> bool:
+    since = desk.now() - CODE_WINDOW
+    return sum(at > since for at in desk.book.wrong_codes.get(person, ())) >= CODE_TRIES
+
+
+def _why_not(desk: Desk, person: str, proposal: Proposal) -> str | None:
+    """Why this person's answer to this proposal cannot count now, in words for them; None where it can."""
+    if not proposal.open:
+        said = {"AUTHORIZED": "approved", "REJECTED": "rejected", "EXPIRED": "expired", "WITHDRAWN": "withdrawn"}
+        by = f" by {proposal.decided_by}" if proposal.decided_by else ""
+        return f"already {said.get(proposal.outcome or '', 'closed')}{by}"
+    if person in proposal.approvals:
+        return "you have approved this already"
+    incident = incident_of(desk, proposal)
+    member = desk.charter.people[person]
+    permitted = permission.may_answer(
+        proposal.body["approvers"],
+        Person(person, member.roles, member.suspended),
+        desk.charter.rulebook,
+        incident.rule,
+        proposal.body["action"],
+        desk.now(),
+        proposal.expires_at,
+    )
+    return None if permitted.outcome is Outcome.PERMIT else permitted.reason
+
+
+async def _approve(
+    desk: Desk, heard: Heard, person: str, proposal: Proposal, message: Message, learnt: list[Draft]
+) -> None:
+    # Crash here: APPROVED stands. The agenda finds the quorum met and authorizes within its deadline, or lets it expire.
+    drafts = [_answer(desk, heard, "APPROVED", person, proposal, message), *learnt]
+    missing = int(proposal.body["quorum"]) - len(proposal.approvals) - 1
+    if missing > 0:
+        text = f"Counted. {missing} more of {', '.join(proposal.body['approvers'])} must approve."
+        drafts.append(_reply(desk, heard, person, text, proposal.incident_id))
+    await desk.post(*drafts)
+
+
+async def _decline(
+    desk: Desk, heard: Heard, person: str, proposal: Proposal, message: Message, learnt: list[Draft]
+) -> None:
+    incident = incident_of(desk, proposal)
+    rejected = by_policy(
+        desk.policy(incident.policy_digest),
+        id=f"reject:{proposal.index}",
+        stage="REJECTED",
+        incident_id=incident.id,
+        decision="reject",
+        reason=f"declined by {person}",
+        settles=proposal.index,
+        cites=(heard.index,),
+        body={"by": person},
+    )
+    await desk.post(_answer(desk, heard, "DECLINED", person, proposal, message), rejected, *learnt)
+
+
+def _answer(desk: Desk, heard: Heard, stage: str, person: str, proposal: Proposal, message: Message) -> Draft:
+    incident = incident_of(desk, proposal)
+    rulebook = desk.charter.rulebook
+    return Draft(
+        id=f"answer:{heard.index}",
+        stage=stage,
+        actor=f"engineer:{person}",
+        incident_id=incident.id,
+        decision="approve" if stage == "APPROVED" else "decline",
+        reason=f"{proposal.body['title']}"[:500],
+        policy_version=rulebook.version,
+        policy_digest=rulebook.digest,
+        settles=heard.index,
+        cites=(proposal.index, message.index),
+        body={"proposal": proposal.index, "message": message.index, "verb": heard.body["verb"]},
+    )
+
+
+async def _acknowledge(desk: Desk, heard: Heard, person: str, proposal: Proposal, learnt: list[Draft]) -> None:
+    until = desk.now() + timedelta(seconds=HELD_SECONDS)
+    incident = incident_of(desk, proposal)
+    draft = Draft(
+        id=f"onit:{heard.index}",
+        stage="ACKNOWLEDGED",
+        actor=f"engineer:{person}",
+        incident_id=incident.id,
+        reason="on it: holds the ladder, authorizes nothing",
+        cites=(proposal.index, heard.index),
+        body={"person": person, "held_until": stamp(until)},
+    )
+    text = f"Noted: you are on it. Nobody else is called for {HELD_SECONDS // 60} min. It authorizes nothing."
+    settled = _settled(heard, "HEEDED", "on it", incident.id, {"what": "on it", "person": person})
+    await desk.post(draft, settled, *learnt, _reply(desk, heard, person, text, incident.id))
+
+
+async def _halt(desk: Desk, heard: Heard, person: str) -> None:
+    reason = str(heard.body.get("text") or "").partition(" ")[2].strip() or "no reason given"
+    halted = Draft(
+        id=f"halt:{heard.index}",
+        stage="HALTED",
+        actor=f"engineer:{person}",
+        reason=reason[:300],
+        cites=(heard.index,),
+        body={"text": reason[:300]},
+    )
+    text = "Halted: nothing is dispatched until somebody else sends RESUME."
+    settled = _settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
+    await desk.post(halted, settled, _reply(desk, heard, person, text, None))
+
+
+async def _resume(desk: Desk, heard: Heard, person: str) -> None:
+    others = [index for index, (actor, _) in desk.book.halts.items() if actor != f"engineer:{person}"]
+    if not others:
+        text = "whoever halted cannot resume" if desk.book.halts else "nothing is halted"
+        await _refuse(desk, heard, text, reply=text)
+        return
+    resumed = [
+        Draft(
+            id=f"resume:{index}",
+            stage="RESUMED",
+            actor=f"engineer:{person}",
+            reason="resumed by message",
+            settles=index,
+            cites=(heard.index,),
+            body={"text": ""},
+        )
+        for index in others
+    ]
+    left = len(desk.book.halts) - len(others)
+    text = "Resumed." if not left else "Resumed the halts of others; your own still stands."
+    settled = _settled(heard, "HEEDED", "resume", None, {"what": "resume", "person": person})
+    await desk.post(*resumed, settled, _reply(desk, heard, person, text, None))
+
+
+def _status(desk: Desk) -> str:
+    halted = "HALTED. " if desk.book.halted() else ""
+    if not desk.book.open:
+        return f"{halted}No open incident."
+    lines = [f"{i.id} {i.state}: {wording.headline(i)}" for i in list(desk.book.open.values())[:5]]
+    more = len(desk.book.open) - len(lines)
+    return halted + " ".join(lines) + (f" And {more} more." if more > 0 else "")
+
+
+async def _refuse(
+    desk: Desk,
+    heard: Heard,
+    why: str,
+    *,
+    reply: str | None,
+    proposal: Proposal | None = None,
+    extra: list[Draft] | None = None,
+) -> None:
+    person = heard.body.get("person")
+    incident_id = proposal.incident_id if proposal is not None else None
+    body: dict[str, Any] = {"why": why, "person": person, "proposal": proposal.index if proposal else None}
+    drafts = [_settled(heard, "REFUSED", why, incident_id, body), *(extra or [])]
+    if reply is not None and person is not None:
+        drafts.append(_reply(desk, heard, person, f"Not counted: {reply}.".replace("..", "."), incident_id))
+    await desk.post(*drafts)
+
+
+async def _heed(desk: Desk, heard: Heard, person: str, what: str, text: str) -> None:
+    drafts = [_settled(heard, "HEEDED", what, None, {"what": what, "person": person})]
+    since = desk.now() - timedelta(hours=1)
+    said = sum(
+        m.person == person and m.kind == MessageKind.REPLY.value and m.addressed_at > since
+        for m in desk.book.messages.values()
+    )
+    if said < REPLIES_PER_HOUR:
+        drafts.append(_reply(desk, heard, person, text, None))
+    await desk.post(*drafts)
+
+
+def _settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body: dict[str, Any]) -> Draft:
+    return Draft(
+        id=f"answer:{heard.index}",
+        stage=stage,
+        actor="policy" if stage == "REFUSED" else "system",
+        incident_id=incident_id,
+        decision=stage.lower(),
+        reason=reason[:300],
+        settles=heard.index,
+        body=body,
+    )
+
+
+def _reply(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> Draft:
+    return addressed(
+        f"answer:{heard.index}",
+        person,
+        MessageKind.REPLY.value,
+        {"text": text, "reference": incident_id or ""},
+        until=desk.now() + timedelta(minutes=15),
+        subject=text[:200],
+        incident_id=incident_id,
+        cites=(heard.index,),
+    )

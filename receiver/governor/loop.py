@@ -1,0 +1,281 @@
+"""The only mover: fold what is new, ask the agenda, take the steps that are due, wait for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from ledger.entry import Blob, Draft, canonical
+from ledger.journal import Conflict, LedgerError, Refused, Unavailable
+from receiver.governor import meters, missed
+from receiver.governor.desk import Charter, Desk, stamp
+from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS
+from receiver.governor.timekeeping import Timekeeper
+from receiver.incident.agenda import Due, View, agenda
+
+log = logging.getLogger(__name__)
+
+TURNS_WITHOUT_WAIT_MAX = 200
+UNAVAILABLE_AGAIN_SECONDS = 1.0
+LOST_CLAIM_AGAIN_SECONDS = 2.0
+IDLE_SECONDS = 30.0  # the clocks are looked at even when nothing is due
+STEPS_AT_ONCE = 64  # steps under way beside the turn; more wait for a place
+
+
+class Governor:
+    """One tenant's governor. `run` governs until it is cancelled; `turn` takes one round of steps (for tests)."""
+
+    def __init__(self, desk: Desk, *, poll: bool = True) -> None:
+        self.desk = desk
+        self._timekeeper = Timekeeper(desk.clock)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._absent_since: dict[str, datetime] = {}
+        self._polled_at: datetime | None = None
+        self._poll = poll
+        self._wake = asyncio.Event()
+        self._charter: Charter | None = desk.charter
+        self.unavailable: str | None = None
+
+    async def start(self) -> None:
+        """Fold the log, read the policies that are still needed, and adopt what is in force now.
+
+        Raises LedgerError where the ledger cannot be read or refuses the adoption (the same version with other
+        contents), and PolicyErrors where a policy of the ledger no longer reads.
+        """
+        await self.desk.fold()
+        await self._adopt()
+        await self.desk.load_policies()
+
+    def reload(self, charter: Charter) -> None:
+        """Put another policy, roster or executors in force at the next turn."""
+        self._charter = charter
+        self._wake.set()
+
+    async def _adopt(self) -> None:
+        """ADOPTED, if what is in force differs from what the ledger says is in force."""
+        charter = self._charter
+        if charter is None:
+            return
+        desk, rulebook = self.desk, charter.rulebook
+        roster, executors = charter.roster_bytes(), canonical(dict(charter.executors))
+        blobs = (
+            Blob("policy", rulebook.text.encode()),
+            Blob("roster", roster),
+            Blob("executors", executors),
+        )
+        before = desk.book.adopted
+        standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
+        if before is None or standing != {(b.name, b.digest) for b in blobs}:
+            await desk.post(
+                Draft(
+                    id=f"adopt:{before.index if before else -1}",
+                    stage="ADOPTED",
+                    actor=f"operator:{_account()}",
+                    decision="adopt",
+                    reason=f"policy {rulebook.name} {rulebook.version}, {len(charter.people)} people, "
+                    f"{len(charter.executors)} executors",
+                    policy_version=rulebook.version,
+                    policy_digest=rulebook.digest,
+                    body={"name": rulebook.name, "people": sorted(charter.people)},
+                    blobs=blobs,
+                )
+            )
+        old = desk.charter.rulebook
+        desk.policies[old.digest] = old
+        desk.charter = charter
+        desk.metrics.policy_info.clear()
+        desk.metrics.policy_info.labels(desk.tenant, rulebook.version).set(1)
+        self._charter = None
+        await desk.fold()
+
+    async def run(self) -> None:
+        """Govern until cancelled. A ledger that cannot be written stops every step until it can be again."""
+        poller = asyncio.create_task(self._poll_forever()) if self._poll else None
+        try:
+            while True:
+                try:
+                    later = await self._turns()
+                    self.unavailable = None
+                except Unavailable as unavailable:
+                    # Law 5: the ledger records. What cannot be booked does not happen.
+                    log.error("tenant %s: the ledger cannot be written: %s", self.desk.tenant, unavailable)
+                    self.unavailable = str(unavailable)
+                    await self._wait(UNAVAILABLE_AGAIN_SECONDS)
+                    continue
+                await self._wait(self._seconds_until(later))
+        finally:
+            tasks = [*self._running.values()] + ([poller] if poller is not None else [])
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _turns(self) -> datetime | None:
+        for _ in range(TURNS_WITHOUT_WAIT_MAX):
+            taken, later = await self.turn()
+            if not taken:
+                return later
+        log.error("tenant %s: the agenda does not come to rest; pausing", self.desk.tenant)
+        return None
+
+    def _seconds_until(self, later: datetime | None) -> float:
+        if later is None:
+            return IDLE_SECONDS
+        return min(IDLE_SECONDS, max(0.01, (later - self.desk.now()).total_seconds()))
+
+    async def _wait(self, seconds: float) -> None:
+        """Until the log grows, a step ends, a reload is asked for, or the time is over."""
+        grown = asyncio.ensure_future(self.desk.journal.wait(self.desk.tenant, self.desk.book.size))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({grown, woken}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in (grown, woken):
+                waiter.cancel()
+            await asyncio.gather(grown, woken, return_exceptions=True)
+        self._wake.clear()
+
+    async def turn(self) -> tuple[int, datetime | None]:
+        """One round: the number of steps taken or begun, and when the next falls due."""
+        desk = self.desk
+        await desk.fold()
+        await self._keep_time()
+        if self._charter is not None:
+            await self._adopt()
+        now = desk.now()
+        for name in [name for name, at in desk.deferred.items() if at <= now]:
+            del desk.deferred[name]
+        view = View(
+            desk.policy,
+            desk.charter.rulebook,
+            desk.looked,
+            frozenset(desk.nudged),
+            dict(desk.deferred),
+            desk.may_act(),
+        )
+        due, later = agenda(desk.book, view, now)
+        meters.gauges(desk.metrics, desk.book, now)
+        taken = 0
+        for step in due:
+            taken += await self._take(step)
+        return taken, later
+
+    async def _take(self, step: Due) -> int:
+        blocker = BLOCKS.get(step.kind)
+        if step.name in self._running or (blocker and f"{blocker}:{step.subject}" in self._running):
+            return 0
+        if step.kind not in OUTSIDE:
+            await self._perform(step)
+            # What comes after must see what this step posted.
+            await self.desk.fold()
+            return 1
+        if len(self._running) >= STEPS_AT_ONCE:
+            return 0
+        task = asyncio.create_task(self._perform(step), name=step.name)
+        self._running[step.name] = task
+        task.add_done_callback(lambda done: self._finished(step, done))
+        return 1
+
+    def _finished(self, step: Due, task: asyncio.Task[None]) -> None:
+        self._running.pop(step.name, None)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, Unavailable):
+                self.unavailable = str(error)
+                self.desk.defer(step.name, UNAVAILABLE_AGAIN_SECONDS)
+                return
+            # A defect of ours: said loudly, tried again slowly, and the other steps go on.
+            log.error("tenant %s: step %s failed", self.desk.tenant, step.name, exc_info=error)
+            self.desk.defer(step.name, IDLE_SECONDS)
+
+    async def _perform(self, step: Due) -> None:
+        """Take a step. Losing a claim is normal; a refusal means that the plan was made on an older view."""
+        if not self._still(step):
+            return
+        try:
+            await STEPS[step.kind](self.desk, step)
+        except Conflict:
+            self.desk.defer(step.name, LOST_CLAIM_AGAIN_SECONDS)
+        except Refused as refused:
+            log.warning("tenant %s: step %s was refused: %s", self.desk.tenant, step.name, refused)
+            self.desk.defer(step.name, LOST_CLAIM_AGAIN_SECONDS)
+
+    def _still(self, step: Due) -> bool:
+        """Whether the step's subject is still there: an earlier step of the same turn may have settled it."""
+        book = self.desk.book
+        places: dict[str, Callable[[], bool]] = {
+            "evaluate": lambda: step.subject in book.received,
+            "judge": lambda: step.subject in book.heard,
+            "give_up_diagnosis": lambda: step.subject in book.consultations,
+            "give_up_message": lambda: step.subject in book.unsettled_messages,
+            "send": lambda: step.subject in book.unsettled_messages,
+            "execute": lambda: step.subject in book.executions,
+            "unresolve": lambda: step.subject in book.executions,
+            "unconfirm": lambda: step.subject in book.verifications,
+            "dispatch": lambda: step.subject in book.authorizations,
+            "void": lambda: step.subject in book.authorizations,
+            "tell": lambda: step.subject in book.news,
+        }
+        if step.kind in ("consult", "propose", "escalate", "remind"):
+            return book.by_index[step.subject].open
+        if step.kind in ("reject", "withdraw", "expire", "authorize"):
+            return book.proposals[step.subject].open
+        return places.get(step.kind.value, lambda: True)()
+
+    async def _keep_time(self) -> None:
+        desk = self.desk
+        regression = self._timekeeper.look(desk.book.last_time)
+        desk.trusted = self._timekeeper.trusted
+        if regression is not None:
+            log.error("tenant %s: %s", desk.tenant, regression.detail)
+            await desk.post(
+                Draft(
+                    id=f"regress:{desk.book.size}",
+                    stage="REGRESSED",
+                    actor="system",
+                    reason=regression.detail,
+                    body={
+                        "ledger_time": stamp(regression.ledger_time) if regression.ledger_time else None,
+                        "wall_time": stamp(regression.wall_time),
+                    },
+                )
+            )
+            await desk.fold()
+
+    async def _poll_forever(self) -> None:
+        while True:
+            try:
+                await self.compare()
+            except LedgerError as error:
+                log.warning("tenant %s: what was missed could not be booked: %s", self.desk.tenant, error)
+            await asyncio.sleep(missed.POLL_EVERY.total_seconds())
+
+    async def compare(self) -> None:
+        """Ask Alertmanager for what was missed, now."""
+        await missed.compare(self.desk, self._absent_since)
+
+    async def drain(self) -> None:
+        """Wait until no step is under way (for tests and for a graceful stop)."""
+        while self._running:
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def reasons_not_ready(self) -> list[str]:
+        """Why nothing would be done now, in words for /-/ready; empty when all is well."""
+        reasons = []
+        if not self.desk.trusted:
+            reasons.append(f"tenant {self.desk.tenant}: the clock stepped; no authorization until it runs evenly")
+        anchor = self.desk.journal.anchor_error()
+        if anchor is not None:
+            reasons.append(f"anchor: {anchor}")
+        if self.unavailable is not None:
+            reasons.append(f"ledger: {self.unavailable}")
+        return reasons
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no entry in the password database, as in a bare container
+        return "unknown"

@@ -1,0 +1,87 @@
+"""What Alertmanager knows and we do not: alerts that fired while we were down, and alerts that vanished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.entry import Blob, Draft
+from receiver.governor.desk import Desk
+from receiver.incident.book import is_old_news
+from receiver.incident.notification import read_notification
+
+POLL_EVERY = timedelta(minutes=3)
+GONE_AFTER = timedelta(minutes=6)  # absent from every Alertmanager for so long, with no resolved: a person is asked
+
+
+async def compare(desk: Desk, absent_since: dict[str, datetime]) -> None:
+    """Receive what fires at Alertmanager and is not known here; note what is gone without a resolved.
+
+    absent_since: when each fingerprint that fires here was first missing there; kept by the caller between calls.
+    An answer that is not complete changes nothing: absence is then not known.
+    """
+    active = await desk.alert_source.active()
+    if active is None:
+        return
+    now = desk.now()
+    payload = canonical_payload(active)
+    notification = read_notification(payload)
+    known = desk.book.alerts
+    fresh = [
+        raw
+        for raw, alert in zip(active, notification.alerts, strict=False)
+        if alert.fingerprint not in known
+        or (not known[alert.fingerprint].alert.firing and not is_old_news(known[alert.fingerprint], alert))
+    ]
+    if fresh:
+        body = canonical_payload(fresh)
+        seen = read_notification(body)
+        await desk.post(
+            Draft(
+                id=f"receive:{seen.content_digest}",
+                stage="RECEIVED",
+                actor="alertmanager",
+                reason=f"{len(fresh)} alerts found at Alertmanager that were never delivered",
+                body={
+                    "source": "poll",
+                    "receiver": "",
+                    "alerts": len(fresh),
+                    "firing": len(fresh),
+                    "resolved": 0,
+                    "truncated": 0,
+                },
+                blobs=(Blob("payload", body),),
+            )
+        )
+    there = {alert.fingerprint for alert in notification.alerts}
+    here = {fingerprint for fingerprint, row in known.items() if row.alert.firing}
+    for fingerprint in set(absent_since) - (here - there):
+        del absent_since[fingerprint]
+    for fingerprint in here - there:
+        absent_since.setdefault(fingerprint, now)
+    await _note_gone(desk, {f for f, since in absent_since.items() if now - since >= GONE_AFTER})
+
+
+async def _note_gone(desk: Desk, gone: set[str]) -> None:
+    """Absence is not recovery: it may be a silence, or a lost rule. A person is told and may close."""
+    for incident in list(desk.book.open.values()):
+        mine = {alert.fingerprint for alert in desk.alerts_of(incident) if alert.firing}
+        new = sorted((mine & gone) - incident.gone)
+        if new and mine <= gone:
+            await desk.post(
+                Draft(
+                    id=f"gone:{incident.id}:{desk.book.size}",
+                    stage="NOTED",
+                    actor="system",
+                    incident_id=incident.id,
+                    reason="its alerts are gone from every Alertmanager, and no resolved came",
+                    body={"kind": "gone", "fingerprints": new[:50]},
+                )
+            )
+
+
+def canonical_payload(alerts: Any) -> bytes:
+    rows: list[Mapping[str, Any]] = list(alerts)
+    return json.dumps({"version": "4", "status": "firing", "alerts": rows}, sort_keys=True).encode()

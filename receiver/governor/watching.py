@@ -1,0 +1,277 @@
+"""Policy decides: which rule an alert belongs to, whether it is an incident, and whether the incident is over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ledger.entry import Blob, Draft
+from policy_rules import detection, recovery
+from policy_rules.readings import Alert, Reading
+from policy_rules.rulebook import Rule, Rulebook
+from policy_rules.verdict import Memory, Outcome, Verdict
+from receiver.governor.desk import Desk, by_policy, key_text, write_assigned
+from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
+from receiver.incident.book import Assigned, is_old_news
+from receiver.incident.notification import Malformed, read_notification
+from receiver.incident.states import Incident, Key, Watch, key_of
+
+LOOK_TIMEOUT_SECONDS = 5.0
+SHARED_ANSWER_SECONDS = 2.0
+KEYS_MAX = 500  # new watches that one notification may begin
+HOLD_LOOKS_MAX = 60  # verdicts of a hold that RECOVERED carries; of a longer one the first and the latest
+
+
+async def evaluate(desk: Desk, due: Due) -> None:
+    """EVALUATED: which rule and which key each alert belongs to; WATCHED for each key that is new."""
+    entry = desk.book.received[due.subject]
+    digest = next(blob.digest for blob in entry.blobs if blob.name == "payload")
+    try:
+        alerts = read_notification(await desk.journal.blob(desk.tenant, digest) or b"").alerts
+    except Malformed:
+        # The intake reads with the same function, so this is an older version's body: it settles as nothing.
+        alerts = ()
+    book, rulebook = desk.book, desk.charter.rulebook
+    rows: list[Assigned] = []
+    unmatched = 0
+    wanted: dict[tuple[str, Key], Alert] = {}
+    for alert in alerts:
+        if is_old_news(book.alerts.get(alert.fingerprint), alert):
+            continue
+        assignments = tuple((a.rule, key_of(a.key)) for a in detection.assign(rulebook, alert))
+        unmatched += not assignments or assignments[0][0] == "unmatched"
+        rows.append(Assigned(alert, assignments))
+        for rule, key in assignments:
+            if alert.firing and _begins(desk, rule, key, alert):
+                wanted.setdefault((rule, key), alert)
+    drafts = [
+        by_policy(
+            rulebook,
+            id=f"evaluate:{entry.index}",
+            stage="EVALUATED",
+            decision="matched" if rows and unmatched < len(rows) else "unmatched" if rows else "nothing new",
+            reason=f"{len(alerts)} alerts, {len(rows)} new, {len(wanted)} keys to watch",
+            settles=entry.index,
+            body={
+                "alerts": len(alerts),
+                "matched": len(rows) - unmatched,
+                "unmatched": unmatched,
+                "old": len(alerts) - len(rows),
+                "over_limit": max(0, len(wanted) - KEYS_MAX),
+                "keys": [{"rule": rule, "key": dict(key)} for rule, key in list(wanted)[:100]],
+            },
+            blobs=(Blob("alerts", write_assigned(rows)),),
+        )
+    ]
+    drafts += [watch_draft(rulebook, rule, key, entry.index) for rule, key in list(wanted)[:KEYS_MAX]]
+    await desk.post(*drafts)
+    touched = {assignment for row in rows for assignment in row.assignments}
+    desk.nudged.update(w.index for w in book.watches.values() if (w.rule, w.key) in touched)
+    desk.nudged.update(i.index for i in book.open.values() if (i.rule, i.key) in touched)
+
+
+def _begins(desk: Desk, rule: str, key: Key, alert: Alert) -> bool:
+    """Whether a firing alert of this key begins a watch."""
+    if desk.book.watched(rule, key) is not None:
+        return False
+    last = desk.book.last_of.get((rule, key))
+    if last is None or last.open:
+        return last is None
+    # After a person closed the incident, the same episode does not open it again.
+    return last.closed != "CLOSED" or last.closed_at is None or alert.starts_at > last.closed_at
+
+
+def watch_draft(rulebook: Rulebook, rule: str, key: Key, origin: int) -> Draft:
+    return by_policy(
+        rulebook,
+        id=f"watch:{rule}:{key_digest(rule, key)}:{origin}",
+        stage="WATCHED",
+        decision="watch",
+        reason=f"{rule} {key_text(key)}",
+        cites=(origin,),
+        body={"rule": rule, "key": dict(key)},
+    )
+
+
+def key_digest(rule: str, key: Key) -> str:
+    return hashlib.sha256(repr((rule, key)).encode()).hexdigest()[:12]
+
+
+async def look(desk: Desk, due: Due) -> None:
+    """One look at a watch or an incident; posted when its outcome changes."""
+    watch = desk.book.watches.get(due.subject)
+    incident = desk.book.by_index.get(due.subject)
+    subject = watch or incident
+    if subject is None:
+        return
+    rulebook = desk.policy(subject.policy_digest)
+    rule = rulebook.rule(subject.rule)
+    readings = await ask(desk, rulebook, rule, subject.key, LOOK_TIMEOUT_SECONDS)
+    if due.subject not in desk.book.watches and (incident is None or not incident.open):
+        return  # settled while the question was in the air
+    now = desk.now()
+    memory = desk.memories.get(due.subject, subject.memory)
+    alerts = desk.book.alerts_of(subject.rule, subject.key)
+    decide = detection.should_detect if watch is not None else recovery.should_recover
+    verdict = decide(rulebook, rule, alerts, readings, now, memory)
+    desk.memories[due.subject] = verdict.memory
+    desk.looked[due.subject] = now
+    desk.nudged.discard(due.subject)
+    desk.metrics.policy_decisions.labels(desk.tenant, rule.name, verdict.outcome.value).inc()
+    _remember(desk, due.subject, memory, verdict, now)
+    if watch is not None:
+        await _watched(desk, watch, rulebook, rule, alerts, verdict)
+    elif incident is not None and verdict.outcome is Outcome.RECOVER:
+        await recover(desk, incident, verdict)
+    elif incident is not None:
+        await _looked(desk, incident.index, incident.id, incident, rulebook, verdict, "recover")
+
+
+async def ask(
+    desk: Desk,
+    rulebook: Rulebook,
+    rule: Rule,
+    key: Key,
+    timeout_seconds: float,
+    fresh_seconds: float = SHARED_ANSWER_SECONDS,
+) -> tuple[Reading, ...]:
+    queries = detection.queries(rulebook, rule, dict(key))
+    if not queries:
+        return ()
+    return await desk.evidence.ask(queries, timeout_seconds=timeout_seconds, fresh_seconds=fresh_seconds)
+
+
+def _remember(desk: Desk, subject: int, before: Memory, verdict: Verdict, now: datetime) -> None:
+    """Keep the verdicts of the hold that runs, so that RECOVERED can show the readings of the whole of it."""
+    if verdict.memory.true_since is None or verdict.memory.true_since != before.true_since:
+        desk.holds.pop(subject, None)
+    if verdict.memory.true_since is not None:
+        hold = desk.holds.setdefault(subject, [])
+        values = {f.name: f.value if f.value is not None else "unknown" for f in verdict.findings}
+        hold.append({"at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "values": values})
+        if len(hold) > HOLD_LOOKS_MAX:
+            del hold[1]
+
+
+async def _watched(
+    desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], verdict: Verdict
+) -> None:
+    if not any(alert.firing for alert in alerts):
+        await desk.post(
+            by_policy(
+                rulebook,
+                id=f"clear:{watch.index}",
+                stage="CLEARED",
+                decision="clear",
+                reason=f"{watch.rule}: no alert of {key_text(watch.key)} fires",
+                settles=watch.index,
+                body={"rule": watch.rule, "key": dict(watch.key), "verdict": verdict.to_body()},
+            )
+        )
+    elif verdict.outcome is Outcome.DETECT and len(desk.book.open) < OPEN_INCIDENTS_MAX:
+        await desk.post(_detected(desk, watch, rulebook, rule, alerts, verdict))
+    else:
+        await _looked(desk, watch.index, None, watch, rulebook, verdict, "detect")
+
+
+def _detected(
+    desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], verdict: Verdict
+) -> Draft:
+    firing = sorted((a for a in alerts if a.firing), key=lambda alert: (alert.starts_at, alert.fingerprint))
+    first = firing[0]
+    summary = first.annotations.get("summary") or first.labels.get("alertname", "alert")
+    return by_policy(
+        rulebook,
+        id=f"detect:{watch.index}",
+        stage="DETECTED",
+        incident_id="inc-" + hashlib.sha256(f"{desk.tenant}:{watch.index}".encode()).hexdigest()[:10],
+        decision="detect",
+        reason=f"{rule.name}: {verdict.reason}",
+        settles=watch.index,
+        cites=(watch.received,),
+        body={
+            "rule": rule.name,
+            "key": dict(watch.key),
+            "title": f"{first.labels.get('alertname', rule.name)} {key_text(watch.key)}"[:200],
+            "summary": summary[:300],
+            "severity": first.labels.get("severity", "")[:40],
+            "firing": len(firing),
+            "verdict": verdict.to_body(),
+        },
+    )
+
+
+async def _looked(
+    desk: Desk,
+    subject: int,
+    incident_id: str | None,
+    record: Watch | Incident,
+    rulebook: Rulebook,
+    verdict: Verdict,
+    purpose: str,
+) -> None:
+    if verdict.outcome.value == record.outcome:
+        return
+    await desk.post(
+        by_policy(
+            rulebook,
+            id=f"look:{subject}:{record.looks}",
+            stage="LOOKED",
+            incident_id=incident_id,
+            decision=verdict.outcome.value,
+            reason=f"{record.rule}: {verdict.reason}"[:500],
+            cites=(subject,),
+            body={"subject": subject, "purpose": purpose, "verdict": verdict.to_body()},
+        )
+    )
+
+
+async def recover(desk: Desk, incident: Incident, verdict: Verdict) -> None:
+    """RECOVERED, and in the same post everything that was still open because of the incident."""
+    rulebook = desk.policy(incident.policy_digest)
+    reason = f"{incident.rule}: {verdict.reason}"[:500]
+    drafts = closing_drafts(desk, incident, rulebook, reason, confirmed=True)
+    body: Mapping[str, Any] = {"verdict": verdict.to_body(), "hold": desk.holds.get(incident.index, [])}
+    drafts.append(
+        by_policy(
+            rulebook,
+            id=f"recover:{incident.index}",
+            stage="RECOVERED",
+            incident_id=incident.id,
+            decision="recover",
+            reason=reason,
+            settles=incident.index,
+            body=body,
+        )
+    )
+    if any(alert.firing for alert in desk.alerts_of(incident)):
+        # An alert often outlives the fault. Repeats of it say nothing new, so the watch must begin here.
+        assigned = {rule.name for rule in desk.charter.rulebook.rules} | {"unmatched"}
+        if incident.rule in assigned:
+            drafts.append(watch_draft(desk.charter.rulebook, incident.rule, incident.key, incident.index))
+    await desk.post(*drafts)
+
+
+def closing_drafts(
+    desk: Desk, incident: Incident, rulebook: Rulebook, reason: str, *, confirmed: bool
+) -> list[Draft]:
+    """What must be settled together with the end of an incident: question, authorization, verifications."""
+    drafts: list[Draft] = []
+    last = incident.last
+
+    def settle(stage: str, id: str, settles: int) -> None:
+        drafts.append(
+            by_policy(rulebook, id=id, stage=stage, incident_id=incident.id, reason=reason, settles=settles)
+        )
+
+    if last is not None and last.open:
+        settle("WITHDRAWN", f"withdraw:{last.index}", last.index)
+    if last is not None and last.authorized and last.authorization is not None:
+        settle("VOIDED", f"void:{last.index}", last.authorization)
+    for proposal in incident.proposals:
+        if proposal.verifying and proposal.result_index is not None:
+            stage = "CONFIRMED" if confirmed else "WAIVED"
+            settle(stage, f"confirm:{proposal.result_index}", proposal.result_index)
+    return drafts

@@ -1,0 +1,71 @@
+"""What the governor says to people, in plain text. The carrier cleans, shortens and dresses it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from receiver.incident.states import Incident
+
+
+def headline(incident: Incident) -> str:
+    """One line that says what is wrong: "HighErrorRate service=checkout: error_ratio 0.31 >= 0.05."."""
+    finding = incident.reason.partition(": ")[2] or incident.reason
+    return f"{incident.title}: {finding}."
+
+
+def diagnosis_line(incident: Incident) -> str:
+    """Claude's words, or in plain sight why there are none."""
+    diagnosis = incident.diagnosis
+    if diagnosis is not None:
+        sure = f" (model's own confidence {diagnosis.confidence})" if diagnosis.confidence else ""
+        return f"Possible cause: {diagnosis.body['summary']}{sure}"
+    last = incident.consultations[-1] if incident.consultations else None
+    if last is not None and last.outcome == "UNDIAGNOSED":
+        return f"No diagnosis: {str(last.body['outcome']).replace('_', ' ')}."
+    return "Diagnosis: not ready yet."
+
+
+def opened(incident: Incident, title: str, risk: str, expires: str, quorum: int) -> dict[str, str]:
+    """The variables of the message that asks for a decision; the code is added when it is sent."""
+    return {
+        "incident": incident.title,
+        "summary": incident.summary,
+        "finding": incident.reason.partition(": ")[2] or incident.reason,
+        "diagnosis": diagnosis_line(incident),
+        "action": title if quorum == 1 else f"{title} ({quorum} people must approve)",
+        "risk": risk,
+        "expires": expires,
+        "reference": incident.id,
+    }
+
+
+def news(incident: Incident, stage: str, actor: str, reason: str) -> str:
+    """What became of it, for everyone who was asked."""
+    last = incident.last
+    action = str(last.body["title"]) if last is not None else "the action"
+    who = actor.partition(":")[2] or actor
+    by = last.decided_by if last is not None and last.decided_by else who
+    text = {
+        "DISPATCHED": f"{action}: already approved by {by}, it runs now. Policy will say whether it helped.",
+        "REJECTED": f"{action}: already rejected by {by}. Nothing runs. Policy keeps watching.",
+        "EXPIRED": f"{action}: nobody decided in time. Nothing ran.",
+        "WITHDRAWN": f"{action}: the question is withdrawn ({reason}). Nothing runs.",
+        "VOIDED": f"{action}: the authorization is void ({reason}). Nothing runs.",
+        "FAILED": f"{action}: it failed ({reason}).",
+        "UNRESOLVED": f"{action}: it is not known whether it ran ({reason}). A person must say: counterfoil incident show.",
+        "UNCONFIRMED": f"{action}: it ran, and the service did not recover in time.",
+        "RECOVERED": f"Recovered, says policy: {reason}",
+        "CLOSED": f"Closed by {who}: {reason}",
+        "DIAGNOSED": diagnosis_line(incident),
+        "GONE": f"Its alerts are gone from Alertmanager and no resolved came. If it is over, close {incident.id}.",
+    }[stage]
+    return f"{incident.title}: {text}"
+
+
+def span(length: timedelta) -> str:
+    """A duration as people say it: "45 s", "12 min", "3 h 5 min"."""
+    seconds = int(length.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,215 @@
+"""What is due next, and when: a pure function of the book, the policies and the time.
+
+Nothing is remembered beside the ledger of what is still to be done. After a crash the same question gives the same
+work, so recovery is: fold, ask, do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from policy_rules.rulebook import Rule, Rulebook
+from receiver.incident.book import Book
+from receiver.incident.states import Incident, Proposal
+
+REMIND_EVERY = timedelta(minutes=30)
+CONSULT_SECONDS = 45
+OPEN_INCIDENTS_MAX = 200  # more at once are watched, not opened, until some are closed
+
+
+class Kind(StrEnum):
+    """The steps of the governor, in the order in which they are taken when several are due."""
+
+    EVALUATE = "evaluate"
+    JUDGE = "judge"
+    REJECT = "reject"
+    WITHDRAW = "withdraw"
+    VOID = "void"
+    EXPIRE = "expire"
+    UNRESOLVE = "unresolve"
+    UNCONFIRM = "unconfirm"
+    GIVE_UP_DIAGNOSIS = "give_up_diagnosis"
+    GIVE_UP_MESSAGE = "give_up_message"
+    EXECUTE = "execute"
+    DISPATCH = "dispatch"
+    AUTHORIZE = "authorize"
+    CONSULT = "consult"
+    PROPOSE = "propose"
+    ESCALATE = "escalate"
+    REMIND = "remind"
+    TELL = "tell"
+    SEND = "send"
+    LOOK = "look"
+
+
+_ORDER = {kind: place for place, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One step: its kind, the index of the entry that it is about, and when it is due."""
+
+    kind: Kind
+    subject: int
+    at: datetime
+
+    @property
+    def name(self) -> str:
+        """Unique among the steps that can be due at once; a step in progress is known by it."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the agenda needs beside the book.
+
+    policy: the rulebook of a digest (an incident keeps the policy under which it was opened).
+    looked: when policy last looked at a WATCHED or DETECTED index; kept in memory, so a restart looks at once.
+    nudged: indices to look at now because an alert of theirs changed.
+    deferred: steps by name that were tried and are not to be tried again before a time.
+    may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
+    """
+
+    policy: Callable[[str], Rulebook]
+    in_force: Rulebook
+    looked: Mapping[int, datetime]
+    nudged: frozenset[int]
+    deferred: Mapping[str, datetime] = field(default_factory=dict)
+    may_act: bool = True
+
+
+def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
+    """The steps that are due at `now`, in order, and the earliest time after `now` at which another falls due."""
+    due: list[Due] = []
+    later: datetime | None = None
+    for step in _steps(book, view, now):
+        at = max(step.at, view.deferred.get(step.name, step.at))
+        if at <= now:
+            due.append(step)
+        elif later is None or at < later:
+            later = at
+    due.sort(key=lambda step: (_ORDER[step.kind], step.subject))
+    return due, later
+
+
+def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
+    for index, entry in book.received.items():
+        yield Due(Kind.EVALUATE, index, entry.timestamp)
+    for index, heard in book.heard.items():
+        yield Due(Kind.JUDGE, index, heard.at)
+    for watch in book.watches.values():
+        rule = view.policy(watch.policy_digest).rule(watch.rule)
+        yield Due(Kind.LOOK, watch.index, _next_look(view, watch.index, watch.since, rule))
+    for index, (_, consultation) in book.consultations.items():
+        yield Due(Kind.GIVE_UP_DIAGNOSIS, index, consultation.until)
+    for index, message in book.unsettled_messages.items():
+        yield Due(Kind.GIVE_UP_MESSAGE, index, message.until)
+        if not message.sids:
+            yield Due(Kind.SEND, index, message.addressed_at)
+    live = {incident.last.index: incident.last for incident in book.open.values() if incident.last is not None}
+    live |= {proposal.index: proposal for proposal in (*book.executions.values(), *book.verifications.values())}
+    for proposal in live.values():
+        yield from _of_proposal(proposal, view, now)
+    for incident in book.open.values():
+        yield from _of_incident(incident, view)
+    latest: dict[str, int] = {}
+    for index, news in book.news.items():
+        latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))
+    for index in latest.values():
+        yield Due(Kind.TELL, index, book.news[index].at)
+
+
+def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]:
+    if proposal.open:
+        outdated = proposal.body["in_force"] != view.in_force.digest
+        if proposal.declined_by is not None:
+            yield Due(Kind.REJECT, proposal.index, now)
+        elif outdated:
+            # Law 3: an answer counts for the policy version that it was asked under. Another one asks anew.
+            yield Due(Kind.WITHDRAW, proposal.index, now)
+        elif proposal.quorum_met and now <= proposal.authorize_until:
+            if view.may_act:
+                yield Due(Kind.AUTHORIZE, proposal.index, now)
+            yield Due(Kind.EXPIRE, proposal.index, _after(proposal.authorize_until))
+        elif proposal.quorum_met:
+            yield Due(Kind.EXPIRE, proposal.index, _after(proposal.authorize_until))
+        else:
+            yield Due(Kind.EXPIRE, proposal.index, proposal.expires_at)
+    elif proposal.authorized and proposal.authorization is not None:
+        if proposal.body["in_force"] != view.in_force.digest:
+            yield Due(Kind.VOID, proposal.authorization, now)
+        elif now <= proposal.authorize_until and view.may_act:
+            yield Due(Kind.DISPATCH, proposal.authorization, now)
+        yield Due(Kind.VOID, proposal.authorization, _after(proposal.authorize_until))
+    elif proposal.executing and proposal.dispatched is not None and proposal.execute_until is not None:
+        yield Due(Kind.EXECUTE, proposal.dispatched, now)
+        yield Due(Kind.UNRESOLVE, proposal.dispatched, proposal.execute_until)
+    elif proposal.verifying and proposal.verify_until is not None and proposal.result_index is not None:
+        yield Due(Kind.UNCONFIRM, proposal.result_index, proposal.verify_until)
+
+
+def _of_incident(incident: Incident, view: View) -> Iterator[Due]:
+    rule = view.policy(incident.policy_digest).rule(incident.rule)
+    yield Due(Kind.LOOK, incident.index, _next_look(view, incident.index, incident.opened_at, rule))
+    if not incident.consultations:
+        yield Due(Kind.CONSULT, incident.index, incident.opened_at)
+    last = incident.last
+    if last is not None and (last.live or last.verifying):
+        return
+    asked_at = _ask_at(incident, rule)
+    if asked_at is not None:
+        yield Due(Kind.PROPOSE, incident.index, asked_at)
+    decided = last is not None and last.outcome in ("AUTHORIZED", "REJECTED")
+    steps = rule.escalation
+    if incident.told_at is not None and not decided and incident.escalated + 1 < len(steps):
+        at = incident.opened_at + timedelta(seconds=steps[incident.escalated + 1].after_seconds)
+        held = incident.held_until
+        yield Due(Kind.ESCALATE, incident.index, max(at, incident.told_at, held or at))
+    if incident.told_at is not None:
+        yield Due(Kind.REMIND, incident.index, _last_word(incident) + REMIND_EVERY)
+
+
+def _ask_at(incident: Incident, rule: Rule) -> datetime | None:
+    """When policy is asked for the next action of `incident`, or None while a reminder must come first.
+
+    A rejection is a person's word and an expiry is silence: neither is answered with the same question at once.
+    """
+    last = incident.last
+    if incident.told_at is None:
+        wait = timedelta(seconds=rule.diagnosis_wait_seconds)
+        consultation = incident.consultations[-1] if incident.consultations else None
+        if consultation is not None and consultation.outcome is not None:
+            return incident.opened_at
+        return incident.opened_at + wait
+    if last is None:
+        reminded = incident.reminded_at
+        return reminded if reminded is not None and reminded > (incident.told_at or reminded) else None
+    if last.outcome == "WITHDRAWN" or last.result in ("FAILED", "VOIDED", "WRITTEN_OFF") or last.verified:
+        return last.proposed_at
+    if last.outcome == "EXPIRED" and incident.reminded_at is not None and incident.reminded_at > last.proposed_at:
+        return incident.reminded_at
+    return None
+
+
+def _last_word(incident: Incident) -> datetime:
+    """The last time at which somebody was told anything that asks for something."""
+    times = [incident.told_at or incident.opened_at]
+    if incident.reminded_at is not None:
+        times.append(incident.reminded_at)
+    if incident.last is not None:
+        times.append(incident.last.expires_at if incident.last.outcome == "EXPIRED" else incident.last.proposed_at)
+    return max(times)
+
+
+def _next_look(view: View, index: int, since: datetime, rule: Rule) -> datetime:
+    looked = view.looked.get(index)
+    if looked is None or index in view.nudged:
+        return since
+    return looked + timedelta(seconds=rule.evaluate_every_seconds)
+
+
+def _after(moment: datetime) -> datetime:
+    return moment + timedelta(microseconds=1)

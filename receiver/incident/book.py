@@ -1,0 +1,391 @@
+"""The fold: entries of one tenant, in order, become the book of what is open and what was decided.
+
+Pure. The same entries always give the same book, so a restart, a replica and an auditor see the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ledger.entry import Entry, parse_time
+from policy_rules.readings import Alert
+from policy_rules.verdict import Memory, memory_from_body
+from receiver.incident.states import (
+    Consultation,
+    Heard,
+    Incident,
+    Key,
+    KnownAlert,
+    Message,
+    News,
+    Proposal,
+    Run,
+    Watch,
+    key_of,
+)
+
+HELD_SECONDS = 900  # "On it" holds the ladder for so long
+NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
+NEWSWORTHY |= {"RECOVERED", "CLOSED", "DIAGNOSED", "HALTED", "RESUMED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """One alert of an EVALUATED with the rules and keys that took it (the rows of its `alerts` blob)."""
+
+    alert: Alert
+    assignments: tuple[tuple[str, Key], ...]
+
+
+class Book:
+    """Every record of one tenant, and the index (`size`) up to which the log is folded."""
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        self.size = 0
+        self.last_time: datetime | None = None
+        self.received: dict[int, Entry] = {}  # outstanding in the book of alerts
+        self.alerts: dict[str, KnownAlert] = {}
+        self.watches: dict[int, Watch] = {}
+        self.incidents: dict[str, Incident] = {}
+        self.by_index: dict[int, Incident] = {}  # DETECTED → incident
+        self.open: dict[str, Incident] = {}
+        self.last_of: dict[tuple[str, Key], Incident] = {}
+        self.proposals: dict[int, Proposal] = {}  # PROPOSED → proposal
+        self.authorizations: dict[int, Proposal] = {}  # AUTHORIZED → proposal
+        self.executions: dict[int, Proposal] = {}  # DISPATCHED → proposal
+        self.suspense: dict[int, Proposal] = {}  # UNRESOLVED → proposal
+        self.verifications: dict[int, Proposal] = {}  # EXECUTED → proposal
+        self.by_webhook: dict[str, Proposal] = {}
+        self.messages: dict[int, Message] = {}
+        self.unsettled_messages: dict[int, Message] = {}
+        self.consultations: dict[int, tuple[Incident, Consultation]] = {}  # outstanding
+        self.heard: dict[int, Heard] = {}
+        self.halts: dict[int, tuple[str, str]] = {}  # HALTED → (actor, reason)
+        self.runs: list[Run] = []
+        self.wrong_codes: dict[str, list[datetime]] = {}
+        self.news: dict[int, News] = {}
+        self.adopted: Entry | None = None
+        self.policies: dict[str, str] = {}  # policy digest → digest of the blob that holds its text
+
+    def take(self, entry: Entry, assigned: Sequence[Assigned] = ()) -> None:
+        """Fold the next entry. `assigned`: the rows of its `alerts` blob, for EVALUATED alone.
+
+        Raises ValueError if the entry is not the next one.
+        """
+        if entry.index != self.size:
+            raise ValueError(f"{self.tenant}: entry {entry.index} does not follow {self.size - 1}")
+        self.size = entry.index + 1
+        self.last_time = entry.timestamp
+        if entry.stage == "EVALUATED":
+            self._evaluated(entry, assigned)
+        else:
+            fold = _FOLDS.get(entry.stage)
+            if fold is not None:
+                fold(self, entry)
+        if entry.stage in NEWSWORTHY:
+            self._report(entry)
+
+    # --- questions -------------------------------------------------------------------------------------------------
+
+    def alerts_of(self, rule: str, key: Key) -> list[Alert]:
+        """The alerts, firing or ended, that this rule takes under this key."""
+        return [known.alert for known in self.alerts.values() if (rule, key) in known.assignments]
+
+    def halted(self) -> bool:
+        return bool(self.halts)
+
+    def message_by_sid(self, sid: str) -> Message | None:
+        return next((m for m in reversed(self.messages.values()) if sid in m.sids), None)
+
+    def open_incident(self, rule: str, key: Key) -> Incident | None:
+        incident = self.last_of.get((rule, key))
+        return incident if incident is not None and incident.open else None
+
+    def watched(self, rule: str, key: Key) -> Watch | None:
+        return next((w for w in self.watches.values() if w.rule == rule and w.key == key), None)
+
+    # --- the fold ----------------------------------------------------------------------------------------------------
+
+    def _report(self, entry: Entry) -> None:
+        incident = self.incidents.get(entry.incident_id or "")
+        if incident is None:
+            return
+        if entry.stage == "DIAGNOSED" and incident.told_at is None:
+            return  # the first message will carry it
+        if entry.stage in ("WITHDRAWN", "VOIDED") and incident.closed:
+            return  # the end of the incident is the news
+        self.news[entry.index] = News(entry.index, entry.stage, incident.id, entry.timestamp, entry.actor)
+
+    def _adopted(self, entry: Entry) -> None:
+        self.adopted = entry
+        for blob in entry.blobs:
+            if blob.name == "policy" and entry.policy_digest:
+                self.policies[entry.policy_digest] = blob.digest
+
+    def _received(self, entry: Entry) -> None:
+        self.received[entry.index] = entry
+
+    def _evaluated(self, entry: Entry, assigned: Sequence[Assigned]) -> None:
+        self.received.pop(_settled(entry), None)
+        for row in assigned:
+            known = self.alerts.get(row.alert.fingerprint)
+            ended = known.ended_at if known else None
+            if is_old_news(known, row.alert):
+                continue
+            if not row.alert.firing:
+                ended = row.alert.ends_at or entry.timestamp
+            self.alerts[row.alert.fingerprint] = KnownAlert(row.alert, row.assignments, ended)
+            for incident in self.open.values():
+                incident.gone.discard(row.alert.fingerprint)
+
+    def _watched(self, entry: Entry) -> None:
+        self.watches[entry.index] = Watch(
+            index=entry.index,
+            rule=entry.body["rule"],
+            key=key_of(entry.body["key"]),
+            since=entry.timestamp,
+            received=entry.cites[0] if entry.cites else entry.index,
+            policy_digest=entry.policy_digest or "",
+        )
+
+    def _looked(self, entry: Entry) -> None:
+        subject = entry.body["subject"]
+        record = self.watches.get(subject) or self.by_index.get(subject)
+        if record is not None:
+            record.looks += 1
+            record.memory = memory_of(entry.body["verdict"], entry.timestamp)
+            record.outcome = entry.body["verdict"]["outcome"]
+
+    def _detected(self, entry: Entry) -> None:
+        self.watches.pop(_settled(entry), None)
+        incident = Incident(
+            id=entry.incident_id or "",
+            index=entry.index,
+            rule=entry.body["rule"],
+            key=key_of(entry.body["key"]),
+            title=entry.body["title"],
+            summary=entry.body["summary"],
+            severity=entry.body["severity"],
+            reason=entry.reason,
+            opened_at=entry.timestamp,
+            policy_version=entry.policy_version or "",
+            policy_digest=entry.policy_digest or "",
+        )
+        self.incidents[incident.id] = self.open[incident.id] = self.by_index[entry.index] = incident
+        self.last_of[incident.rule, incident.key] = incident
+
+    def _cleared(self, entry: Entry) -> None:
+        self.watches.pop(_settled(entry), None)
+
+    def _ended(self, entry: Entry) -> None:
+        incident = self.by_index[_settled(entry)]
+        incident.closed, incident.closed_index, incident.closed_at = entry.stage, entry.index, entry.timestamp
+        self.open.pop(incident.id, None)
+
+    def _consulted(self, entry: Entry) -> None:
+        incident = self.incidents[entry.incident_id or ""]
+        consultation = Consultation(entry.index, parse_time(entry.body["until"]))
+        incident.consultations.append(consultation)
+        self.consultations[entry.index] = (incident, consultation)
+
+    def _diagnosed(self, entry: Entry) -> None:
+        _, consultation = self.consultations.pop(_settled(entry))
+        consultation.outcome, consultation.outcome_index = entry.stage, entry.index
+        consultation.body, consultation.confidence = entry.body, entry.confidence
+
+    def _proposed(self, entry: Entry) -> None:
+        incident = self.incidents[entry.incident_id or ""]
+        proposal = Proposal(
+            index=entry.index,
+            incident_id=incident.id,
+            number=len(incident.proposals),
+            body=entry.body,
+            request_digest=next((b.digest for b in entry.blobs if b.name == "request"), ""),
+            proposed_at=entry.timestamp,
+            expires_at=parse_time(entry.body["expires_at"]),
+            authorize_until=parse_time(entry.body["authorize_until"]),
+        )
+        incident.proposals.append(proposal)
+        incident.told_at = incident.told_at or entry.timestamp
+        self.proposals[entry.index] = proposal
+        self.by_webhook[entry.body["webhook_id"]] = proposal
+
+    def _answered(self, entry: Entry) -> None:
+        self.heard.pop(_settled(entry), None)
+        person = entry.actor.partition(":")[2]
+        if entry.stage == "APPROVED":
+            self.proposals[entry.cites[0]].approvals[person] = entry.index
+        elif entry.stage == "DECLINED":
+            self.proposals[entry.cites[0]].declined_by = person
+        elif entry.stage == "REFUSED" and entry.body.get("why") == "wrong code":
+            self.wrong_codes.setdefault(entry.body.get("person") or "", []).append(entry.timestamp)
+
+    def _decided(self, entry: Entry) -> None:
+        proposal = self.proposals[_settled(entry)]
+        proposal.outcome, proposal.outcome_index = entry.stage, entry.index
+        proposal.decided_by = entry.actor.partition(":")[2] or proposal.declined_by
+        if entry.stage == "AUTHORIZED":
+            proposal.authorization = entry.index
+            self.authorizations[entry.index] = proposal
+
+    def _dispatched(self, entry: Entry) -> None:
+        proposal = self.authorizations.pop(_settled(entry))
+        proposal.dispatched, proposal.dispatched_at = entry.index, entry.timestamp
+        proposal.execute_until = parse_time(entry.body["until"])
+        self.executions[entry.index] = proposal
+        incident = self.incidents[proposal.incident_id]
+        self.runs.append(Run(incident.rule, proposal.body["action"], incident.key, entry.timestamp))
+
+    def _voided(self, entry: Entry) -> None:
+        proposal = self.authorizations.pop(_settled(entry))
+        proposal.result, proposal.result_index = "VOIDED", entry.index
+
+    def _resulted(self, entry: Entry) -> None:
+        settled = _settled(entry)
+        proposal = self.executions.pop(settled, None) or self.suspense.pop(settled)
+        proposal.result, proposal.result_index = entry.stage, entry.index
+        if entry.stage == "UNRESOLVED":
+            self.suspense[entry.index] = proposal
+        elif entry.stage == "EXECUTED":
+            proposal.verify_until = parse_time(entry.body["verify_until"])
+            self.verifications[entry.index] = proposal
+
+    def _verified(self, entry: Entry) -> None:
+        self.verifications.pop(_settled(entry)).verified = entry.stage
+
+    def _addressed(self, entry: Entry) -> None:
+        body = entry.body
+        message = Message(
+            index=entry.index,
+            person=body["person"],
+            kind=body["kind"],
+            incident_id=entry.incident_id,
+            proposal=body.get("proposal"),
+            until=parse_time(body["until"]),
+            addressed_at=entry.timestamp,
+            content_digest=next((b.digest for b in entry.blobs if b.name == "content"), ""),
+        )
+        if message.kind == "opened":
+            # The proposal stands in the same post, so its index is cited, not written into the body.
+            message.proposal = entry.cites[0]
+        self.messages[entry.index] = self.unsettled_messages[entry.index] = message
+        incident = self.incidents.get(entry.incident_id or "")
+        if incident is not None:
+            incident.people.add(message.person)
+        for cited in entry.cites:
+            self.news.pop(cited, None)
+
+    def _sent(self, entry: Entry) -> None:
+        message = self.messages.get(entry.body["message"])
+        if message is not None:
+            message.sids.add(entry.body["sid"])
+
+    def _delivered(self, entry: Entry) -> None:
+        message = self.unsettled_messages.pop(_settled(entry))
+        message.outcome = entry.stage
+        if entry.body.get("sid"):
+            message.sids.add(entry.body["sid"])
+
+    def _heard(self, entry: Entry) -> None:
+        self.heard[entry.index] = Heard(entry.index, entry.timestamp, entry.body, entry.incident_id)
+
+    def _halted(self, entry: Entry) -> None:
+        self.halts[entry.index] = (entry.actor, entry.reason)
+
+    def _resumed(self, entry: Entry) -> None:
+        self.halts.pop(_settled(entry), None)
+
+    def _escalated(self, entry: Entry) -> None:
+        incident = self.incidents[entry.incident_id or ""]
+        incident.told_at = incident.told_at or entry.timestamp
+        incident.escalated = max(incident.escalated, int(entry.body["step"]))
+
+    def _reminded(self, entry: Entry) -> None:
+        incident = self.incidents[entry.incident_id or ""]
+        incident.reminders += 1
+        incident.reminded_at = entry.timestamp
+
+    def _acknowledged(self, entry: Entry) -> None:
+        incident = self.incidents.get(entry.incident_id or "")
+        if incident is not None:
+            incident.held_until = parse_time(entry.body["held_until"])
+
+    def _noted(self, entry: Entry) -> None:
+        incident = self.incidents.get(entry.incident_id or "")
+        if incident is not None and entry.body.get("kind") == "gone":
+            incident.gone.update(entry.body["fingerprints"])
+            self.news[entry.index] = News(entry.index, "GONE", incident.id, entry.timestamp, entry.actor)
+
+
+def is_old_news(known: KnownAlert | None, alert: Alert) -> bool:
+    """Whether `alert` says nothing new: it fires since a time at or before an end that is already known.
+
+    Notifications overtake each other (a failed flush is sent again later), so startsAt and endsAt decide, not the
+    order of arrival.
+    """
+    if known is None:
+        return False
+    if alert.firing:
+        return known.ended_at is not None and alert.starts_at <= known.ended_at
+    # An end that is older than the episode that fires now belongs to the episode before it.
+    return known.alert.firing and alert.ends_at is not None and alert.ends_at < known.alert.starts_at
+
+
+def memory_of(verdict: Mapping[str, Any], at: datetime) -> Memory:
+    """The memory that a LOOKED entry left, as of the time at which it was posted."""
+    memory = memory_from_body(verdict)
+    return Memory(memory.true_since, memory.unknown_since, memory.looked_at or at)
+
+
+def _settled(entry: Entry) -> int:
+    if entry.settles is None:
+        raise ValueError(f"entry {entry.index} ({entry.stage}) settles nothing")
+    return entry.settles
+
+
+_FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
+    "ADOPTED": Book._adopted,
+    "RECEIVED": Book._received,
+    "WATCHED": Book._watched,
+    "LOOKED": Book._looked,
+    "DETECTED": Book._detected,
+    "CLEARED": Book._cleared,
+    "RECOVERED": Book._ended,
+    "CLOSED": Book._ended,
+    "CONSULTED": Book._consulted,
+    "DIAGNOSED": Book._diagnosed,
+    "UNDIAGNOSED": Book._diagnosed,
+    "PROPOSED": Book._proposed,
+    "APPROVED": Book._answered,
+    "DECLINED": Book._answered,
+    "REFUSED": Book._answered,
+    "HEEDED": Book._answered,
+    "AUTHORIZED": Book._decided,
+    "REJECTED": Book._decided,
+    "EXPIRED": Book._decided,
+    "WITHDRAWN": Book._decided,
+    "DISPATCHED": Book._dispatched,
+    "VOIDED": Book._voided,
+    "EXECUTED": Book._resulted,
+    "FAILED": Book._resulted,
+    "UNRESOLVED": Book._resulted,
+    "WRITTEN_OFF": Book._resulted,
+    "CONFIRMED": Book._verified,
+    "UNCONFIRMED": Book._verified,
+    "WAIVED": Book._verified,
+    "ADDRESSED": Book._addressed,
+    "SENT": Book._sent,
+    "DELIVERED": Book._delivered,
+    "UNDELIVERED": Book._delivered,
+    "HEARD": Book._heard,
+    "HALTED": Book._halted,
+    "RESUMED": Book._resumed,
+    "ESCALATED": Book._escalated,
+    "REMINDED": Book._reminded,
+    "ACKNOWLEDGED": Book._acknowledged,
+    "NOTED": Book._noted,
+}

@@ -1,0 +1,238 @@
+"""What the book holds of a tenant: one record for each thing that is open, was open, or was decided.
+
+Records are the fold's own working copies of what stands in the ledger. Nothing here is a second source of truth: a
+start reads the ledger and makes the same records again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from policy_rules.readings import Alert
+from policy_rules.verdict import Memory
+
+Key = tuple[tuple[str, str], ...]
+
+
+def key_of(labels: Mapping[str, str]) -> Key:
+    """The group key as a hashable value, sorted by label name."""
+    return tuple(sorted(labels.items()))
+
+
+class IncidentState(StrEnum):
+    """One word for where an incident stands; derived, never stored."""
+
+    DETECTED = "detected"
+    PROPOSED = "proposed"
+    AUTHORIZED = "authorized"
+    EXECUTING = "executing"
+    UNRESOLVED = "unresolved"
+    VERIFYING = "verifying"
+    RECOVERED = "recovered"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class KnownAlert:
+    """The last word on one fingerprint. `ended_at` stays when it fires again, to tell old news from new."""
+
+    alert: Alert
+    assignments: tuple[tuple[str, Key], ...]
+    ended_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Watch:
+    """An outstanding WATCHED: policy looks until it is an incident or clear."""
+
+    index: int
+    rule: str
+    key: Key
+    since: datetime
+    received: int
+    policy_digest: str
+    looks: int = 0
+    memory: Memory = field(default_factory=Memory)
+    outcome: str = ""
+
+
+@dataclass(slots=True)
+class Message:
+    """An ADDRESSED and what became of it. `sids`: every carrier id known to be a copy of it."""
+
+    index: int
+    person: str
+    kind: str
+    incident_id: str | None
+    proposal: int | None
+    until: datetime
+    addressed_at: datetime
+    content_digest: str
+    reply_to: int | None = None
+    sids: set[str] = field(default_factory=set)
+    outcome: str | None = None
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A PROPOSED, its answers, and its authorization and execution while these are open."""
+
+    index: int
+    incident_id: str
+    number: int
+    body: Mapping[str, Any]
+    request_digest: str
+    proposed_at: datetime
+    expires_at: datetime
+    authorize_until: datetime
+    approvals: dict[str, int] = field(default_factory=dict)
+    declined_by: str | None = None
+    outcome: str | None = None  # the stage that settled it
+    outcome_index: int | None = None
+    decided_by: str | None = None
+    authorization: int | None = None  # index of AUTHORIZED
+    dispatched: int | None = None  # index of DISPATCHED
+    dispatched_at: datetime | None = None
+    execute_until: datetime | None = None
+    result: str | None = None  # EXECUTED, FAILED, UNRESOLVED, WRITTEN_OFF, VOIDED
+    result_index: int | None = None  # the entry that says so
+    verify_until: datetime | None = None
+    verified: str | None = None  # CONFIRMED, UNCONFIRMED, WAIVED
+
+    @property
+    def open(self) -> bool:
+        return self.outcome is None
+
+    @property
+    def authorized(self) -> bool:
+        """AUTHORIZED stands and is neither dispatched nor voided."""
+        return self.authorization is not None and self.dispatched is None and self.result is None
+
+    @property
+    def executing(self) -> bool:
+        return self.dispatched is not None and self.result is None
+
+    @property
+    def in_suspense(self) -> bool:
+        return self.result == "UNRESOLVED"
+
+    @property
+    def verifying(self) -> bool:
+        return self.result == "EXECUTED" and self.verified is None
+
+    @property
+    def live(self) -> bool:
+        """While this is true no second proposal of the incident may stand beside it."""
+        return self.open or self.authorized or self.executing or self.in_suspense
+
+    @property
+    def quorum_met(self) -> bool:
+        return len(self.approvals) >= int(self.body["quorum"])
+
+
+@dataclass(slots=True)
+class Consultation:
+    """A CONSULTED; `outcome` is DIAGNOSED or UNDIAGNOSED once it is settled."""
+
+    index: int
+    until: datetime
+    outcome: str | None = None
+    outcome_index: int | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    confidence: str | None = None
+
+
+@dataclass(slots=True)
+class Incident:
+    id: str
+    index: int  # of DETECTED
+    rule: str
+    key: Key
+    title: str
+    summary: str
+    severity: str
+    reason: str
+    opened_at: datetime
+    policy_version: str
+    policy_digest: str
+    proposals: list[Proposal] = field(default_factory=list)
+    consultations: list[Consultation] = field(default_factory=list)
+    told_at: datetime | None = None  # the first PROPOSED or ESCALATED
+    escalated: int = -1  # the last step of the ladder that was taken
+    reminders: int = 0
+    reminded_at: datetime | None = None
+    held_until: datetime | None = None  # somebody is "on it"
+    looks: int = 0
+    memory: Memory = field(default_factory=Memory)
+    outcome: str = ""  # of the last look
+    closed: str | None = None  # RECOVERED or CLOSED
+    closed_index: int | None = None
+    closed_at: datetime | None = None
+    people: set[str] = field(default_factory=set)  # everyone who was written to about it
+    gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
+
+    @property
+    def open(self) -> bool:
+        return self.closed is None
+
+    @property
+    def last(self) -> Proposal | None:
+        return self.proposals[-1] if self.proposals else None
+
+    @property
+    def diagnosis(self) -> Consultation | None:
+        """The last consultation that brought a diagnosis."""
+        return next((c for c in reversed(self.consultations) if c.outcome == "DIAGNOSED"), None)
+
+    @property
+    def state(self) -> IncidentState:
+        if self.closed:
+            return IncidentState(self.closed.lower())
+        last = self.last
+        if last is None:
+            return IncidentState.DETECTED
+        for reached, state in (
+            (last.open, IncidentState.PROPOSED),
+            (last.authorized, IncidentState.AUTHORIZED),
+            (last.executing, IncidentState.EXECUTING),
+            (last.in_suspense, IncidentState.UNRESOLVED),
+            (last.verifying, IncidentState.VERIFYING),
+        ):
+            if reached:
+                return state
+        return IncidentState.DETECTED
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An entry that the people of its incident have not been told of yet."""
+
+    index: int
+    stage: str
+    incident_id: str
+    at: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An outstanding HEARD, as it was posted."""
+
+    index: int
+    at: datetime
+    body: Mapping[str, Any]
+    incident_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A dispatch that took place: what limits and cool-downs count."""
+
+    rule: str
+    action: str
+    key: Key
+    at: datetime
