@@ -1,0 +1,114 @@
+"""What stands for a person's decision on the wire: button tokens, text codes, and how an answer is read. Pure.
+
+A token names one delivery and a code one (person, proposal) pair. Both are HMACs under a secret of our own, so neither
+has to be stored and neither can be guessed; whether the answer counts is decided elsewhere, by policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import unicodedata
+from dataclasses import dataclass
+
+ALPHABET = "34679ACDEFGHJKMNPQRTUVWXY"  # nothing that is taken for another on a small screen: no 0O 1IL 2Z 5S 8B
+CODE_LENGTH = 4
+
+_PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
+_TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})[\s.!]*")
+_MESSAGE_ID = re.compile(r"(?P<tenant>[^/?#&\s]{1,100})-(?P<index>0|[1-9][0-9]{0,14})")
+_TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person said, before anyone judged it.
+
+    verb: approve, reject, onit, halt, resume, status, other. token: the delivery that a button belongs to.
+    code: what was typed after A or R, in capitals. At most one of token and code is set.
+    """
+
+    verb: str
+    token: str | None = None
+    code: str | None = None
+
+
+def code(secret: bytes, tenant: str, proposal_index: int, person: str) -> str:
+    """Four characters of ALPHABET for this person and proposal; another person's code says nothing about it."""
+    number = int.from_bytes(_mac(secret, "code", tenant, str(proposal_index), person)[:16], "big")
+    letters = []
+    for _ in range(CODE_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[digit])
+    return "".join(letters)
+
+
+def token(secret: bytes, message_id: str) -> str:
+    """The opaque id of the delivery `message_id` ("TENANT-INDEX"): its index, and a MAC over the whole id.
+
+    At most 40 characters of letters, digits and "-". Raises ValueError for an id of another shape.
+    """
+    match = _MESSAGE_ID.fullmatch(message_id)
+    if match is None:
+        raise ValueError(f"message id {message_id!r} is not TENANT-INDEX")
+    return f"{match['index']}-{_short_mac(secret, message_id)}"
+
+
+def delivery_of(secret: bytes, tenant: str, given: str) -> int | None:
+    """The index of the delivery in `tenant` that the token `given` was made for, or None if it was not made by us."""
+    match = _TOKEN.fullmatch(given)
+    if match is None:
+        return None
+    index = int(match["index"])
+    return index if same(token(secret, f"{tenant}-{index}"), given) else None
+
+
+def split_message_id(message_id: str) -> tuple[str, int] | None:
+    """Tenant and ledger index of a message id of ours, or None."""
+    match = _MESSAGE_ID.fullmatch(message_id)
+    return (match["tenant"], int(match["index"])) if match else None
+
+
+def same(expected: str, given: str) -> bool:
+    """Equality in a time that does not depend on where they differ. Case does not count in what a person types."""
+    return hmac.compare_digest(expected.upper().encode(), given.strip().upper().encode("utf-8", "replace"))
+
+
+def address_hmac(key: bytes, address: str) -> str:
+    """How an address stands in the ledger: comparable, not readable. 64 hex digits."""
+    return _mac(key, "address", address.strip().lower()).hex()
+
+
+def parse_answer(body: str, button_payload: str | None) -> Answer:
+    """Read an answer. What is not exactly one of the known forms is `other`: a bare "yes", "ok" or "approve" included.
+
+    A tap is read by its payload alone; the visible text of a button decides nothing.
+    """
+    if button_payload is not None:
+        tap = _PAYLOAD.fullmatch(button_payload)
+        return Answer(tap[1], token=tap[2]) if tap else Answer("other")
+    text = _plain(body)
+    typed = _TEXT_CODE.fullmatch(text)
+    if typed:
+        return Answer("approve" if typed[1][0] == "a" else "reject", code=typed[2].upper())
+    word = text.rstrip(" .!")
+    # HALT is the safe direction, so a reason may follow it; RESUME must stand alone.
+    if word == "halt" or text.startswith(("halt ", "halt:", "halt,")):
+        return Answer("halt")
+    return Answer(word) if word in ("resume", "status") else Answer("other")
+
+
+def _plain(text: str) -> str:
+    normal = unicodedata.normalize("NFKC", text[:400])
+    return " ".join("".join(c for c in normal if unicodedata.category(c) != "Cf").split()).lower()
+
+
+def _mac(secret: bytes, *fields: str) -> bytes:
+    # Each field carries its length, so that no two lists of fields make the same message.
+    message = b"".join(len(data).to_bytes(4, "big") + data for data in (f.encode("utf-8", "replace") for f in fields))
+    return hmac.digest(secret, message, "sha256")
+
+
+def _short_mac(secret: bytes, message_id: str) -> str:
+    return base64.b32encode(_mac(secret, "token", message_id)[:15]).decode("ascii").lower()

@@ -1,0 +1,212 @@
+"""Messages to people over WhatsApp, through Twilio.
+
+One message is one call; there is no retry here, because only the ledger knows whether another try still makes sense.
+"Accepted by the API" is not "delivered": what became of the message comes later, to /twilio/status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import aiohttp
+
+from receiver.authorization import twilio_http, wording
+from receiver.papers import MessageKind, NotSent, OutgoingMessage, Sent
+
+if TYPE_CHECKING:
+    from twilio.rest import Client  # type: ignore[import-untyped]
+
+SEND_SECONDS = 10.0  # for the whole of a send, the lookup of its template included
+_VALIDITY_SECONDS = (10, 36_000)  # Twilio takes 1 to 36000 and recommends more than 5
+_LOG = logging.getLogger("counterfoil.whatsapp")
+
+
+class WhatsApp:
+    """A carrier. Takes plain values; `session` and `clock` are called when they are needed, never kept."""
+
+    def __init__(
+        self,
+        *,
+        account_sid: str,
+        auth_token: str,
+        sender: str,
+        public_url: str,
+        session: Callable[[], aiohttp.ClientSession],
+        clock: Callable[[], datetime],
+        base_url: str | None = None,
+        daily_message_limit: int = 200,
+        timeout_seconds: float = SEND_SECONDS,
+    ) -> None:
+        """sender: "whatsapp:+14155238886", or the sid of a messaging service ("MG…").
+
+        base_url: another origin for all of Twilio's hosts, as a test or a proxy needs it; None for Twilio itself.
+        daily_message_limit: messages a UTC day that Twilio may accept from this process.
+        """
+        self._account_sid = account_sid
+        self._auth_token = auth_token
+        self._sender = sender
+        self._public_url = public_url.rstrip("/")
+        self._session = session
+        self._clock = clock
+        self._base_url = base_url
+        self._daily_message_limit = daily_message_limit
+        self._timeout_seconds = timeout_seconds
+        self._client: Client | None = None
+        self._content_sids: dict[str, str] = {}
+        self._content_lock = asyncio.Lock()
+        self._day: date | None = None
+        self._sent_today = 0
+
+    async def send(self, message: OutgoingMessage) -> Sent | NotSent:
+        """Hand `message` to Twilio. Never raises; takes at most `timeout_seconds`."""
+        exhausted = self._take_one_of_today()
+        if exhausted is not None:
+            return exhausted
+        answer = await self._guarded(message)
+        if isinstance(answer, NotSent) and answer.outcome != "unreachable":
+            self._sent_today -= 1  # refused for certain; after a silence Twilio may have sent it, so that one counts
+        return answer
+
+    async def templates(self) -> Mapping[str, str]:
+        """Friendly name → content sid of every template, created where missing. Raises what the SDK raises."""
+        async with asyncio.timeout(self._timeout_seconds):
+            return {template.friendly_name: await self._content_sid(template) for template in wording.TEMPLATES}
+
+    async def _guarded(self, message: OutgoingMessage) -> Sent | NotSent:
+        from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
+
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._send(message)
+        except TwilioException as error:
+            return twilio_http.not_sent_from(error)
+        except TimeoutError:
+            return NotSent("unreachable", f"Twilio did not answer within {self._timeout_seconds:g} s", 10.0)
+        except (aiohttp.ClientError, OSError) as error:
+            return NotSent("unreachable", f"Twilio cannot be reached: {type(error).__name__}: {error}"[:300], 10.0)
+        except _Unsendable as error:
+            return NotSent("rejected", str(error))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # The SDK indexes into whatever JSON comes back; an answer of another shape surfaces as one of these.
+            return NotSent(
+                "unreachable", f"Twilio's answer cannot be read: {type(error).__name__}: {error}"[:300], 10.0
+            )
+
+    async def _send(self, message: OutgoingMessage) -> Sent | NotSent:
+        if message.kind is MessageKind.REPLY:
+            content = wording.reply_text(message.variables)
+            fields: dict[str, Any] = {"body": content}
+        else:
+            stem = (wording.OPENED if message.kind is MessageKind.OPENED else wording.NOTICE).stem
+            template = wording.template_for(stem, message.recipient.language)
+            try:
+                values = wording.values_for(template, message.variables, message.token)
+            except ValueError as error:
+                raise _Unsendable(str(error)) from error
+            content = wording.fill(template, values)
+            variables = json.dumps(template.numbered(values), ensure_ascii=False, separators=(",", ":"))
+            fields = {"content_sid": await self._content_sid(template), "content_variables": variables}
+        instance = await self._twilio().messages.create_async(
+            to=message.recipient.address,
+            **self._from(),
+            **fields,
+            status_callback=f"{self._public_url}/twilio/status?m={quote(message.message_id, safe='')}",
+            validity_period=min(max(message.valid_seconds, _VALIDITY_SECONDS[0]), _VALIDITY_SECONDS[1]),
+        )
+        return _outcome_of(instance, content)
+
+    async def _content_sid(self, template: wording.Template) -> str:
+        """The sid of `template` in Twilio's Content API: found by name and contents, created when missing, then kept.
+
+        A session of WhatsApp's sandbox needs no approval; outside a session Twilio sends approved templates only.
+        """
+        async with self._content_lock:
+            name = template.friendly_name
+            if name not in self._content_sids:
+                found = await self._find_content(template)
+                self._content_sids[name] = found or await self._create_content(template)
+            return self._content_sids[name]
+
+    async def _find_content(self, template: wording.Template) -> str | None:
+        wanted = template.types()
+        for content in await self._twilio().content.v1.contents.list_async(page_size=500, limit=5_000):
+            if content.friendly_name != template.friendly_name or content.language != template.language:
+                continue
+            if _same_types(content.types, wanted):
+                return str(content.sid)
+            _LOG.warning(
+                "template %s (%s) has other words than ours; it is left alone", content.sid, content.friendly_name
+            )
+        return None
+
+    async def _create_content(self, template: wording.Template) -> str:
+        from twilio.rest.content.v1.content import ContentList  # type: ignore[import-untyped]
+
+        request = ContentList.ContentCreateRequest(
+            {
+                "friendly_name": template.friendly_name,
+                "language": template.language,
+                "variables": template.sample_variables(),
+                "types": template.types(),
+            }
+        )
+        created = await self._twilio().content.v1.contents.create_async(content_create_request=request)
+        if not created.sid:
+            raise ValueError("a content template was created without a sid")
+        _LOG.info("created the template %s as %s", template.friendly_name, created.sid)
+        return str(created.sid)
+
+    def _twilio(self) -> Client:
+        if self._client is None:
+            self._client = twilio_http.make_client(self._account_sid, self._auth_token, self._session, self._base_url)
+        return self._client
+
+    def _from(self) -> dict[str, str]:
+        return {"messaging_service_sid" if self._sender.startswith("MG") else "from_": self._sender}
+
+    def _take_one_of_today(self) -> NotSent | None:
+        now = self._clock()
+        if now.date() != self._day:
+            self._day, self._sent_today = now.date(), 0
+        if self._sent_today >= self._daily_message_limit:
+            midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), tzinfo=now.tzinfo)
+            detail = (
+                f"our own limit of {self._daily_message_limit} messages a day (twilio.daily_message_limit) is reached"
+            )
+            return NotSent("daily_limit", detail, (midnight - now).total_seconds())
+        self._sent_today += 1
+        return None
+
+
+class _Unsendable(Exception):
+    """The message itself is wrong; no carrier could send it."""
+
+
+def _outcome_of(instance: Any, content: str) -> Sent | NotSent:
+    if instance.status in ("failed", "undelivered", "canceled"):
+        code = instance.error_code
+        outcome, retry_seconds = twilio_http.outcome_of_code(code if isinstance(code, int) else None)
+        return NotSent(outcome, f"Twilio took the message and failed at once, error {code}", retry_seconds)
+    if not isinstance(instance.sid, str) or not instance.sid:
+        return NotSent("unreachable", "Twilio's answer names no message sid", 10.0)
+    return Sent(instance.sid, hashlib.sha256(content.encode()).hexdigest(), content)
+
+
+def _same_types(found: object, wanted: Mapping[str, object]) -> bool:
+    """Whether a stored template says the same. The API returns types that are not set as null, or not at all."""
+    if not isinstance(found, dict):
+        return False
+    return {name: _without_nulls(value) for name, value in found.items() if value is not None} == wanted
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

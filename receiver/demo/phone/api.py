@@ -1,0 +1,258 @@
+"""The HTTP side of the stand-in: Twilio's Messages and Content APIs, strict, and the page beside them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from . import rules
+from .page import Page
+from .shapes import Button, Exchange, Message, Refusal, Template, message_json, new_sid, template_json
+
+if TYPE_CHECKING:
+    from .network import Fault, PhoneNetwork
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_NOT_FOUND = Refusal(404, 20404, "The requested resource was not found")
+_FORM = "application/x-www-form-urlencoded"
+
+
+def make_app(network: PhoneNetwork) -> web.Application:
+    api = Api(network)
+    app = web.Application(middlewares=[api.guard], client_max_size=1_000_000)
+    messages = "/2010-04-01/Accounts/{account}/Messages"
+    app.router.add_post(f"{messages}.json", api.create_message)
+    app.router.add_get(f"{messages}.json", api.list_messages)
+    app.router.add_get(f"{messages}/{{sid}}.json", api.fetch_message)
+    app.router.add_post("/v1/Content", api.create_content)
+    app.router.add_get("/v1/Content", api.list_content)
+    app.router.add_get("/v1/Content/{sid}", api.fetch_content)
+    app.router.add_delete("/v1/Content/{sid}", api.delete_content)
+    Page(network).add_routes(app)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    network: PhoneNetwork
+
+    @property
+    def guard(self) -> Any:
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            """Basic authentication for the API, errors in Twilio's shape, and a record of each exchange."""
+            if not request.path.startswith(("/2010-04-01/", "/v1/")):
+                return await handler(request)
+            body = await request.read()
+            answer = await self._answer(request, handler)
+            text = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else b""
+            self.network.exchanges.append(
+                Exchange(request.method, request.path, request.content_type, body, answer.status, text)
+            )
+            return answer
+
+        return guard
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._is_authorized(request.headers.get("Authorization", "")):
+            return _refuse(Refusal(401, 20003, "Authenticate"))
+        if request.match_info.get("account", self.network.account_sid) != self.network.account_sid:
+            return _refuse(_NOT_FOUND)
+        try:
+            return await handler(request)
+        except web.HTTPMethodNotAllowed:
+            return _refuse(Refusal(405, 20004, "Method not allowed"))
+        except web.HTTPNotFound:
+            return _refuse(_NOT_FOUND)
+
+    async def create_message(self, request: web.Request) -> web.StreamResponse:
+        fault = self.network.faults.next_requests.popleft() if self.network.faults.next_requests else None
+        if fault is not None and fault.kind != "lost":
+            interrupted = await self._interrupt(request, fault)
+            if interrupted is not None:
+                return interrupted
+        if request.content_type != _FORM:
+            return _refuse(Refusal(415, 20422, f"Content-Type must be {_FORM}"))
+        try:
+            pairs = parse_qsl((await request.read()).decode(), keep_blank_values=True, errors="strict")
+        except ValueError:
+            return _refuse(Refusal(400, 20001, "The form is not valid UTF-8"))
+        taken = self._take(pairs)
+        if isinstance(taken, Refusal):
+            return _refuse(taken)
+        message, failure = taken
+        self.network.accept(message, failure)
+        if fault is not None and request.transport is not None:
+            request.transport.close()  # kind "lost": the message is on its way, and nobody will know its sid
+        return web.json_response(message_json(message, self.network.account_sid), status=201)
+
+    def _take(self, pairs: list[tuple[str, str]]) -> Refusal | tuple[Message, int | None]:
+        """The message that a form asks for and the error it will end in, or why it is refused."""
+        network = self.network
+        fields = rules.check_form(pairs, network.sender)
+        if isinstance(fields, Refusal):
+            return fields
+        recipient = fields["To"]
+        if recipient in network.opted_out:
+            return Refusal(400, 21610, "Attempt to send to unsubscribed recipient")
+        template = network.templates.get(fields.get("ContentSid", ""))
+        rendered = self._render(fields, template)
+        if isinstance(rendered, Refusal):
+            return rendered
+        body, buttons = rendered
+        in_session = network.in_session(recipient)
+        failure = self._channel_error(recipient, template, in_session)
+        if failure is not None and network.channel_errors == "answer":
+            return failure
+        message = Message(
+            new_sid("SM" if template is None else "MM"),
+            False,
+            network.sender,
+            recipient,
+            body,
+            "queued",
+            network.clock(),
+            buttons=buttons,
+            content_sid=template.sid if template else None,
+            status_callback=fields.get("StatusCallback"),
+            in_session=in_session,
+            fields=fields,
+        )
+        return message, failure.code if failure else None
+
+    def _render(self, fields: Mapping[str, str], template: Template | None) -> Refusal | tuple[str, tuple[Button, ...]]:
+        if "ContentSid" not in fields:
+            return fields["Body"], ()
+        if template is None:
+            return Refusal(400, 21655, "The ContentSid Parameter is invalid")
+        values = rules.check_variables(fields.get("ContentVariables"), template)
+        return values if isinstance(values, Refusal) else rules.render(template, values)
+
+    def _channel_error(self, recipient: str, template: Template | None, in_session: bool) -> Refusal | None:
+        network = self.network
+        if not network.is_reachable(recipient):
+            return Refusal(400, 63015, "The recipient has not joined the sandbox")
+        if not in_session and (template is None or not (network.sandbox or template.approved)):
+            return Refusal(400, 63016, "Outside the messaging window: use an approved template")
+        return None
+
+    async def _interrupt(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
+        if fault.kind == "error" and fault.refusal is not None:
+            return _refuse(fault.refusal)
+        if fault.kind == "garbage":
+            return web.Response(text="<html>bad gateway</html>", status=201, content_type="text/html")
+        if fault.kind == "hang":
+            await fault.release.wait()
+            return None
+        if request.transport is not None:
+            request.transport.close()
+        return web.Response(status=500)
+
+    async def list_messages(self, request: web.Request) -> web.Response:
+        network, query = self.network, request.query
+        found = [
+            message
+            for message in reversed(network.messages.values())
+            if query.get("To", message.recipient) == message.recipient
+            and query.get("From", message.sender) == message.sender
+        ]
+        page, size = _page_of(query)
+        uri = f"{request.path}?PageSize={size}"
+        chosen = found[page * size : (page + 1) * size]
+        more = f"{uri}&Page={page + 1}" if len(found) > (page + 1) * size else None
+        envelope = {
+            "end": page * size + max(len(chosen) - 1, 0),
+            "first_page_uri": f"{uri}&Page=0",
+            "next_page_uri": more,
+            "page": page,
+            "page_size": size,
+            "previous_page_uri": f"{uri}&Page={page - 1}" if page else None,
+            "start": page * size,
+            "uri": f"{uri}&Page={page}",
+        }
+        records = [message_json(message, network.account_sid) for message in chosen]
+        return web.json_response({**envelope, "messages": records})
+
+    async def fetch_message(self, request: web.Request) -> web.Response:
+        message = self.network.messages.get(request.match_info["sid"])
+        if message is None:
+            return _refuse(_NOT_FOUND)
+        return web.json_response(message_json(message, self.network.account_sid))
+
+    async def create_content(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json":
+            return _refuse(Refusal(415, 20422, "Content-Type must be application/json"))
+        try:
+            data = json.loads(await request.read())
+        except ValueError:
+            return _refuse(Refusal(400, 20001, "The body is not JSON"))
+        refusal = rules.check_content(data)
+        if refusal is not None:
+            return _refuse(refusal)
+        template = Template(
+            new_sid("HX"),
+            str(data.get("friendly_name", "")),
+            data["language"],
+            data.get("variables", {}),
+            data["types"],
+            self.network.clock(),
+        )
+        self.network.templates[template.sid] = template
+        return web.json_response(template_json(template, self.network.account_sid, self.network.url), status=201)
+
+    async def list_content(self, request: web.Request) -> web.Response:
+        page, size = _page_of(request.query)
+        templates = list(self.network.templates.values())
+        url = f"{self.network.url}/v1/Content?PageSize={size}"
+        chosen = templates[page * size : (page + 1) * size]
+        meta = {
+            "page": page,
+            "page_size": size,
+            "first_page_url": f"{url}&Page=0",
+            "previous_page_url": f"{url}&Page={page - 1}" if page else None,
+            "url": f"{url}&Page={page}",
+            "next_page_url": f"{url}&Page={page + 1}" if len(templates) > (page + 1) * size else None,
+            "key": "contents",
+        }
+        contents = [template_json(template, self.network.account_sid, self.network.url) for template in chosen]
+        return web.json_response({"contents": contents, "meta": meta})
+
+    async def fetch_content(self, request: web.Request) -> web.Response:
+        template = self.network.templates.get(request.match_info["sid"])
+        if template is None:
+            return _refuse(_NOT_FOUND)
+        return web.json_response(template_json(template, self.network.account_sid, self.network.url))
+
+    async def delete_content(self, request: web.Request) -> web.Response:
+        if self.network.templates.pop(request.match_info["sid"], None) is None:
+            return _refuse(_NOT_FOUND)
+        return web.Response(status=204)
+
+    def _is_authorized(self, header: str) -> bool:
+        scheme, _, encoded = header.partition(" ")
+        try:
+            given = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        wanted = f"{self.network.account_sid}:{self.network.auth_token}".encode()
+        return scheme.lower() == "basic" and hmac.compare_digest(given, wanted)
+
+
+def _refuse(refusal: Refusal) -> web.Response:
+    return web.json_response(refusal.to_json(), status=refusal.status)
+
+
+def _page_of(query: Any) -> tuple[int, int]:
+    def number(name: str, default: int, low: int, high: int) -> int:
+        text = query.get(name, "")
+        return min(max(int(text), low), high) if text.isascii() and text.isdigit() and len(text) < 6 else default
+
+    return number("Page", 0, 0, 99_999), number("PageSize", 50, 1, 1_000)

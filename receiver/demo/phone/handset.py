@@ -1,0 +1,114 @@
+"""One person's phone: what has arrived on it, and what the person does with it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from . import rules, webhooks
+from .shapes import Message, new_sid
+
+if TYPE_CHECKING:
+    from .network import PhoneNetwork
+
+
+class Phone:
+    """One person's phone."""
+
+    def __init__(self, network: PhoneNetwork, address: str, name: str) -> None:
+        self.address = address
+        self.name = name
+        self.external_id = "whatsapp:XX." + hashlib.sha256(address.encode()).hexdigest()[:16]
+        self.joined = False
+        self.last_spoke: datetime | None = None
+        self._network = network
+        self._taken = 0
+
+    def join(self) -> None:
+        """Write "join …" to the sandbox: the person can be reached, and the session is open."""
+        self.joined = True
+        self.last_spoke = self._network.clock()
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """Every message in either direction, oldest first."""
+        everything = self._network.messages.values()
+        return tuple(message for message in everything if self.address in (message.sender, message.recipient))
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The messages that reached this phone, oldest first."""
+        return tuple(m for m in self.conversation if not m.inbound and m.status not in ("undelivered", "failed"))
+
+    @property
+    def last_message(self) -> Message:
+        if not self.messages:
+            raise LookupError(f"{self.name} has no message")
+        return self.messages[-1]
+
+    async def next_message(
+        self, where: Callable[[Message], bool] | None = None, *, says: str = "", timeout: float = 10.0
+    ) -> Message:
+        """The next message that was not taken by an earlier call and fits; those before it are passed over.
+
+        Raises AssertionError after `timeout` seconds, naming what has come instead.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    news = asyncio.ensure_future(self._network.news())
+                    for position, message in enumerate(self.messages[self._taken :], start=self._taken):
+                        if (where is None or where(message)) and message.says(says):
+                            self._taken = position + 1
+                            news.cancel()
+                            return message
+                    await news
+        except TimeoutError:
+            got = [message.body for message in self.messages[self._taken :]]
+            raise AssertionError(f"{self.name} got no message that says {says!r} in {timeout:g} s, but {got}") from None
+
+    async def tap(self, title: str, message: Message | None = None) -> int | None:
+        """Tap a button of `message`, or of the newest message that has it. Returns the webhook's HTTP status.
+
+        Raises LookupError where there is no such button.
+        """
+        with_button = [m for m in self.messages if any(b.title.lower() == title.lower() for b in m.buttons)]
+        original = message or (with_button[-1] if with_button else self.last_message)
+        button = original.button(title)
+        self.read()
+        return await self._write(button.title, webhooks.tap_fields(original, button), reply_to=original.sid)
+
+    async def say(self, text: str) -> int | None:
+        """Write a text. Returns the webhook's HTTP status; None where Twilio keeps the word to itself (STOP)."""
+        self.read()
+        word = text.strip().upper()
+        if word in rules.OPT_OUT_WORDS:
+            self._network.opted_out.add(self.address)
+            return None
+        if word in rules.OPT_IN_WORDS:
+            self._network.opted_out.discard(self.address)
+        return await self._write(text, {})
+
+    def read(self) -> None:
+        """Look at the screen: what was delivered is read, and says so where it has a status callback."""
+        for message in self.messages:
+            if message.status == "delivered":
+                self._network.report(message.sid, "read")
+
+    async def _write(self, body: str, extra: Mapping[str, str], reply_to: str | None = None) -> int | None:
+        network = self._network
+        message = Message(
+            new_sid("SM"), True, self.address, network.sender, body, "received", network.clock(), reply_to=reply_to
+        )
+        network.messages[message.sid] = message
+        self.last_spoke = message.at
+        network.touch()
+        if network.message_url is None:
+            return None
+        fields = webhooks.inbound_fields(
+            message, account_sid=network.account_sid, profile=self.name, external_id=self.external_id
+        )
+        return (await network.call(network.message_url, {**fields, **extra})).status
