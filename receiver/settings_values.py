@@ -1,0 +1,216 @@
+"""What single values of counterfoil.yml look like: durations, addresses, secrets, and a problem with any of them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+
+SECRET_NAMES = frozenset(
+    {"admin_token", "api_key", "auth_token", "previous_auth_token", "token", "secret", "previous_secret"}
+    | {"credentials", "password"}
+)
+OPTIONAL_SECRETS = frozenset({"api_key"})  # unset in the environment means: do without (law 2: AI only explains)
+MAX_SECRET_BYTES = 8_192
+
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_UNIT_SECONDS = (31_536_000.0, 604_800.0, 86_400.0, 3_600.0, 60.0, 1.0, 0.001)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+Place = tuple[str | int, ...]  # where a value stands: the keys and indices that lead to it
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsProblem:
+    """One thing that is wrong. `line` counts from 1; None where it is about the file as a whole."""
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+class SettingsErrors(Exception):
+    """The configuration does not hold. `problems` are all that were found; the text has one line for each."""
+
+    def __init__(self, problems: tuple[SettingsProblem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class Address(NamedTuple):
+    """Where a listener stands. Port 0 lets the system choose; an empty host in the file (":9877") means all."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def duration_seconds(value: Any) -> float:
+    """Seconds of a duration as Prometheus writes it: "5m", "1h30m", "500ms", "0". Raises ValueError."""
+    text = str(value)
+    match = _DURATION.fullmatch(text)
+    if text == "0":
+        return 0.0
+    if not text or isinstance(value, bool) or match is None:
+        raise ValueError(f"{text!r} is not a duration like 30s, 5m or 1h30m")
+    return sum(int(number) * unit for number, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if number)
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(f"{value!r} is not HOST:PORT, e.g. 127.0.0.1:9877")
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what ":9877" means in Prometheus
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{value!r} is not an http:// or https:// address without query")
+    if parts.username is not None:
+        raise ValueError("an address must not hold a user or a password: use http_config")
+    return value.rstrip("/")
+
+
+def _ledger_url(value: str) -> str:
+    if value.startswith(("postgresql:", "postgres:")):
+        raise ValueError("PostgreSQL is not there yet: use sqlite:///FILE")
+    if not value.startswith("sqlite:///") or value == "sqlite:///":
+        raise ValueError(f"{value!r} is not sqlite:///FILE (four slashes for an absolute path)")
+    return value
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is no time zone; a name like Africa/Harare or UTC is") from error
+    return value
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    kind, _, encoded = value.get_secret_value().partition("_")
+    try:
+        length = len(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        length = 0
+    if kind != "whsec" or not 24 <= length <= 64:
+        raise ValueError('a signing secret is "whsec_" and the base64 of 24 to 64 bytes (`counterfoil init` makes one)')
+    return value
+
+
+def _matching(pattern: str, hint: str) -> AfterValidator:
+    """A check that the whole text matches `pattern`; `hint` says what would."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"{value!r} is not {hint}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _absolute(value: Path, info: ValidationInfo) -> Path:
+    folder = info.context  # of the file that is read
+    return folder / value if isinstance(folder, Path) else value
+
+
+Seconds = Annotated[float, BeforeValidator(duration_seconds)]
+Listener = Annotated[Address, BeforeValidator(_address)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+FilePath = Annotated[Path, AfterValidator(_absolute)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Language = Annotated[str, _matching(r"[a-z]{2,3}(_[A-Z]{2})?", "a language like en or pt_BR")]
+Phone = Annotated[str, _matching(r"whatsapp:\+[1-9][0-9]{6,14}", 'a number like "whatsapp:+263771234567"')]
+Sender = Annotated[
+    str,
+    _matching(r"whatsapp:\+[1-9][0-9]{6,14}|MG[0-9a-fA-F]{32}", 'a sender like "whatsapp:+14155238886" or MG + 32 hex'),
+]
+AccountSid = Annotated[str, _matching(r"AC[0-9a-fA-F]{32}", "an account sid, AC and 32 hex digits")]
+Origin = Annotated[str, _matching(r"[!-*,-~]{1,200}", "a ledger's origin: printable ASCII without space or plus")]
+Name = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name of letters, digits, _ . and -")]
+TenantName = Annotated[str, _matching(r"[a-z0-9-]{1,32}", "a tenant's name: 1 to 32 of a-z, 0-9 and -")]
+LedgerUrl = Annotated[str, AfterValidator(_ledger_url)]
+
+
+@dataclass(frozen=True, slots=True)
+class Misplaced:
+    """A secret that cannot be had: where the key stands, and why."""
+
+    place: Place
+    message: str
+
+
+def take_secrets(data: Any, base: Path, environment: Mapping[str, str]) -> tuple[Any, list[Misplaced]]:
+    """Replace every `NAME_file` and every `NAME: ${VARIABLE}` of a secret in `data` by `NAME: SecretStr`.
+
+    data: plain mappings, lists and scalars, left as they are. base: the folder that file names are relative to.
+    """
+    problems: list[Misplaced] = []
+    return _taken(data, (), base, environment, problems), problems
+
+
+def _taken(value: Any, place: Place, base: Path, environment: Mapping[str, str], problems: list[Misplaced]) -> Any:
+    if isinstance(value, list):
+        return [_taken(item, (*place, at), base, environment, problems) for at, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    taken: dict[Any, Any] = {}
+    for key, item in value.items():
+        name = str(key).removesuffix("_file")
+        if name not in SECRET_NAMES or isinstance(item, dict | list):  # a person may be called "token"
+            taken[key] = _taken(item, (*place, key), base, environment, problems)
+        elif item is None:
+            taken.setdefault(name, None)
+        elif taken.get(name) is not None:
+            problems.append(Misplaced((*place, key), f"{name} and {name}_file exclude each other"))
+        else:
+            try:
+                found = _from_file(base / str(item)) if name != key else _from_environment(name, item, environment)
+            except ValueError as error:
+                problems.append(Misplaced((*place, key), f"{key}: {error}"))
+                found = SecretStr("")  # so that one mistake is told once
+            taken[name] = found
+    return taken
+
+
+def _from_file(path: Path) -> SecretStr:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+        text = content.decode("utf-8").strip()
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}: write the secret into it (`counterfoil init` makes them)") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text") from None
+    if not text or len(content) > MAX_SECRET_BYTES or any(ord(character) < 32 for character in text):
+        raise ValueError(f"{path} must hold one line of at most {MAX_SECRET_BYTES} bytes")
+    return SecretStr(text)
+
+
+def _from_environment(name: str, value: Any, environment: Mapping[str, str]) -> SecretStr | None:
+    match = _VARIABLE.fullmatch(str(value))
+    if match is None:
+        raise ValueError(f"a secret must not stand in this file: use {name}_file: PATH, or {name}: ${{VARIABLE}}")
+    found = environment.get(match[1], "")
+    if not found and name not in OPTIONAL_SECRETS:
+        raise ValueError(f"the environment variable {match[1]} is not set")
+    return SecretStr(found) if found else None
