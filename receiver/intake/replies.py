@@ -1,0 +1,295 @@
+"""What people answer, and what became of messages: POST /twilio/message, /twilio/status and /twilio/voice.
+
+Each request is checked against Twilio's signature and booked; nothing is judged here. The answer to the person comes
+from the governor, as a message of its own, after it has judged what was heard.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import web
+from multidict import MultiDict
+
+from ledger.entry import Draft, Entry
+from ledger.journal import Conflict, Journal, Refused, Unavailable
+from receiver.authorization import codes, wording
+from receiver.authorization.signatures import is_signed
+from receiver.authorization.twilio_http import outcome_of_code
+
+BODY_BYTES = 65_536
+_FORM_FIELDS = 100
+_TEXT_UNITS = 300
+_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+_ADDRESS = re.compile(r"whatsapp:[+A-Za-z0-9._-]{3,128}")
+_FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_CARRIER = "carrier:whatsapp"
+_LOG = logging.getLogger("counterfoil.replies")
+
+
+class Roster(Protocol):
+    """Who is enrolled, over all tenants."""
+
+    def person_by_address(self, address: str) -> Sequence[tuple[str, str]]:
+        """Every (tenant, person) with that WhatsApp address, "whatsapp:+263771234567"; empty for a stranger."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """A request that Twilio signed: the form, and the parsed query."""
+
+    form: MultiDict[str]
+    query: MultiDict[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replies:
+    """The three handlers. Takes plain values.
+
+    auth_tokens: a sequence, or a function for tokens that a reload may change; the current one and the previous one.
+    codes_secret: the secret of receiver.authorization.codes. address_key: for the HMAC of an address.
+    count: called with (path, outcome) for each request; outcome is from a closed list.
+    """
+
+    journal: Journal
+    roster: Roster
+    account_sid: str
+    auth_tokens: Sequence[str] | Callable[[], Sequence[str]]
+    public_url: str
+    codes_secret: bytes
+    address_key: bytes
+    count: Callable[[str, str], None] = field(default=lambda path, outcome: None)
+
+    async def message(self, request: web.Request) -> web.Response:
+        """A message or a tap. 204 once it is booked as HEARD, or known, or from a stranger; 503 to be sent again."""
+        signed = await self._signed(request)
+        if isinstance(signed, web.Response):
+            return signed
+        form = signed.form
+        sid, sender = form.get("MessageSid", ""), form.get("From", "")
+        if not _SID.fullmatch(sid) or not _ADDRESS.fullmatch(sender):
+            return self._done(request, "malformed", 400)
+        answer = codes.parse_answer(form.get("Body", ""), _payload_of(form))
+        try:
+            targets = await self._targets(sender, answer)
+            if not targets:
+                # Silence to unknown senders: no reply, no entry, no way to fill the ledger.
+                return self._done(request, "stranger", 204)
+            for tenant, person in targets:
+                await self.journal.post(tenant, [self._heard(form, sid, sender, person, answer)])
+        except Unavailable as error:
+            _LOG.error("a message could not be booked: %s", error)
+            return self._done(request, "unavailable", 503)
+        except Conflict:
+            # The same MessageSid with other contents: a replayed request that was changed. The first one stands.
+            _LOG.warning("message %s was heard before with other contents", sid)
+            return self._done(request, "conflict", 204)
+        except Refused as error:
+            _LOG.error("the ledger refused a message: %s", error)
+            return self._done(request, "refused", 503)
+        return self._done(request, "heard", 204)
+
+    async def status(self, request: web.Request) -> web.Response:
+        """What became of a message of ours. 204 unless it cannot be booked (503) or read (400)."""
+        signed = await self._signed(request)
+        if isinstance(signed, web.Response):
+            return signed
+        form, ids = signed.form, signed.query.getall("m", [])
+        sid, status = form.get("MessageSid", ""), form.get("MessageStatus", "")
+        ours = codes.split_message_id(ids[0]) if len(ids) == 1 else None
+        if ours is None or not _SID.fullmatch(sid):
+            return self._done(request, "malformed", 400)
+        tenant, index = ours
+        try:
+            if tenant not in await self.journal.tenants():
+                return self._done(request, "unknown", 204)
+            addressed = await self.journal.get(tenant, index)
+            if addressed is None or addressed.stage != "ADDRESSED":
+                return self._done(request, "unknown", 204)
+            await self._book_status(tenant, addressed, sid, status, form.get("ErrorCode", ""))
+        except Unavailable as error:
+            _LOG.error("a status could not be booked: %s", error)
+            return self._done(request, "unavailable", 503)
+        return self._done(request, "status", 204)
+
+    async def voice(self, request: web.Request) -> web.Response:
+        """A call. Voice is not set up, and says so."""
+        signed = await self._signed(request)
+        if isinstance(signed, web.Response):
+            return signed
+        self.count(request.path, "voice")
+        say = "This number takes WhatsApp messages. Voice is not set up. Goodbye."
+        twiml = f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{say}</Say><Hangup/></Response>'
+        return web.Response(text=twiml, content_type="text/xml")
+
+    async def _signed(self, request: web.Request) -> _Post | web.Response:
+        """The form, if Twilio signed it for our public address; else the answer to give."""
+        body = await _bounded_body(request)
+        if body is None:
+            return self._done(request, "too large", 413)
+        raw_path = request.raw_path
+        url = self.public_url.rstrip("/") + raw_path
+        is_form = request.content_type == "application/x-www-form-urlencoded"
+        form: MultiDict[str] = MultiDict()
+        query: MultiDict[str] = MultiDict()
+        try:
+            text = body.decode()
+            query.extend(_parse(urlsplit(raw_path).query))
+            form.extend(_parse(text) if is_form else [])
+        except ValueError:
+            return self._forbidden(request, url)
+        signature = request.headers.getall("X-Twilio-Signature", [])
+        tokens = self.auth_tokens() if callable(self.auth_tokens) else self.auth_tokens
+        # An absolute-form request line ("POST http://elsewhere/…") is not the path that Twilio was told.
+        if len(signature) != 1 or not raw_path.startswith("/"):
+            return self._forbidden(request, url)
+        if not is_signed(tokens, url, form if is_form else text, signature[0]):
+            return self._forbidden(request, url)
+        if not is_form or not self._is_shaped(form):
+            return self._done(request, "malformed", 400)
+        return _Post(form, query)
+
+    def _is_shaped(self, form: MultiDict[str]) -> bool:
+        """The signature joins names and values without a mark between them, so their shape has to be checked.
+
+        `A=1B2` and `A=1&B=2` sign alike: a name is a word, none comes twice, and the account is ours.
+        """
+        if len(set(form)) != len(form) or not all(_FIELD_NAME.fullmatch(name) for name in form):
+            return False
+        return form.get("AccountSid") == self.account_sid
+
+    async def _targets(self, sender: str, answer: codes.Answer) -> list[tuple[str, str | None]]:
+        """The tenants to whose ledgers this belongs, and who the sender is there.
+
+        A valid token decides alone: then even a stranger's answer is booked (with person null), because a button of
+        ours in other hands is something that an auditor wants to see. A code decides by the question that it fits.
+        HALT, RESUME and STATUS go to every tenant of the person; other words to the first.
+        """
+        known = list(self.roster.person_by_address(sender))
+        if answer.token is not None:
+            for tenant in await self.journal.tenants():
+                if codes.delivery_of(self.codes_secret, tenant, answer.token) is not None:
+                    return [(tenant, next((name for where, name in known if where == tenant), None))]
+        if len(known) > 1 and answer.code is not None:
+            known = [pair for pair in known if await self._fits(*pair, answer.code)] or known
+        return [*known] if answer.verb in ("halt", "resume", "status") else [*known[:1]]
+
+    async def _fits(self, tenant: str, person: str, code: str) -> bool:
+        proposals = [entry for entry in await self.journal.outstanding(tenant) if entry.stage == "PROPOSED"]
+        return any(codes.same(codes.code(self.codes_secret, tenant, entry.index, person), code) for entry in proposals)
+
+    def _heard(self, form: MultiDict[str], sid: str, sender: str, person: str | None, answer: codes.Answer) -> Draft:
+        external_id, original = form.get("ExternalUserId"), form.get("OriginalRepliedMessageSid", "")
+        text = wording.tidy(form.get("Body", ""), _TEXT_UNITS)
+        return Draft(
+            id=f"heard:{sid}",
+            stage="HEARD",
+            actor=_CARRIER,
+            reason=f"{person or 'a stranger'}: {answer.verb}",
+            body={
+                "person": person,
+                "verb": answer.verb,
+                "token": answer.token,
+                "code": answer.code,
+                "original_sid": original if _SID.fullmatch(original) else None,
+                "text": text,
+                "from_hmac": codes.address_hmac(self.address_key, sender),
+                "external_id_hmac": codes.address_hmac(self.address_key, external_id) if external_id else None,
+            },
+        )
+
+    async def _book_status(self, tenant: str, addressed: Entry, sid: str, status: str, error_code: str) -> None:
+        """Book what `status` implies and is not booked yet. Callbacks come twice and out of order: no step back."""
+        index = addressed.index
+        await self._once(tenant, _about(addressed, f"sent:{index}:{sid}", "SENT", {"message": index, "sid": sid}))
+        if status in ("delivered", "read"):
+            delivered = {"outcome": "delivered", "detail": status, "sid": sid}
+            draft = _about(addressed, f"deliver:{index}", "DELIVERED", delivered, settles=True)
+            standing = await self._once(tenant, draft)
+            if status == "read":
+                await self._once(tenant, _about(addressed, f"read:{index}", "READ", {"message": index, "sid": sid}))
+            elif standing is not None and standing.stage == "UNDELIVERED":
+                text = f"the message to {addressed.body.get('person')} was delivered after all, as {sid}"
+                await self._once(tenant, _late(addressed, f"late:{index}:{status}", text))
+        elif status in ("undelivered", "failed", "canceled"):
+            number = int(error_code) if re.fullmatch(r"[0-9]{1,9}", error_code) else None
+            outcome = outcome_of_code(number)[0]
+            detail = f"{status}, error {number}" if number is not None else status
+            body = {"outcome": outcome, "detail": detail, "sid": sid}
+            await self._once(tenant, _about(addressed, f"deliver:{index}", "UNDELIVERED", body, settles=True))
+
+    async def _once(self, tenant: str, draft: Draft) -> Entry | None:
+        """Post `draft` unless an entry of its id stands, or the ledger says that it is too late; what stands then."""
+        standing = await self.journal.find(tenant, draft.id)
+        if standing is not None:
+            return standing
+        try:
+            await self.journal.post(tenant, [draft])
+        except Conflict:
+            return await self.journal.find(tenant, draft.id)  # another callback, or the governor, was first
+        except Refused as error:
+            _LOG.warning("%s came too late or out of place: %s", draft.id, error)
+        return None
+
+    def _done(self, request: web.Request, outcome: str, status: int) -> web.Response:
+        self.count(request.path, outcome)
+        return web.Response(status=status)
+
+    def _forbidden(self, request: web.Request, url: str) -> web.Response:
+        _LOG.warning("bad Twilio signature; the address that should have been signed: %r (public_url)", url[:500])
+        return self._done(request, "bad signature", 403)
+
+
+def _payload_of(form: MultiDict[str]) -> str | None:
+    """A tap's payload. One without the fields that come with every tap is no payload of Twilio's: "" reads as none."""
+    payload = form.get("ButtonPayload")
+    if payload is None:
+        return None
+    is_tap = form.get("MessageType") in ("button", "interactive") and "ButtonText" in form
+    return payload if is_tap else ""
+
+
+def _about(addressed: Entry, entry_id: str, stage: str, body: dict[str, object], *, settles: bool = False) -> Draft:
+    return Draft(
+        id=entry_id,
+        stage=stage,
+        actor=_CARRIER,
+        incident_id=addressed.incident_id,
+        decision=str(body["outcome"]) if "outcome" in body else None,
+        reason=f"to {addressed.body.get('person')}",
+        settles=addressed.index if settles else None,
+        cites=() if settles else (addressed.index,),
+        body=body,
+    )
+
+
+def _late(addressed: Entry, entry_id: str, text: str) -> Draft:
+    return Draft(
+        id=entry_id,
+        stage="NOTED",
+        actor="system",
+        incident_id=addressed.incident_id,
+        reason=text,
+        cites=(addressed.index,),
+        body={"kind": "note", "text": text},
+    )
+
+
+def _parse(text: str) -> list[tuple[str, str]]:
+    return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FORM_FIELDS)
+
+
+async def _bounded_body(request: web.Request) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_chunked(16_384):
+        size += len(chunk)
+        if size > BODY_BYTES:
+            return None
+        parts.append(chunk)
+    return b"".join(parts)
