@@ -1,0 +1,119 @@
+"""The command line. A command's module is imported when that command is called, so that help and errors are fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+PACKAGES = ("receiver", "policy_rules", "ledger")
+
+# name → (module, object, what --help says); the help stands here so that listing imports nothing
+COMMANDS = {
+    "init": ("receiver.commands.init", "init", "Write a configuration, a policy, secrets and keys to start from."),
+    "check": ("receiver.commands.check", "check", "Say what is right and wrong with a configuration."),
+    "serve": ("receiver.commands.serve", "serve", "Run the service."),
+    "demo": ("receiver.commands.demo", "demo", "Run the whole story on this machine, with nothing configured."),
+    "executor": ("receiver.commands.executor", "executor", "Run recovery webhooks on the machine to be recovered."),
+    "policy": ("receiver.commands.policy", "policy", "Check and show policies."),
+    "incident": ("receiver.commands.incident", "incident", "List, show and close incidents."),
+    "halt": ("receiver.commands.halt", "halt", "Stop all dispatch: the kill switch."),
+    "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),
+    "ledger": ("receiver.commands.ledger", "ledger", "Verify, reconcile and show the ledger."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - a fault of ours, not of the caller
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+def _version() -> str:
+    try:
+        return version("counterfoil")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version(), prog_name="counterfoil", message="%(prog)s %(version)s")
+@click.option("--config", type=click.Path(path_type=Path), help="The same as --config after the command.")
+def counterfoil(config: Path | None) -> None:
+    """Counterfoil: an Alertmanager receiver that governs recovery.
+
+    Policy decides, AI explains, a human authorizes, a webhook executes, a ledger records.
+    """
+    if config is not None:
+        os.environ["COUNTERFOIL_CONFIG"] = str(config)  # every command's own --config defaults to it
+
+
+def strangers() -> str | None:
+    """Why the three packages are not one distribution's, or None. Other distributions install a `ledger` too."""
+    places = {}
+    for name in PACKAGES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            return f"the package {name} is missing: install counterfoil into a virtual environment of its own"
+        places[name] = Path(spec.origin).resolve().parent.parent
+    if len(set(places.values())) == 1:
+        return None
+    where = ", ".join(f"{name} in {place}" for name, place in places.items())
+    return f"these packages belong to different installations: {where}; use a virtual environment of its own"
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 a check failed, 2 the call or the configuration is wrong."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    wrong = strangers()
+    if wrong is not None:
+        return _say(wrong, 2)
+    try:
+        code = counterfoil.main(prog_name="counterfoil", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx is not None else "counterfoil"
+        return _say(f"{error.format_message().rstrip('.')} (see {place} --help)", error.exit_code)
+    except click.ClickException as error:
+        return _say(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # `counterfoil ledger show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _say(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"counterfoil: {message}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()
