@@ -1,0 +1,205 @@
+"""The policy file's contents as frozen values. `loading.load` makes a Rulebook; nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from policy_rules.intervals import TimeInterval
+from policy_rules.matchers import Matcher
+from policy_rules.readings import Query
+from policy_rules.signals import substitute_labels
+
+UNMATCHED = "unmatched"
+EVERYONE = "everyone"
+FIRING, RESOLVED, SCORE = "alerts.firing", "alerts.resolved", "score"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """NAME OPERATOR NUMBER. `threshold` is the number as the file writes it."""
+
+    name: str
+    operator: str
+    threshold: str
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    of: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    of: Condition
+
+
+Condition = Term | All | AnyOf | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A number that a rule may use. `labels` are the names behind `$` in `promql`."""
+
+    name: str
+    promql: str
+    max_age_seconds: float
+    labels: frozenset[str] = frozenset()
+
+    def query(self, key: Mapping[str, str]) -> Query:
+        """The query for the alerts of `key`; a label that `key` lacks is the empty value."""
+        return Query(self.name, substitute_labels(self.promql, key), self.max_age_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePart:
+    """One part of the score: `bad` counts 0, `good` counts 100, linear between and clamped outside."""
+
+    signal: str
+    weight: str
+    good: str
+    bad: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detect:
+    when: Condition
+    for_seconds: float = 0
+    if_unknown: str = "detect"  # or "hold", "ignore"
+    unknown_after_seconds: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    when: Condition
+    for_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of an action: a constant, or the value of a `group_by` label that stands in `allow`."""
+
+    name: str
+    label: str | None = None
+    allow: tuple[str, ...] = ()
+    constant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    roles: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    quorum: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `max` runs in any `per_seconds` (None: no such limit), and `cooldown_seconds` between two."""
+
+    max: int | None = None
+    per_seconds: float = 0
+    cooldown_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    name: str
+    executor: str
+    title: str
+    approvers: Approvers
+    risk: str = "not stated"
+    params: tuple[Param, ...] = ()
+    expires_seconds: float = 900
+    limit: Limit = field(default_factory=Limit)
+    blocked_during: tuple[str, ...] = ()
+    idempotent: bool = False
+    if_unknown: str = "proceed"  # or "refuse"
+    verify_within_seconds: float = 600
+    execute_within_seconds: float = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the ladder. `notify` holds "role:NAME", "person:NAME" or "everyone"."""
+
+    after_seconds: float
+    notify: tuple[str, ...]
+    channel: str = "whatsapp"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What takes an alert, and what becomes of it. A rule with `record` takes it and opens nothing."""
+
+    name: str
+    matchers: tuple[Matcher, ...]
+    group_by: tuple[str, ...]
+    detect: Detect
+    recover: Recover
+    continue_: bool = False
+    record: bool = False
+    diagnosis_wait_seconds: float = 10
+    evaluate_every_seconds: float = 30
+    actions: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
+    escalation: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """A whole policy. `text` is what was read after substitution; `digest` is its SHA-256 in hex."""
+
+    name: str
+    version: str
+    digest: str
+    text: str
+    rules: tuple[Rule, ...]
+    signals: Mapping[str, Signal]
+    score: tuple[ScorePart, ...]
+    intervals: Mapping[str, tuple[TimeInterval, ...]]
+    unmatched: str  # "notify" or "record"
+    file: str = field(default="policy", compare=False)
+
+    def rule(self, name: str) -> Rule:
+        """The rule of that name, the built-in `unmatched` among them. Raises KeyError where there is none."""
+        if name == UNMATCHED:
+            return UNMATCHED_RULE
+        for rule in self.rules:
+            if rule.name == name:
+                return rule
+        raise KeyError(name)
+
+
+# An alert that no rule takes is never swallowed: people hear of it, and no action is offered.
+UNMATCHED_RULE = Rule(
+    name=UNMATCHED,
+    matchers=(),
+    group_by=("alertname",),
+    detect=Detect(All((Term(FIRING, ">=", "1"),))),
+    recover=Recover(All((Term(FIRING, "==", "0"),))),
+    escalation=(Step(0, (EVERYONE,)),),
+)
+
+
+def terms(condition: Condition) -> tuple[Term, ...]:
+    """Every term of `condition`, in the order of the file."""
+    if isinstance(condition, Term):
+        return (condition,)
+    parts = (condition.of,) if isinstance(condition, Not) else condition.of
+    return tuple(term for part in parts for term in terms(part))
+
+
+def signals_of(rule: Rule, score: tuple[ScorePart, ...]) -> tuple[str, ...]:
+    """The names of the signals that `rule` needs to detect and to recover, each once, the score's parts included."""
+    names: dict[str, None] = {}
+    for term in (*terms(rule.detect.when), *terms(rule.recover.when)):
+        if term.name == SCORE:
+            names.update(dict.fromkeys(part.signal for part in score))
+        elif term.name not in (FIRING, RESOLVED):
+            names[term.name] = None
+    return tuple(names)
