@@ -39,13 +39,38 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, name, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)  # noqa: S101 - a fault of ours, not of the caller
+        command: click.Command = getattr(importlib.import_module(module), name)
+        accept_config(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+def accept_config(command: click.Command) -> None:
+    """Give `command`, or each command of that group, `--config FILE`, unless it has one of its own.
+
+    The path is the context's object: a command that wants it says `@click.pass_obj`.
+    """
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            accept_config(below)
+    elif not any("--config" in parameter.opts for parameter in command.params):
+        command.params.append(
+            click.Option(
+                ["--config"],
+                type=click.Path(path_type=Path),
+                expose_value=False,
+                callback=_choose,
+                help="The configuration.  [env: COUNTERFOIL_CONFIG; default: counterfoil.yml]",
+            )
+        )
+
+
+def _choose(ctx: click.Context, _: click.Parameter, config: Path | None) -> None:
+    if config is not None:
+        ctx.obj = config
 
 
 def _version() -> str:
@@ -57,14 +82,23 @@ def _version() -> str:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(_version(), prog_name="counterfoil", message="%(prog)s %(version)s")
-@click.option("--config", type=click.Path(path_type=Path), help="The same as --config after the command.")
-def counterfoil(config: Path | None) -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="COUNTERFOIL_CONFIG",
+    default=Path("counterfoil.yml"),
+    show_default=True,
+    show_envvar=True,
+    help="The configuration; may also stand after the command.",
+)
+@click.pass_context
+def counterfoil(ctx: click.Context, config: Path) -> None:
     """Counterfoil: an Alertmanager receiver that governs recovery.
 
     Policy decides, AI explains, a human authorizes, a webhook executes, a ledger records.
     """
-    if config is not None:
-        os.environ["COUNTERFOIL_CONFIG"] = str(config)  # every command's own --config defaults to it
+    ctx.obj = config
+    os.environ["COUNTERFOIL_CONFIG"] = str(config)  # for a command that has a --config of its own
 
 
 def strangers() -> str | None:
