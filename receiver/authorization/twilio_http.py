@@ -7,6 +7,7 @@ current aiohttp; this one does neither, and it can move every request to another
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ def make_client(
 
 def not_sent_from(error: Exception) -> NotSent:
     """Twilio's refusal, in our words. Works for both of the SDK's exception classes, without importing them."""
+    if not hasattr(error, "status"):
+        return _not_sent_from_page(error)
     status = int(getattr(error, "status", None) or 0)
     code = getattr(error, "code", None)
     message = getattr(error, "msg", None) or getattr(error, "detail", None) or getattr(error, "title", None) or ""
@@ -111,6 +114,20 @@ def not_sent_from(error: Exception) -> NotSent:
     outcome, retry_seconds = outcome_of_code(number, status)
     detail = f"Twilio answered {status}{f', error {number}' if number else ''}: {str(message)[:200]}"
     return NotSent(outcome, detail, retry_seconds)
+
+
+def _not_sent_from_page(error: Exception) -> NotSent:
+    """A list that failed: the SDK then raises its base class with the bare response as second argument."""
+    answer = error.args[1] if len(error.args) > 1 else None
+    status = getattr(answer, "status_code", None)
+    if not isinstance(status, int):
+        return NotSent("rejected", f"the twilio SDK refused: {error}"[:300])
+    try:
+        code = json.loads(getattr(answer, "text", "")).get("code")
+    except (ValueError, AttributeError, TypeError):
+        code = None
+    outcome, retry_seconds = outcome_of_code(code if isinstance(code, int) else None, status)
+    return NotSent(outcome, f"Twilio answered {status}, error {code}, when asked for its templates", retry_seconds)
 
 
 def _moved(uri: str, origin: str | None) -> str:
