@@ -1,0 +1,137 @@
+"""Conditions over readings: comparisons, all, any and not, in a logic that knows "unknown".
+
+A missing, NaN, stale or many-valued reading is unknown, and what hangs on it is unknown too, unless the rest decides:
+`all` with one false part is false, `any` with one true part is true (Kleene's logic).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from policy_rules.numbers import ARITHMETIC, compare, number
+from policy_rules.readings import Alert, Reading, ReadingState
+from policy_rules.rulebook import FIRING, RESOLVED, SCORE, All, Condition, Not, Rulebook, ScorePart, Term
+from policy_rules.verdict import Finding, one_line
+
+_TERM = re.compile(
+    r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(>=|<=|==|!=|>|<)\s*([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?)\s*"
+)
+_SCORE_STEP = Decimal("0.0001")
+
+
+class BadTerm(Exception):
+    """The message says why a text is no NAME OPERATOR NUMBER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a name stands for now: the number as text, or None (unknown) with the reason in `detail`."""
+
+    value: str | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """holds: True, False or None (unknown). `deciders` are those of `findings` that made it so."""
+
+    holds: bool | None
+    findings: tuple[Finding, ...]
+    deciders: tuple[Finding, ...]
+
+    def text(self) -> str:
+        """The findings that decided, as one line: "error_ratio 0.31 >= 0.05, alerts.firing 2 >= 1"."""
+        return one_line(", ".join(dict.fromkeys(finding.text() for finding in self.deciders)))
+
+
+def parse_term(text: str) -> Term:
+    """Read "error_ratio >= 0.05". Raises BadTerm."""
+    match = _TERM.fullmatch(text)
+    if match is None:
+        raise BadTerm(f"is not NAME OPERATOR NUMBER, like error_ratio >= 0.05: {text[:80]!r}")
+    return Term(match[1], match[2], match[3])
+
+
+def values(
+    rulebook: Rulebook, alerts: Sequence[Alert], readings: Sequence[Reading], now: datetime
+) -> Mapping[str, Value]:
+    """Every name that a condition may use, as it stands at `now`."""
+    found: dict[str, Value] = {name: Value(None, "not asked") for name in rulebook.signals}
+    for name, signal in rulebook.signals.items():
+        answers = [reading for reading in readings if reading.name == name]
+        if len(answers) == 1:
+            found[name] = _value(answers[0], signal.max_age_seconds, now)
+        elif answers:
+            found[name] = Value(None, "asked twice")
+    firing = sum(alert.firing for alert in alerts)
+    found[FIRING] = Value(str(firing))
+    found[RESOLVED] = Value(str(len(alerts) - firing))
+    if rulebook.score:
+        found[SCORE] = score(rulebook.score, found)
+    return found
+
+
+def judge(condition: Condition, known: Mapping[str, Value]) -> Judgement:
+    """Decide `condition`; every comparison is made and kept, also those that cannot matter any more."""
+    if isinstance(condition, Term):
+        finding = _finding(condition, known)
+        return Judgement(finding.holds, (finding,), (finding,))
+    if isinstance(condition, Not):
+        inner = judge(condition.of, known)
+        return Judgement(None if inner.holds is None else not inner.holds, inner.findings, inner.deciders)
+    parts = [judge(part, known) for part in condition.of]
+    strong = not isinstance(condition, All)  # the value of one part that settles the whole: True for any
+    if any(part.holds is strong for part in parts):
+        holds: bool | None = strong
+    else:
+        holds = None if any(part.holds is None for part in parts) else not strong
+    findings = tuple(finding for part in parts for finding in part.findings)
+    deciders = tuple(finding for part in parts if part.holds is holds for finding in part.deciders)
+    return Judgement(holds, findings, deciders)
+
+
+def score(parts: Sequence[ScorePart], known: Mapping[str, Value]) -> Value:
+    """0 (bad) to 100 (good): each part linear between its `bad` and `good`, clamped, weighted.
+
+    The result is rounded to four decimals and then compared. One unknown part makes it unknown.
+    """
+    total = weights = Decimal(0)
+    shown: list[str] = []
+    for part in parts:
+        value = known[part.signal]
+        exact = number(value.value)
+        if exact is None:
+            return Value(None, f"{part.signal}: {value.detail or 'unknown'}")
+        bad, good, weight = Decimal(part.bad), Decimal(part.good), Decimal(part.weight)
+        share = ARITHMETIC.divide(ARITHMETIC.subtract(exact, bad), ARITHMETIC.subtract(good, bad))
+        clamped = min(max(share, Decimal(0)), Decimal(1))
+        total = ARITHMETIC.add(total, ARITHMETIC.multiply(weight, clamped))
+        weights = ARITHMETIC.add(weights, weight)
+        shown.append(f"{part.signal} {value.value} counts {(clamped * 100).quantize(Decimal('0.1'))}")
+    mean = ARITHMETIC.divide(ARITHMETIC.multiply(total, Decimal(100)), weights)
+    rounded = mean.quantize(_SCORE_STEP, rounding=ROUND_HALF_EVEN).normalize()
+    return Value(f"{rounded:f}", ", ".join(shown))
+
+
+def _value(reading: Reading, max_age_seconds: float, now: datetime) -> Value:
+    if reading.state is not ReadingState.VALUE:
+        return Value(None, f"{reading.state.value}: {reading.detail}" if reading.detail else reading.state.value)
+    sampled_at = reading.sampled_at or reading.asked_at
+    if now - sampled_at > timedelta(seconds=max_age_seconds):
+        return Value(None, f"{ReadingState.STALE.value}: sampled {int((now - sampled_at).total_seconds())} s ago")
+    if number(reading.value) is None:
+        return Value(None, f"{ReadingState.NAN.value}: {str(reading.value)[:40]!r} is no number")
+    return Value(reading.value)
+
+
+def _finding(term: Term, known: Mapping[str, Value]) -> Finding:
+    value = known.get(term.name, Value(None, "not defined"))
+    exact = number(value.value)
+    if exact is None:
+        return Finding(term.name, term.operator, term.threshold, None, None, one_line(value.detail))
+    holds = compare(exact, term.operator, Decimal(term.threshold))
+    return Finding(term.name, term.operator, term.threshold, value.value, holds, one_line(value.detail))

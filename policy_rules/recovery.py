@@ -1,0 +1,31 @@
+"""Policy decides that an incident is over. On the unknown it never is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from policy_rules.conditions import judge, values
+from policy_rules.detection import hold
+from policy_rules.readings import Alert, Reading
+from policy_rules.rulebook import Rule, Rulebook
+from policy_rules.verdict import Memory, Outcome, Verdict
+
+
+def should_recover(
+    rulebook: Rulebook, rule: Rule, alerts: Sequence[Alert], readings: Sequence[Reading], now: datetime, memory: Memory
+) -> Verdict:
+    """Decide whether the incident of `alerts` is over under `rule`.
+
+    Returns RECOVER, HOLD (true, but not yet for as long as `for` asks), PERSIST, or UNKNOWN. A look that cannot tell
+    begins the hold anew, and so does one that finds the condition false, or a gap in which nobody looked.
+    """
+    judgement = judge(rule.recover.when, values(rulebook, alerts, readings, now))
+    if judgement.holds:
+        outcome, reason, memory = hold(rule, judgement, rule.recover.for_seconds, Outcome.RECOVER, now, memory)
+    elif judgement.holds is None:
+        since = memory.unknown_since or now
+        outcome, reason, memory = Outcome.UNKNOWN, judgement.text(), Memory(unknown_since=since, looked_at=now)
+    else:
+        outcome, reason, memory = Outcome.PERSIST, judgement.text(), Memory(looked_at=now)
+    return Verdict(outcome, reason, judgement.findings, rule.name, rulebook.version, rulebook.digest, memory)
