@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
+from policy_rules.durations import parse_duration
+
 SECRET_NAMES = frozenset(
     {"admin_token", "api_key", "auth_token", "previous_auth_token", "token", "secret", "previous_secret"}
     | {"credentials", "password"}
@@ -20,8 +22,6 @@ SECRET_NAMES = frozenset(
 OPTIONAL_SECRETS = frozenset({"api_key"})  # unset in the environment means: do without (law 2: AI only explains)
 MAX_SECRET_BYTES = 8_192
 
-_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
-_UNIT_SECONDS = (31_536_000.0, 604_800.0, 86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Place = tuple[str | int, ...]  # where a value stands: the keys and indices that lead to it
@@ -57,15 +57,12 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def duration_seconds(value: Any) -> float:
-    """Seconds of a duration as Prometheus writes it: "5m", "1h30m", "500ms", "0". Raises ValueError."""
-    text = str(value)
-    match = _DURATION.fullmatch(text)
-    if text == "0":
-        return 0.0
-    if not text or isinstance(value, bool) or match is None:
-        raise ValueError(f"{text!r} is not a duration like 30s, 5m or 1h30m")
-    return sum(int(number) * unit for number, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if number)
+def _seconds(value: Any) -> float:
+    """Seconds of a duration as Prometheus writes it: "5m", "1h30m", "500ms", "0"."""
+    found = None if isinstance(value, bool) else parse_duration(str(value))
+    if found is None:
+        raise ValueError(f"{value!r} is not a duration like 30s, 5m or 1h30m")
+    return float(found)
 
 
 def _address(value: Any) -> Any:
@@ -130,7 +127,7 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
     return folder / value if isinstance(folder, Path) else value
 
 
-Seconds = Annotated[float, BeforeValidator(duration_seconds)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 Listener = Annotated[Address, BeforeValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 FilePath = Annotated[Path, AfterValidator(_absolute)]

@@ -1,0 +1,49 @@
+"""What tests of every height share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tools import find_tool
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], Path]:
+    """tool("prometheus") is the path of a program of others; the test is skipped where the machine has none."""
+
+    def find(name: str) -> Path:
+        path = find_tool(name)
+        if path is None:
+            pytest.skip(f"{name} is not on this machine: contrib/fetch-tools gets Prometheus and Alertmanager")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """free_port() is a loopback port that nothing listened on, for a program that cannot take port 0."""
+
+    def find() -> int:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+            return port
+
+    return find
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """CI sets COUNTERFOIL_NOTHING_SKIPPED: there everything is at hand, and a test that was skipped is a failure."""
+    if not os.environ.get("COUNTERFOIL_NOTHING_SKIPPED"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if skipped:
+        reporter.write_line(f"COUNTERFOIL_NOTHING_SKIPPED is set, and {len(skipped)} were skipped (see them with -rs)")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
