@@ -75,6 +75,8 @@ class Api:
 
     async def create_message(self, request: web.Request) -> web.StreamResponse:
         fault = self.network.faults.next_requests.popleft() if self.network.faults.next_requests else None
+        if fault is not None:
+            fault.met.set()
         if fault is not None and fault.kind != "lost":
             interrupted = await self._interrupt(request, fault)
             if interrupted is not None:
@@ -90,8 +92,8 @@ class Api:
             return _refuse(taken)
         message, failure = taken
         self.network.accept(message, failure)
-        if fault is not None and request.transport is not None:
-            request.transport.close()  # kind "lost": the message is on its way, and nobody will know its sid
+        if fault is not None and fault.kind == "lost" and request.transport is not None:
+            request.transport.close()  # the message is on its way, and nobody will know its sid
         return web.json_response(message_json(message, self.network.account_sid), status=201)
 
     def _take(self, pairs: list[tuple[str, str]]) -> Refusal | tuple[Message, int | None]:

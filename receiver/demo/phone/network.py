@@ -23,11 +23,13 @@ class Fault:
 
     kind: "error" (answers `refusal`), "garbage" (200 with something that is no JSON), "hang" (answers when `release`
     is set), "drop" (closes the connection, nothing accepted), "lost" (accepts, then closes the connection).
+    `met` is set when a request has run into it.
     """
 
     kind: str
     refusal: Refusal | None = None
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    met: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
