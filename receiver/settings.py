@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from policy_rules import strict_yaml
+from policy_rules.problems import nearest
 from receiver.settings_values import (
     SECRET_NAMES,
     AccountSid,
@@ -198,19 +199,19 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
 
 def read_settings(text: str, path: Path, environment: Mapping[str, str]) -> Settings:
     """`text` as settings. path: where it stands, for the files it names and for messages. Raises SettingsErrors."""
-    try:
-        data, positions = strict_yaml.read(text, str(path))
-    except strict_yaml.YamlErrors as error:
-        raise SettingsErrors(tuple(SettingsProblem(str(path), p.line, p.message) for p in error.problems)) from None
-    taken, found = take_secrets(data, path.parent, environment)
+    data, positions, unread = strict_yaml.collect(text, str(path))
+    if data is None and unread:
+        raise SettingsErrors(tuple(SettingsProblem(str(path), problem.line, problem.message) for problem in unread))
+    taken, found = take_secrets({} if data is None else data, path.parent, environment)
     try:
         settings = Settings.model_validate(taken, context=path.parent)
     except ValidationError as error:
         found += _plain(error, {problem.place for problem in found})
     else:
         found += _across(settings)
-    if found:
-        problems = [SettingsProblem(str(path), _line(positions, p.place), p.message) for p in found]
+    problems = [SettingsProblem(str(path), problem.line, problem.message) for problem in unread]
+    problems += [SettingsProblem(str(path), _line(positions, p.place), p.message) for p in found]
+    if problems:
         raise SettingsErrors(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
     return settings
 
@@ -220,22 +221,41 @@ def _plain(error: ValidationError, told: set[Place]) -> list[Misplaced]:
     found = []
     for item in error.errors(include_url=False, include_input=False):
         place = tuple(part for part in item["loc"] if part != "[key]")
-        if any(place == _secret_place(other) for other in told):
-            continue
-        name = ".".join(str(part) for part in place)
+        if any(place == _secret_place(other) for other in told) or any("?" in str(part) for part in place):
+            continue  # "listen?1" is how the reader calls a repeated key, of which it told
+        name = ".".join(str(part) for part in place) or "the file"
         match item["type"]:
             case "missing" if place[-1] in SECRET_NAMES:
                 message = f"{name} is missing: give {place[-1]}_file: PATH, or {place[-1]}: ${{VARIABLE}}"
             case "missing":
                 message = f"{name} is missing"
             case "extra_forbidden":
-                message = f"unknown key {name}"
+                message = f"unknown key {name}{nearest(str(place[-1]), _known_keys(place[:-1]))}"
             case "value_error":
                 message = f"{name}: {item['ctx']['error']}"
+            case "model_type":
+                message = f"{name} must be keys with values"
             case _:
                 message = f"{name}: {item['msg'][0].lower()}{item['msg'][1:]}"
         found.append(Misplaced(place, message))
     return found
+
+
+def _known_keys(place: Place) -> list[str]:
+    """The keys that the section at `place` takes, secrets in both forms."""
+    section: type[BaseModel] = Settings
+    for part in place:
+        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
+        section = next(_sections_in(annotation), section)
+    names = list(section.model_fields)
+    return names + [f"{name}_file" for name in names if name in SECRET_NAMES]
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
 
 
 def _secret_place(place: Place) -> Place:
