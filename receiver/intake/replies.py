@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -254,7 +254,7 @@ def _payload_of(form: MultiDict[str]) -> str | None:
     return payload if is_tap else ""
 
 
-def _about(addressed: Entry, entry_id: str, stage: str, body: dict[str, object], *, settles: bool = False) -> Draft:
+def _about(addressed: Entry, entry_id: str, stage: str, body: Mapping[str, object], *, settles: bool = False) -> Draft:
     return Draft(
         id=entry_id,
         stage=stage,
