@@ -47,7 +47,7 @@ class Fields:
             what = f"{path[-1]} must be" if path else "the file must hold"
             notes.add(path, f"{what} a mapping with the keys {', '.join(sorted(known))}; this is {_kind(data)}")
         for key in self.data:
-            if key not in known and not (key.rpartition("?")[0] in self.data or key == "?"):
+            if key not in known:
                 notes.add((*path, key), f"unknown key {key!r}{nearest(key, known)}")
 
     def __contains__(self, name: str) -> bool:

@@ -28,6 +28,7 @@ class Position(NamedTuple):
     column: int
 
 
+_NAMELESS = "\x00"  # stands in paths for what has no name; no key of a file can be it
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE_FALSE = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
@@ -129,7 +130,7 @@ class _Frame:
     path: Path
     key: str | None = None
     key_place: Position | None = None
-    repeated: int = 0
+    drop: bool = False  # the next value has no name of its own: it is read and not kept
 
 
 @dataclass(slots=True)
@@ -156,7 +157,8 @@ class _Reader:
         for event in events:
             take = takes.get(type(event))
             if take is not None:
-                take(event, Position(event.start_mark.line + 1, event.start_mark.column + 1))
+                mark = event.start_mark
+                take(event, Position(mark.line + 1, mark.column + 1) if mark is not None else Position(1, 1))
 
     def _document(self, event: yaml.DocumentStartEvent, place: Position) -> None:
         self.documents += 1
@@ -196,8 +198,7 @@ class _Reader:
         if self._awaits_key():
             # The key is a whole mapping or sequence: its parts are read away under a name that nobody asks for.
             self._wrong(place, "a key must be text")
-            path = (*self.frames[-1].path, "?")
-            self.frames.append(_Frame(container, path))
+            self.frames.append(_Frame(container, (*self.frames[-1].path, _NAMELESS)))
             return
         if self.frames:
             path = self._place_of_value(place)
@@ -209,8 +210,8 @@ class _Reader:
 
     def _end(self, event: yaml.Event, place: Position) -> None:
         ended = self.frames.pop()
-        if self.frames and ended.path and ended.path[-1] == "?":
-            self._key("?", place)
+        if self.frames and ended.path[-1] == _NAMELESS and self._awaits_key():
+            self._key(_NAMELESS, place)
 
     def _value(self, value: Any, place: Position) -> None:
         if self.frames:
@@ -228,14 +229,14 @@ class _Reader:
         if isinstance(frame.container, dict) and key in frame.container:
             first = self.positions[(*frame.path, key)]
             self._wrong(place, f"the key {key!r} is repeated; it stands in line {first.line} already")
-            frame.repeated += 1
-            key = f"{key}?{frame.repeated}"
+            frame.drop = True
+        frame.drop = frame.drop or key == _NAMELESS
         frame.key, frame.key_place = key, place
 
     def _place_of_value(self, place: Position) -> Path:
         frame = self.frames[-1]
         if isinstance(frame.container, dict):
-            path: Path = (*frame.path, frame.key or "")
+            path: Path = (*frame.path, frame.key or "", *([_NAMELESS] if frame.drop else []))
             self.positions[path] = frame.key_place or place
         else:
             path = (*frame.path, len(frame.container))
@@ -245,8 +246,9 @@ class _Reader:
     def _put(self, value: Any) -> None:
         frame = self.frames[-1]
         if isinstance(frame.container, dict):
-            frame.container[frame.key or ""] = value
-            frame.key = None
+            if not frame.drop:
+                frame.container[frame.key or ""] = value
+            frame.key, frame.drop = None, False
         else:
             frame.container.append(value)
 

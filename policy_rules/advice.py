@@ -1,0 +1,163 @@
+"""What a policy may say and probably does not mean. `policy check` prints it; nothing is refused for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
+
+import promql_parser
+
+from policy_rules.durations import duration
+from policy_rules.matchers import Matcher
+from policy_rules.permission import Person, notified
+from policy_rules.problems import Problem, nearest
+from policy_rules.rulebook import FIRING, RESOLVED, Action, All, Condition, Rule, Rulebook, Term
+from policy_rules.signals import parse, selectors
+from policy_rules.strict_yaml import Path, Position, collect
+
+Advice = Iterator[tuple[Path, str]]
+_VANISHES = "has no value when all is well: its numerator is empty without failures; write (… or vector(0)) / …"
+
+
+def warnings(
+    rulebook: Rulebook, roster: Sequence[Person] | None = None, executors: Collection[str] | None = None
+) -> tuple[Problem, ...]:
+    """Each with its place. roster and executors: None where they are not known; what needs them is then not said."""
+    positions = collect(rulebook.text, rulebook.file)[1]
+    found: list[tuple[Path, str]] = []
+    for name, signal in rulebook.signals.items():
+        if _vanishes(signal.promql):
+            found.append((("signals", name), f"the signal {name} {_VANISHES}"))
+    for index, rule in enumerate(rulebook.rules):
+        path: Path = ("rules", index)
+        found.extend(_gaps(path, rule))
+        found.extend(_shadows(path, rule, rulebook.rules[:index]))
+        found.extend(_ladder(path, rule))
+        for name, action in rule.actions.items():
+            found.extend(_action((*path, "actions", name), rule, action))
+            if roster is not None:
+                found.extend(_nobody((*path, "actions", name), action, roster))
+            if executors is not None and action.executor not in executors:
+                message = f"the executor {action.executor!r} is not configured{nearest(action.executor, executors)}"
+                found.append(((*path, "actions", name, "executor"), message))
+        if roster is not None:
+            found.extend(_unheard(path, rule, rulebook, roster))
+    return tuple(sorted({Problem(rulebook.file, *_place(positions, path), message) for path, message in found}))
+
+
+def _place(positions: dict[Path, Position], path: Path) -> Position:
+    while path and path not in positions:
+        path = path[:-1]
+    return positions.get(path, Position(1, 1))
+
+
+def _conjuncts(condition: Condition) -> Iterator[Term]:
+    """The terms that must all hold."""
+    if isinstance(condition, Term):
+        yield condition
+    elif isinstance(condition, All):
+        for part in condition.of:
+            yield from _conjuncts(part)
+
+
+def _gaps(path: Path, rule: Rule) -> Advice:
+    """One value that both opens and ends an incident makes it flap."""
+    for detect in _conjuncts(rule.detect.when):
+        for recover in _conjuncts(rule.recover.when):
+            if detect.name != recover.name or detect.name in (FIRING, RESOLVED):
+                continue
+            high, low = Decimal(detect.threshold), Decimal(recover.threshold)
+            upward = detect.operator[0] == ">" and recover.operator[0] == "<"
+            downward = detect.operator[0] == "<" and recover.operator[0] == ">"
+            if (upward and low >= high) or (downward and low <= high):
+                yield (
+                    (*path, "recover"),
+                    (
+                        f"no gap between detect ({detect.name} {detect.operator} {detect.threshold}) and recover "
+                        f"({recover.operator} {recover.threshold}): the incident may flap"
+                    ),
+                )
+
+
+def _vanishes(promql: str) -> bool:
+    """Whether a ratio's numerator selects failures alone, so that it is empty when there are none."""
+    root = parse(promql)[0]
+    while isinstance(root, promql_parser.ParenExpr):
+        root = root.expr
+    if not isinstance(root, promql_parser.BinaryExpr) or str(root.op) != "/":
+        return False
+    if any(isinstance(node, promql_parser.BinaryExpr) and str(node.op) == "or" for node in parse(str(root.lhs))):
+        return False
+    wholes = selectors(parse(str(root.rhs)))
+    for name, matchers in selectors(parse(str(root.lhs))):
+        for whole, others in wholes:
+            if name == whole and set(others) < set(matchers):
+                return True
+    return False
+
+
+def _shadows(path: Path, rule: Rule, before: Sequence[Rule]) -> Advice:
+    for other in before:
+        if not other.continue_ and all(_implied(matcher, rule.matchers) for matcher in other.matchers):
+            yield (
+                (*path, "matchers"),
+                f"the rule {rule.name} takes nothing: {other.name} above takes all that it matches",
+            )
+            return
+
+
+def _implied(matcher: Matcher, by: Sequence[Matcher]) -> bool:
+    """Whether whatever satisfies all of `by` satisfies `matcher`."""
+    same = [other for other in by if other.name == matcher.name]
+    return any(
+        other == matcher or (other.operator == "=" and matcher.matches({other.name: other.value})) for other in same
+    )
+
+
+def _ladder(path: Path, rule: Rule) -> Advice:
+    if not rule.actions:
+        return
+    expires = min(action.expires_seconds for action in rule.actions.values())
+    roles = {role for action in rule.actions.values() for role in action.approvers.roles}
+    for index, step in enumerate(rule.escalation):
+        if step.after_seconds >= expires:
+            yield (
+                (*path, "escalation", index, "after"),
+                (
+                    f"this step comes {duration(step.after_seconds)} after the opening, when the question has expired "
+                    f"({duration(expires)}): nobody can answer it any more"
+                ),
+            )
+        for number, target in enumerate(step.notify):
+            kind, _, name = target.partition(":")
+            if kind == "role" and name not in roles:
+                yield (
+                    (*path, "escalation", index, "notify", number),
+                    (f"the role {name} is notified and can approve no action of {rule.name}"),
+                )
+
+
+def _action(path: Path, rule: Rule, action: Action) -> Advice:
+    if action.verify_within_seconds <= rule.recover.for_seconds:
+        yield (
+            (*path, "verify"),
+            (
+                f"verify.within ({duration(action.verify_within_seconds)}) is not longer than recover.for "
+                f"({duration(rule.recover.for_seconds)}): no run can ever be confirmed"
+            ),
+        )
+
+
+def _nobody(path: Path, action: Action, roster: Sequence[Person]) -> Advice:
+    approvers = action.approvers
+    can = [p for p in roster if not p.suspended and (p.name in approvers.people or p.roles & set(approvers.roles))]
+    if len(can) < approvers.quorum:
+        who = f"only {', '.join(sorted(person.name for person in can))} can" if can else "nobody can"
+        yield (*path, "approvers"), f"{action.name} needs {approvers.quorum} to approve, and {who}"
+
+
+def _unheard(path: Path, rule: Rule, rulebook: Rulebook, roster: Sequence[Person]) -> Advice:
+    for index, step in enumerate(rule.escalation):
+        for number, target in enumerate(step.notify):
+            if not notified(rulebook, (target,), roster):
+                yield (*path, "escalation", index, "notify", number), f"{target} is nobody in the roster"

@@ -1,0 +1,148 @@
+"""YAML text → Rulebook, or everything that is wrong with it at once, each with its place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from policy_rules.advice import warnings
+from policy_rules.fields import Fields, Notes
+from policy_rules.loading_intervals import read_intervals
+from policy_rules.loading_rules import Names, read_rules
+from policy_rules.problems import FileErrors, Problem, nearest
+from policy_rules.rulebook import FIRING, RESOLVED, SCORE, UNMATCHED, Rule, Rulebook, ScorePart, Signal, signals_of
+from policy_rules.signals import BadSignal, labels_of
+from policy_rules.strict_yaml import collect, substitute
+
+__all__ = ["PolicyErrors", "Problem", "load", "warnings"]
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+NAME_HINT = "1 to 64 of letters, digits, _ . and -, beginning with a letter or digit"
+SIGNAL = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
+SIGNAL_HINT = "1 to 64 of letters, digits and _, not beginning with a digit"
+
+
+class PolicyErrors(FileErrors):
+    """A policy was refused. `problems` holds everything that is wrong with it."""
+
+
+def load(text: str | bytes, *, file: str, environment: Mapping[str, str]) -> Rulebook:
+    """Read a policy. file: how to name it in problems. environment: what `${NAME:-default}` may take.
+
+    The digest is SHA-256 over the text after substitution, and loading that text again gives the same rulebook.
+    Raises PolicyErrors and nothing else, whatever the text is.
+    """
+    try:
+        raw = text if isinstance(text, str) else text.decode()
+        raw.encode()
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise PolicyErrors([Problem(file, 1, 0, f"not UTF-8: {error.reason} at position {error.start}")]) from None
+    effective, problems = substitute(raw, file, environment)
+    if problems:
+        raise PolicyErrors(problems)
+    data, positions, problems = collect(effective, file)
+    notes = Notes(file, positions, problems)
+    if data is None and problems:
+        raise PolicyErrors(problems)
+    rulebook = _read(notes, data, effective)
+    if notes.problems:
+        raise PolicyErrors(notes.problems)
+    return rulebook
+
+
+def _read(notes: Notes, data: Any, text: str) -> Rulebook:
+    top = Fields(notes, (), data, ("policy", "signals", "score", "unmatched", "rules", "time_intervals"))
+    name, version = _identity(top)
+    signals, bad_signals = _signals(top)
+    score = _score(top, signals)
+    intervals = read_intervals(top)
+    names = Names(
+        numbers=(*signals, *bad_signals, FIRING, RESOLVED, *([SCORE] if score else [])),
+        intervals=tuple(intervals),
+    )
+    top.required("rules")
+    rules = read_rules(top, names)
+    for path, rule in rules:
+        _check_labels(notes, path, rule, signals, score)
+    return Rulebook(
+        name=name,
+        version=version,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        text=text,
+        rules=tuple(rule for _, rule in rules),
+        signals=MappingProxyType(signals),
+        score=score,
+        intervals=MappingProxyType(intervals),
+        unmatched=top.choice(UNMATCHED, ("notify", "record"), "notify"),
+        file=notes.file,
+    )
+
+
+def _identity(top: Fields) -> tuple[str, str]:
+    if not top.required("policy"):
+        return "", ""
+    policy = Fields(top.notes, (*top.path, "policy"), top.data["policy"], ("name", "version"))
+    hint = "1 to 64 of letters, digits, _ . + and -"
+    return policy.text("name", pattern=NAME, hint=NAME_HINT), policy.text(
+        "version", pattern=r"[A-Za-z0-9_.+-]{1,64}", hint=hint
+    )
+
+
+def _signals(top: Fields) -> tuple[dict[str, Signal], tuple[str, ...]]:
+    """The signals by name, and the names of those that could not be read: to use them is no second mistake."""
+    signals: dict[str, Signal] = {}
+    bad: list[str] = []
+    for name, path, value in top.entries("signals", SIGNAL, SIGNAL_HINT):
+        if name in (SCORE, "alerts"):
+            top.notes.add(path, f"{name!r} has a meaning of its own and cannot name a signal")
+            continue
+        fields = Fields(top.notes, path, value, ("promql", "max_age"))
+        promql = fields.text("promql")
+        max_age = fields.duration("max_age", 120, least=1, most=86400)
+        try:
+            labels = labels_of(promql) if promql else frozenset()
+        except BadSignal as error:
+            fields.wrong("promql", f"the promql of {name} {error}")
+            promql = ""
+        if promql:
+            signals[name] = Signal(name, promql, max_age, labels)
+        else:
+            bad.append(name)
+    return signals, tuple(bad)
+
+
+def _score(top: Fields, signals: Mapping[str, Signal]) -> tuple[ScorePart, ...]:
+    parts: dict[str, ScorePart] = {}
+    for path, item in top.items(SCORE):
+        fields = Fields(top.notes, path, item, ("signal", "weight", "good", "bad"))
+        signal = fields.text("signal")
+        part = ScorePart(signal, fields.number("weight"), fields.number("good"), fields.number("bad"))
+        if not signal or not all(name in fields for name in ("weight", "good", "bad")):
+            continue
+        if signal not in (top.data.get("signals") or {}):
+            fields.wrong("signal", f"there is no signal {signal!r}{nearest(signal, signals)}")
+        elif signal in parts:
+            fields.wrong("signal", f"{signal} is a part of the score already")
+        elif float(part.weight) <= 0:
+            fields.wrong("weight", "weight must be greater than 0")
+        elif float(part.good) == float(part.bad):
+            fields.wrong("good", "good and bad must differ")
+        parts[signal] = part
+    return tuple(parts.values())
+
+
+def _check_labels(
+    notes: Notes,
+    path: tuple[str | int, ...],
+    rule: Rule,
+    signals: Mapping[str, Signal],
+    score: tuple[ScorePart, ...],
+) -> None:
+    """Every `$label` of every signal that `rule` uses must be one of its `group_by` labels."""
+    for name in signals_of(rule, score):
+        signal = signals.get(name)
+        for label in sorted(signal.labels - set(rule.group_by)) if signal is not None else ():
+            message = f"the signal {name} needs ${label}, which is not in group_by of {rule.name}: add {label} to it"
+            notes.add((*path, "group_by"), message)

@@ -1,0 +1,132 @@
+"""The actions of a rule: what may be proposed, who may approve it, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from policy_rules.fields import Fields, read_text
+from policy_rules.problems import nearest
+from policy_rules.rulebook import Action, Approvers, Limit, Param
+from policy_rules.strict_yaml import Path
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+NAME_HINT = "1 to 64 of letters, digits, _ . and -, beginning with a letter or digit"
+PARAM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+PARAM_HINT = "1 to 64 of letters, digits, _ and -, beginning with a letter or _"
+TITLE_MAX, VALUE_MAX = 120, 256
+_KEYS = frozenset(
+    {
+        "executor",
+        "title",
+        "risk",
+        "params",
+        "approvers",
+        "expires",
+        "limit",
+        "blocked_during",
+        "idempotent",
+        "if_unknown",
+        "verify",
+        "execute_within",
+    }
+)
+
+
+def read_actions(rule: Fields, group_by: Collection[str], intervals: Collection[str]) -> dict[str, Action]:
+    """The actions of `rule` in the order of the file, which is the order in which they are proposed."""
+    found: dict[str, Action] = {}
+    for name, path, value in rule.entries("actions", NAME, NAME_HINT):
+        fields = Fields(rule.notes, path, value, _KEYS)
+        found[name] = _action(fields, name, group_by, intervals)
+    return found
+
+
+def _action(fields: Fields, name: str, group_by: Collection[str], intervals: Collection[str]) -> Action:
+    blocked = fields.texts("blocked_during")
+    for index, interval in enumerate(blocked):
+        if interval not in intervals:
+            path = (*fields.path, "blocked_during", index)
+            fields.notes.add(path, f"there is no time interval {interval!r}{nearest(interval, intervals)}")
+    verify = fields.data.get("verify", {})
+    return Action(
+        name=name,
+        executor=fields.text("executor", pattern=NAME, hint=NAME_HINT),
+        title=_one_line(fields, "title", fields.text("title")),
+        approvers=_approvers(fields),
+        risk=_one_line(fields, "risk", fields.text("risk", "not stated"), 300),
+        params=_params(fields, group_by),
+        expires_seconds=fields.duration("expires", 900, least=60, most=86400),
+        limit=_limit(fields),
+        blocked_during=blocked,
+        idempotent=fields.boolean("idempotent", False),
+        if_unknown=fields.choice("if_unknown", ("proceed", "refuse"), "proceed"),
+        verify_within_seconds=Fields(fields.notes, (*fields.path, "verify"), verify, ("within",)).duration(
+            "within", 600, least=1, most=86400
+        ),
+        execute_within_seconds=fields.duration("execute_within", 300, least=1, most=86400),
+    )
+
+
+def _one_line(fields: Fields, name: str, text: str, most: int = TITLE_MAX) -> str:
+    if len(text) > most or "\n" in text or "\t" in text:
+        fields.wrong(name, f"{name} must be one line of at most {most} characters: it is shown on a phone")
+    return text
+
+
+def _approvers(fields: Fields) -> Approvers:
+    if not fields.required("approvers"):
+        return Approvers()
+    path = (*fields.path, "approvers")
+    approvers = Fields(fields.notes, path, fields.data["approvers"], ("roles", "people", "quorum"))
+    found = Approvers(
+        roles=approvers.texts("roles"),
+        people=approvers.texts("people"),
+        quorum=approvers.whole("quorum", 1, least=1, most=20),
+    )
+    if approvers.readable and not approvers.data.get("roles") and not approvers.data.get("people"):
+        # Law 3: a human authorizes. There is no action that nobody need approve.
+        fields.notes.add(path, "approvers names nobody: give roles or people")
+    return found
+
+
+def _limit(fields: Fields) -> Limit:
+    if "limit" not in fields:
+        return Limit()
+    limit = Fields(fields.notes, (*fields.path, "limit"), fields.data["limit"], ("max", "per", "cooldown"))
+    if ("max" in limit) != ("per" in limit):
+        limit.notes.add(limit.path, "max and per belong together, like {max: 2, per: 1h}")
+    return Limit(
+        max=limit.whole("max", 1, least=1, most=1000) if "max" in limit else None,
+        per_seconds=limit.duration("per", 0, least=1),
+        cooldown_seconds=limit.duration("cooldown", 0),
+    )
+
+
+def _params(fields: Fields, group_by: Collection[str]) -> tuple[Param, ...]:
+    found: list[Param] = []
+    for name, path, value in fields.entries("params", PARAM, PARAM_HINT):
+        if isinstance(value, dict):
+            param = _label_param(Fields(fields.notes, path, value, ("label", "allow")), name, group_by)
+        else:
+            param = Param(name, constant=_value(fields, path, value))
+        found.append(param)
+    return tuple(found)
+
+
+def _label_param(fields: Fields, name: str, group_by: Collection[str]) -> Param:
+    label = fields.text("label")
+    if label and label not in group_by:
+        fields.wrong("label", f"the label {label!r} is not in group_by of the rule: its value is not one and the same")
+    fields.required("allow")
+    allow = tuple(_value(fields, path, item) for path, item in fields.items("allow"))
+    if "allow" in fields and fields.data["allow"] == []:
+        fields.wrong("allow", "allow is empty: name every value that may be passed on")
+    return Param(name, label=label, allow=allow)
+
+
+def _value(fields: Fields, path: Path, value: Any) -> str:
+    text = read_text(fields.notes, path, value) or ""
+    if len(text) > VALUE_MAX or "\n" in text or "\t" in text:
+        fields.notes.add(path, f"a parameter is one line of at most {VALUE_MAX} characters")
+    return text
