@@ -12,6 +12,8 @@ from policy_rules.durations import duration, parse_duration
 from policy_rules.problems import Problem, nearest
 from policy_rules.strict_yaml import Path, Position
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+NAME_HINT = "1 to 64 of letters, digits, _ . and -, beginning with a letter or digit"
 TEXT_MAX = 4096
 DURATION_MAX = 366 * 86400
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from policy_rules.advice import warnings
-from policy_rules.fields import Fields, Notes
+from policy_rules.fields import NAME, NAME_HINT, Fields, Notes
 from policy_rules.loading_intervals import read_intervals
 from policy_rules.loading_rules import Names, read_rules
 from policy_rules.problems import FileErrors, Problem, nearest
@@ -18,8 +18,6 @@ from policy_rules.strict_yaml import collect, substitute
 
 __all__ = ["PolicyErrors", "Problem", "load", "warnings"]
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-NAME_HINT = "1 to 64 of letters, digits, _ . and -, beginning with a letter or digit"
 SIGNAL = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 SIGNAL_HINT = "1 to 64 of letters, digits and _, not beginning with a digit"
 

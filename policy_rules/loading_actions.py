@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from policy_rules.fields import Fields, read_text
+from policy_rules.fields import NAME, NAME_HINT, Fields, read_text
 from policy_rules.problems import nearest
 from policy_rules.rulebook import Action, Approvers, Limit, Param
 from policy_rules.strict_yaml import Path
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-NAME_HINT = "1 to 64 of letters, digits, _ . and -, beginning with a letter or digit"
 PARAM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 PARAM_HINT = "1 to 64 of letters, digits, _ and -, beginning with a letter or _"
 TITLE_MAX, VALUE_MAX = 120, 256

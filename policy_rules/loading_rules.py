@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from policy_rules.conditions import BadTerm, parse_term
-from policy_rules.fields import Fields, Notes, read_text
-from policy_rules.loading_actions import NAME, NAME_HINT, read_actions
+from policy_rules.fields import NAME, NAME_HINT, Fields, Notes, read_text
+from policy_rules.loading_actions import read_actions
 from policy_rules.matchers import BadMatcher, Matcher, parse_matchers
 from policy_rules.problems import nearest
 from policy_rules.rulebook import (

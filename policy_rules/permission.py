@@ -6,13 +6,13 @@ and the stricter wins. Nothing here knows what a model said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from policy_rules.durations import duration
+from policy_rules import checks
 from policy_rules.readings import Alert
 from policy_rules.rulebook import EVERYONE, FIRING, Action, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict, one_line
@@ -99,7 +99,7 @@ def may_propose(
     past: the dispatches so far, of any rule. halted: whether a halt is outstanding.
     """
     actions = _actions(incident_book, in_force, rule, action)
-    findings = [_halt(halted), _exists(actions, rule, action)]
+    findings = [checks.halt(halted), checks.exists(actions, rule, action)]
     if None in actions:
         return _answer(findings)
     return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, now)
@@ -118,14 +118,17 @@ def may_answer(
     found = _action(in_force, rule, action)
     name = person.name if person is not None else "unknown"
     state = "unknown" if person is None else "suspended" if person.suspended else "active"
+    asked = name in approvers
     may = person is not None and found is not None and name in _eligible(found, [person])
     inactive = "the sender is not in the roster" if person is None else "you are suspended"
     not_any_more = "the policy in force does not let you approve it"
     findings = [
-        _check("person", "active", state, state == "active", inactive),
-        _check("asked", name, name if name in approvers else "not asked", name in approvers, "you were not asked"),
-        _check("expires_at", _shown(expires_at), _shown(now), now < expires_at, "the question has expired", "<"),
-        _check("in_force", "approver", "approver" if may else "not an approver", may, not_any_more),
+        checks.check("person", "active", state, state == "active", inactive),
+        checks.check(
+            "asked", name, name if name in approvers else "not asked", name in approvers, "you were not asked"
+        ),
+        checks.check("expires_at", _shown(expires_at), _shown(now), now < expires_at, "the question has expired", "<"),
+        checks.check("in_force", "approver", "approver" if may else "not an approver", may, not_any_more),
     ]
     return _answer(findings, f"{name} may answer", approvers=(name,))
 
@@ -152,16 +155,16 @@ def may_authorize(
     action says `if_unknown: refuse`.
     """
     actions = _actions(incident_book, in_force, rule, action)
-    findings = [_halt(halted), _exists(actions, rule, action)]
+    findings = [checks.halt(halted), checks.exists(actions, rule, action)]
     named = [found for found in actions if found is not None]
     if len(named) < len(actions):
         return _answer(findings)
-    findings.append(_recovery(recovery, refuse=any(found.if_unknown == "refuse" for found in named)))
+    findings.append(checks.recovery(recovery, refuse=any(found.if_unknown == "refuse" for found in named)))
     needed = max(quorum, *(found.approvers.quorum for found in named))
     # Law 3: a human authorizes. Only those who may approve under both policies count, and each of them once.
     counted = set(approved_by) & set(_approvers(named, people))
     why = f"{len(counted)} of {needed} needed approvals count"
-    findings.append(_check("approved", str(needed), str(len(counted)), len(counted) >= needed, why, ">="))
+    findings.append(checks.check("approved", str(needed), str(len(counted)), len(counted) >= needed, why, ">="))
     return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, now)
 
 
@@ -203,20 +206,20 @@ def _permit(
     """What both policies say of blocked times, limits, parameters and approvers, behind what was found before."""
     books = (incident_book,) if incident_book.digest == in_force.digest else (incident_book, in_force)
     actions = [book.rule(rule).actions[action] for book in books]
-    findings.append(_same(actions[0], actions[-1]))
+    findings.append(checks.same(actions[0], actions[-1]))
     runs = [run.at for run in past if (run.rule, run.action, dict(run.key)) == (rule, action, dict(key))]
     for book, found in zip(books, actions, strict=True):
-        findings.extend(_blocked(book, found, now))
-        findings.extend(_limits(found, runs, now))
-        findings.extend(_params(found, key))
+        findings.extend(checks.blocked(book, found, now))
+        findings.extend(checks.limits(found, runs, now))
+        findings.extend(checks.params(found, key))
     approvers = _approvers(actions, people)
     quorum = max(found.approvers.quorum for found in actions)
     why = f"{quorum} must approve, and only {len(approvers)} can"
-    findings.append(_check("approvers", str(quorum), str(len(approvers)), len(approvers) >= quorum, why, ">="))
+    findings.append(checks.check("approvers", str(quorum), str(len(approvers)), len(approvers) >= quorum, why, ">="))
     firing = sum(alert.firing for alert in alerts)
     findings.append(Finding(FIRING, ">=", "0", str(firing), True))
     who = f"{', '.join(approvers)}" if quorum == 1 else f"{quorum} of {', '.join(approvers)}"
-    params = {name: value for name, value in _values(actions[0], key).items() if value}
+    params = {name: value for name, value in checks.values(actions[0], key).items() if value}
     return _answer(findings, f"{action} by {who}", approvers, quorum, params)
 
 
@@ -236,10 +239,6 @@ def _answer(
     )
 
 
-def _check(name: str, wanted: str, value: str, holds: bool, why_not: str, operator: str = "==") -> Finding:
-    return Finding(name, operator, wanted, value, holds, "" if holds else why_not)
-
-
 def _action(book: Rulebook, rule: str, action: str) -> Action | None:
     try:
         return book.rule(rule).actions.get(action)
@@ -249,60 +248,6 @@ def _action(book: Rulebook, rule: str, action: str) -> Action | None:
 
 def _actions(incident_book: Rulebook, in_force: Rulebook, rule: str, action: str) -> tuple[Action | None, ...]:
     return _action(incident_book, rule, action), _action(in_force, rule, action)
-
-
-def _exists(actions: Sequence[Action | None], rule: str, action: str) -> Finding:
-    named = None not in actions
-    why = f"the policy in force has no action {action} in a rule {rule} any more"
-    return _check("in_force", action, action if named else "none", named, why)
-
-
-def _halt(halted: bool) -> Finding:
-    return _check("halt", "none", "halted" if halted else "none", not halted, "halted: nothing is dispatched")
-
-
-def _same(incident: Action, in_force: Action) -> Finding:
-    """What the incident's policy would run must still be what the policy in force means by that name."""
-    same = (incident.executor, incident.params) == (in_force.executor, in_force.params)
-    # Declared idempotent then and not any more: the stricter wins, and it cannot be run by the looser word.
-    same = same and (in_force.idempotent or not incident.idempotent)
-    why = f"the policy in force runs {incident.name} in another way"
-    return _check("same_action", "same", "same" if same else "changed", same, why)
-
-
-def _blocked(book: Rulebook, action: Action, now: datetime) -> Iterator[Finding]:
-    for name in action.blocked_during:
-        inside = any(interval.contains(now) for interval in book.intervals[name])
-        where = "inside" if inside else "outside"
-        yield _check(f"blocked_during {name}", "outside", where, not inside, f"blocked during {name}")
-
-
-def _limits(action: Action, runs: Sequence[datetime], now: datetime) -> Iterator[Finding]:
-    limit = action.limit
-    if limit.max is not None:
-        recent = sum(now - at < timedelta(seconds=limit.per_seconds) for at in runs)
-        why = f"limit: {recent} runs in {duration(limit.per_seconds)}, {limit.max} are allowed"
-        yield _check("limit", str(limit.max), str(recent), recent < limit.max, why, "<")
-    if limit.cooldown_seconds and runs:
-        since, wanted = (now - max(runs)).total_seconds(), limit.cooldown_seconds
-        why = f"cooldown: the last run was {duration(max(0, int(since)))} ago, {duration(wanted)} must pass"
-        yield _check("cooldown", str(wanted), str(int(since)), since >= wanted, why, ">=")
-
-
-def _values(action: Action, key: Mapping[str, str]) -> dict[str, str]:
-    return {
-        param.name: param.constant if param.constant is not None else key.get(param.label or "", "")
-        for param in action.params
-    }
-
-
-def _params(action: Action, key: Mapping[str, str]) -> Iterator[Finding]:
-    for param, value in zip(action.params, _values(action, key).values(), strict=True):
-        if param.constant is None:
-            why = (
-                f"the value {value!r} of {param.label} is not in allow" if value else f"the alert has no {param.label}"
-            )
-            yield _check(f"param {param.name}", " | ".join(param.allow), value, value in param.allow, why, "in")
 
 
 def _approvers(actions: Sequence[Action], people: Sequence[Person]) -> tuple[str, ...]:
@@ -317,17 +262,6 @@ def _eligible(action: Action, people: Sequence[Person]) -> set[str]:
         for person in people
         if not person.suspended and (person.name in approvers.people or person.roles & set(approvers.roles))
     }
-
-
-def _recovery(recovery: Verdict | None, *, refuse: bool) -> Finding:
-    if recovery is None or recovery.outcome is Outcome.UNKNOWN:
-        words = recovery.reason if recovery is not None else "not asked"
-        holds = False if refuse else None
-        detail = f"the action refuses while evidence is unknown: {words}" if refuse else f"evidence unknown: {words}"
-        return Finding("recovery", "==", "persist", "unknown" if refuse else None, holds, detail)
-    met = recovery.outcome in (Outcome.RECOVER, Outcome.HOLD)
-    why = f"recovered: {recovery.reason}"
-    return _check("recovery", "persist", recovery.outcome.value, not met, why)
 
 
 def _shown(moment: datetime) -> str:

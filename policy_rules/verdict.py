@@ -13,6 +13,7 @@ from policy_rules.numbers import compare, shortest
 
 REASON_MAX = 400
 DETAIL_MAX = 200
+VALUE_MAX = 400
 
 
 class Outcome(StrEnum):
@@ -48,10 +49,10 @@ class Finding:
         return {
             "name": self.name,
             "operator": self.operator,
-            "threshold": self.threshold,
-            "value": self.value,
+            "threshold": _plain(self.threshold),
+            "value": None if self.value is None else _plain(self.value),
             "holds": self.holds,
-            "detail": self.detail[:DETAIL_MAX],
+            "detail": _plain(self.detail)[:DETAIL_MAX],
         }
 
     def _shown(self) -> str:
@@ -115,8 +116,14 @@ def memory_from_body(body: Mapping[str, Any]) -> Memory:
     return Memory(_read(memory.get("true_since")), _read(memory.get("unknown_since")), _read(memory.get("looked_at")))
 
 
+def _plain(text: str) -> str:
+    """`text` as the ledger can keep it: labels from outside may be long, and may hold half of a surrogate pair."""
+    return text[:VALUE_MAX].encode(errors="replace").decode()
+
+
 def one_line(text: str) -> str:
-    return " ".join(text.split())[:REASON_MAX]
+    """`text` without line breaks and cut to what a reason may hold, as the ledger can keep it."""
+    return " ".join(text.split())[:REASON_MAX].encode(errors="replace").decode()
 
 
 def _write(moment: datetime | None) -> str | None:

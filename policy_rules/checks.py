@@ -1,0 +1,82 @@
+"""The single checks behind a permission: each compares one thing with what policy wants and keeps both sides.
+
+A check that holds False denies; one that holds None could not be made, and a person's word is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from policy_rules.durations import duration
+from policy_rules.rulebook import Action, Rulebook
+from policy_rules.verdict import Finding, Outcome, Verdict
+
+
+def check(name: str, wanted: str, value: str, holds: bool, why_not: str, operator: str = "==") -> Finding:
+    return Finding(name, operator, wanted, value, holds, "" if holds else why_not)
+
+
+def exists(actions: Sequence[Action | None], rule: str, action: str) -> Finding:
+    named = None not in actions
+    why = f"the policy in force has no action {action} in a rule {rule} any more"
+    return check("in_force", action, action if named else "none", named, why)
+
+
+def halt(halted: bool) -> Finding:
+    return check("halt", "none", "halted" if halted else "none", not halted, "halted: nothing is dispatched")
+
+
+def same(incident: Action, in_force: Action) -> Finding:
+    """What the incident's policy would run must still be what the policy in force means by that name."""
+    same = (incident.executor, incident.params) == (in_force.executor, in_force.params)
+    # Declared idempotent then and not any more: the stricter wins, and it cannot be run by the looser word.
+    same = same and (in_force.idempotent or not incident.idempotent)
+    why = f"the policy in force runs {incident.name} in another way"
+    return check("same_action", "same", "same" if same else "changed", same, why)
+
+
+def blocked(book: Rulebook, action: Action, now: datetime) -> Iterator[Finding]:
+    for name in action.blocked_during:
+        inside = any(interval.contains(now) for interval in book.intervals[name])
+        where = "inside" if inside else "outside"
+        yield check(f"blocked_during {name}", "outside", where, not inside, f"blocked during {name}")
+
+
+def limits(action: Action, runs: Sequence[datetime], now: datetime) -> Iterator[Finding]:
+    limit = action.limit
+    if limit.max is not None:
+        recent = sum(now - at < timedelta(seconds=limit.per_seconds) for at in runs)
+        why = f"limit: {recent} runs in {duration(limit.per_seconds)}, {limit.max} are allowed"
+        yield check("limit", str(limit.max), str(recent), recent < limit.max, why, "<")
+    if limit.cooldown_seconds and runs:
+        since, wanted = (now - max(runs)).total_seconds(), limit.cooldown_seconds
+        why = f"cooldown: the last run was {duration(max(0, int(since)))} ago, {duration(wanted)} must pass"
+        yield check("cooldown", str(wanted), str(int(since)), since >= wanted, why, ">=")
+
+
+def values(action: Action, key: Mapping[str, str]) -> dict[str, str]:
+    return {
+        param.name: param.constant if param.constant is not None else key.get(param.label or "", "")
+        for param in action.params
+    }
+
+
+def params(action: Action, key: Mapping[str, str]) -> Iterator[Finding]:
+    for param, value in zip(action.params, values(action, key).values(), strict=True):
+        if param.constant is None:
+            why = (
+                f"the value {value!r} of {param.label} is not in allow" if value else f"the alert has no {param.label}"
+            )
+            yield check(f"param {param.name}", " | ".join(param.allow), value, value in param.allow, why, "in")
+
+
+def recovery(verdict: Verdict | None, *, refuse: bool) -> Finding:
+    if verdict is None or verdict.outcome is Outcome.UNKNOWN:
+        words = verdict.reason if verdict is not None else "not asked"
+        holds = False if refuse else None
+        detail = f"the action refuses while evidence is unknown: {words}" if refuse else f"evidence unknown: {words}"
+        return Finding("recovery", "==", "persist", "unknown" if refuse else None, holds, detail)
+    met = verdict.outcome in (Outcome.RECOVER, Outcome.HOLD)
+    why = f"recovered: {verdict.reason}"
+    return check("recovery", "persist", verdict.outcome.value, not met, why)

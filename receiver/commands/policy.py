@@ -1,0 +1,131 @@
+"""`counterfoil policy`: validate policies, and show what one says after substitution."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from policy_rules.loading import PolicyErrors, Problem, load, warnings
+from policy_rules.permission import Person
+from policy_rules.rulebook import Rulebook
+from receiver.commands import Wrong, settings_or_exit
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """One policy file, with the people and executors of the tenant whose policy it is (None: not known)."""
+
+    file: Path
+    people: Sequence[Person] | None = None
+    executors: Collection[str] | None = None
+
+
+@click.group()
+def policy() -> None:
+    """Check and show policies."""
+
+
+@policy.command()
+@click.argument("files", nargs=-1, metavar="[FILE]…", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@click.pass_obj
+@click.pass_context
+def check(ctx: click.Context, config: Path, files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Say everything that is wrong or doubtful with each FILE, with its line.
+
+    Without FILE: the policies of the configuration, against its people and executors too. Exit code 1 where a policy
+    is refused; a warning alone is no failure.
+    """
+    results = [_checked(subject) for subject in _subjects(config, files)]
+    failed = any(result["errors"] for result in results)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "policies": results}, indent=2))
+    else:
+        for result in results:
+            for line in _lines(result):
+                click.echo(line)
+    ctx.exit(1 if failed else 0)
+
+
+@policy.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.pass_obj
+def show(config: Path, file: Path | None, *, as_json: bool) -> None:
+    """Print name, version, digest and effective text of FILE, or of the configuration's policies.
+
+    The effective text is the file after ${NAME:-default}: what is adopted, hashed and recorded.
+    """
+    shown = []
+    for subject in _subjects(config, (file,) if file is not None else ()):
+        try:
+            shown.append((subject.file, _load(subject.file)))
+        except PolicyErrors as error:
+            raise Wrong(str(error)) from None
+    if as_json:
+        rows = [
+            {"file": str(path), "name": book.name, "version": book.version, "digest": book.digest, "text": book.text}
+            for path, book in shown
+        ]
+        click.echo(json.dumps({"policies": rows}, indent=2))
+        return
+    for path, book in shown:
+        click.echo(f"# {path}: {book.name} {book.version}, sha256 {book.digest}")
+        click.echo(book.text, nl=not book.text.endswith("\n"))
+
+
+def _subjects(config: Path, files: Sequence[Path]) -> list[_Subject]:
+    if files:
+        return [_Subject(file) for file in files]
+    found: dict[tuple[Path, str], _Subject] = {}
+    for name, tenant in settings_or_exit(config).tenants.items():
+        people = tuple(Person(person, frozenset(record.roles)) for person, record in tenant.people.items())
+        found[(tenant.policy, name)] = _Subject(tenant.policy, people, tuple(tenant.executors))
+    return list(found.values())
+
+
+def _load(file: Path) -> Rulebook:
+    """The rulebook in `file`. Raises PolicyErrors, and Wrong where the file cannot be read."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise Wrong(f"{file}: {error.strerror}") from None
+    return load(text, file=str(file), environment=os.environ)
+
+
+def _checked(subject: _Subject) -> dict[str, Any]:
+    try:
+        book = _load(subject.file)
+    except PolicyErrors as error:
+        return {"file": str(subject.file), "errors": _rows(error.problems), "warnings": []}
+    return {
+        "file": str(subject.file),
+        "name": book.name,
+        "version": book.version,
+        "digest": book.digest,
+        "rules": len(book.rules),
+        "signals": len(book.signals),
+        "errors": [],
+        "warnings": _rows(warnings(book, subject.people, subject.executors)),
+    }
+
+
+def _rows(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"line": problem.line, "column": problem.column, "message": problem.message} for problem in problems]
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    for word, rows in (("error", result["errors"]), ("warning", result["warnings"])):
+        for row in rows:
+            yield f"{result['file']}:{row['line']}:{row['column']}: {word}: {row['message']}"
+    if result["errors"]:
+        yield f"{result['file']}: FAIL, {len(result['errors'])} error(s)"
+    else:
+        size = f"{result['rules']} rule(s), {result['signals']} signal(s)"
+        yield f"{result['file']}: ok, {result['name']} {result['version']}, {size}, sha256 {result['digest'][:12]}"
