@@ -59,6 +59,7 @@ class WhatsApp:
         self._daily_message_limit = daily_message_limit
         self._timeout_seconds = timeout_seconds
         self._client: Client | None = None
+        self._client_lock = asyncio.Lock()
         self._content_sids: dict[str, str] = {}
         self._content_lock = asyncio.Lock()
         self._day: date | None = None
@@ -113,7 +114,7 @@ class WhatsApp:
             content = wording.fill(template, values)
             variables = json.dumps(template.numbered(values), ensure_ascii=False, separators=(",", ":"))
             fields = {"content_sid": await self._content_sid(template), "content_variables": variables}
-        instance = await self._twilio().messages.create_async(
+        instance = await (await self._twilio()).messages.create_async(
             to=message.recipient.address,
             **self._from(),
             **fields,
@@ -136,7 +137,8 @@ class WhatsApp:
 
     async def _find_content(self, template: wording.Template) -> str | None:
         wanted = template.types()
-        for content in await self._twilio().content.v1.contents.list_async(page_size=500, limit=5_000):
+        contents = (await self._twilio()).content.v1.contents
+        for content in await contents.list_async(page_size=500, limit=5_000):
             if content.friendly_name != template.friendly_name or content.language != template.language:
                 continue
             if _same_types(content.types, wanted):
@@ -157,16 +159,20 @@ class WhatsApp:
                 "types": template.types(),
             }
         )
-        created = await self._twilio().content.v1.contents.create_async(content_create_request=request)
+        created = await (await self._twilio()).content.v1.contents.create_async(content_create_request=request)
         if not created.sid:
             raise ValueError("a content template was created without a sid")
         _LOG.info("created the template %s as %s", template.friendly_name, created.sid)
         return str(created.sid)
 
-    def _twilio(self) -> Client:
-        if self._client is None:
-            self._client = twilio_http.make_client(self._account_sid, self._auth_token, self._session, self._base_url)
-        return self._client
+    async def _twilio(self) -> Client:
+        async with self._client_lock:
+            if self._client is None:
+                # In a thread, because importing the SDK takes longer than anyone else on this loop should wait.
+                self._client = await asyncio.to_thread(
+                    twilio_http.make_client, self._account_sid, self._auth_token, self._session, self._base_url
+                )
+            return self._client
 
     def _from(self) -> dict[str, str]:
         return {"messaging_service_sid" if self._sender.startswith("MG") else "from_": self._sender}

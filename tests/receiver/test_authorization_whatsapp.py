@@ -292,7 +292,10 @@ async def test_the_process_environment_changes_nothing(network, make, monkeypatc
     monkeypatch.setenv("TWILIO_REGION", "au1")
     monkeypatch.setenv("TWILIO_EDGE", "sydney")
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "of somebody else")
-    assert isinstance(await make().send(opened()), Sent)
+    carrier = make()
+    assert isinstance(await carrier.send(opened()), Sent)
+    client = await carrier._twilio()
+    assert (client.region, client.edge, client.password) == (None, None, network.auth_token)
 
 
 # --- Twilio's own description of its API ----------------------------------------------------------------------------
@@ -335,7 +338,7 @@ async def test_requests_and_answers_keep_twilios_contract(network, make, contrac
     carrier = make()
     for message in (opened(), notice(), reply()):
         assert isinstance(await carrier.send(message), Sent)
-    client = carrier._twilio()
+    client = await carrier._twilio()
     sid = network.phone("tendai").last_message.sid
     assert (await client.messages(sid).fetch_async()).sid == sid
     assert len(await client.messages.list_async(to=TENDAI.address, page_size=2)) == 3
