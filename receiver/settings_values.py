@@ -163,6 +163,21 @@ def take_secrets(data: Any, base: Path, environment: Mapping[str, str]) -> tuple
     return _taken(data, (), base, environment, problems), problems
 
 
+def secret_files(data: Any, base: Path) -> list[Path]:
+    """Every file that a `NAME_file` of a secret in `data` names."""
+    if isinstance(data, list):
+        return [path for item in data for path in secret_files(item, base)]
+    if not isinstance(data, dict):
+        return []
+    found = []
+    for key, item in data.items():
+        if str(key).endswith("_file") and str(key).removesuffix("_file") in SECRET_NAMES and isinstance(item, str):
+            found.append(base / item)
+        else:
+            found += secret_files(item, base)
+    return found
+
+
 def _taken(value: Any, place: Place, base: Path, environment: Mapping[str, str], problems: list[Misplaced]) -> Any:
     if isinstance(value, list):
         return [_taken(item, (*place, at), base, environment, problems) for at, item in enumerate(value)]

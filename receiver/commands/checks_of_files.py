@@ -1,0 +1,173 @@
+"""What `check` can say without asking anybody: policies, people, the ledger's file, modes of secrets, ports."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import sqlite3
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from policy_rules import loading, strict_yaml
+from policy_rules.permission import Person
+from receiver.commands.findings import FAIL, OK, WARN, Finding
+from receiver.commands.init import (
+    PLACEHOLDER_ACCOUNT,
+    PLACEHOLDER_NUMBERS,
+    PLACEHOLDER_TOKEN,
+    PLACEHOLDER_URL,
+)
+from receiver.settings import Settings, Tenant
+from receiver.settings_values import Address, secret_files
+
+WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # the first and the last version that have it
+
+
+def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> list[Finding]:
+    """Every finding, in the order in which one would mend them."""
+    return [
+        *placeholders(settings),
+        *(
+            finding
+            for name, tenant in settings.tenants.items()
+            for finding in tenant_findings(name, tenant, environment)
+        ),
+        *ledger(settings),
+        sqlite_version(sqlite3.sqlite_version_info),
+        *modes(settings, config),
+        *(port(name, address) for name, address in _listeners(settings)),
+    ]
+
+
+def placeholders(settings: Settings) -> Iterator[Finding]:
+    """What `init` wrote so that the file can be read, and nobody has replaced."""
+    if settings.public_url == PLACEHOLDER_URL:
+        yield Finding("public_url", WARN, "is still the example", "write the address at which Twilio reaches you")
+    elif settings.public_url.startswith("http://"):
+        yield Finding("public_url", WARN, "is not https", "Twilio and people's answers go over it in clear text")
+    if settings.twilio.account_sid == PLACEHOLDER_ACCOUNT:
+        yield Finding("twilio", WARN, "account_sid is still the placeholder", "copy yours from console.twilio.com")
+    if settings.twilio.auth_token.get_secret_value() == PLACEHOLDER_TOKEN:
+        yield Finding("twilio", WARN, "the auth token is still the placeholder", "write yours into auth_token_file")
+    if settings.twilio.sender.startswith(PLACEHOLDER_NUMBERS):
+        yield Finding("twilio", WARN, "sender is still the placeholder", "use yours, or `counterfoil init --sandbox`")
+    for tenant in settings.tenants.values():
+        for name, person in tenant.people.items():
+            if person.whatsapp.startswith(PLACEHOLDER_NUMBERS):
+                yield Finding("people", WARN, f"the number of {name} is still the example", "write a real one")
+    if settings.diagnosis.api_key is None:
+        yield Finding("diagnosis", WARN, "no API key: people are asked without an explanation", "set diagnosis.api_key")
+
+
+def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """The tenant's policy, and whether its people and executors can do what the policy asks of them."""
+    try:
+        text = tenant.policy.read_bytes()
+    except OSError as error:
+        yield Finding("policy", FAIL, f"{tenant.policy}: {error.strerror}", f"tenant {name} has no policy without it")
+        return
+    try:
+        rulebook = loading.load(text, file=str(tenant.policy), environment=environment)
+    except loading.PolicyErrors as error:
+        yield from (Finding("policy", FAIL, str(problem)) for problem in error.problems)
+        return
+    summary = f"{rulebook.name} {rulebook.version}, {len(rulebook.rules)} rule(s), sha256 {rulebook.digest[:12]}"
+    yield Finding("policy", OK, f"{tenant.policy}: {summary}")
+    people = [Person(person, frozenset(record.roles)) for person, record in tenant.people.items()]
+    advice = loading.warnings(rulebook)
+    yield from (Finding("policy", WARN, str(problem)) for problem in advice)
+    unfit = [
+        problem for problem in loading.warnings(rulebook, people, tuple(tenant.executors)) if problem not in advice
+    ]
+    yield from (Finding("people", FAIL, str(problem), f"mend it or tenants.{name}") for problem in unfit)
+    if not tenant.people:
+        yield Finding("people", FAIL, f"tenant {name} has nobody to ask", f"add tenants.{name}.people")
+    elif not unfit:
+        yield Finding("people", OK, f"tenant {name}: everybody who is asked or told exists, and every executor")
+    used = {action.executor for rule in rulebook.rules for action in rule.actions.values()}
+    for executor in sorted(set(tenant.executors) - used):
+        yield Finding("executors", WARN, f"no action uses the executor {executor}", "remove it and its secret")
+
+
+def ledger(settings: Settings) -> Iterator[Finding]:
+    """Whether the database can be read and holds a ledger; a missing one is made by the first `serve`."""
+    path = settings.ledger.path
+    if not path.exists():
+        if path.parent.is_dir():
+            yield Finding("ledger", OK, f"{path}: not there yet; the first `serve` makes it")
+        else:
+            yield Finding("ledger", FAIL, f"{path.parent} is no folder", "make it, or change ledger.url")
+        return
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        yield Finding("ledger", FAIL, f"{path}: {error}", "is it a ledger, and may this user read it?")
+        return
+    if "entry" not in tables:
+        yield Finding("ledger", FAIL, f"{path} holds no ledger", "change ledger.url")
+    else:
+        yield Finding("ledger", OK, f"{path}: can be read; `counterfoil ledger verify` checks every byte")
+
+
+def sqlite_version(version: tuple[int, int, int]) -> Finding:
+    """SQLite's WAL-reset bug wants two connections that write or checkpoint at once; this service has one writer."""
+    text = f"SQLite {'.'.join(map(str, version))}"
+    first, last = WAL_RESET_BUG
+    if first <= version <= last:
+        why = "has the WAL-reset bug (3.7.0 to 3.51.2), which needs two writers at once; the service writes with one"
+        return Finding("sqlite", WARN, f"{text} {why}", "let nothing else write this file")
+    return Finding("sqlite", OK, text)
+
+
+def modes(settings: Settings, config: Path) -> Iterator[Finding]:
+    """Whether others on this machine can read a secret."""
+    data, _ = strict_yaml.read(config.read_text(encoding="utf-8"), str(config))
+    found = [*secret_files(data, config.parent), settings.ledger.key_file]
+    loose = [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    for path in loose:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        yield Finding("secrets", WARN, f"{path} has mode {mode:04o}: others can read it", f"chmod 600 {path}")
+    if not loose:
+        yield Finding("secrets", OK, f"{len(found)} file(s), for their owner alone")
+
+
+def _listeners(settings: Settings) -> Iterator[tuple[str, Address]]:
+    yield "listen", settings.listen
+    yield "public_listen", settings.public_listen
+
+
+def port(name: str, address: Address) -> Finding:
+    """Whether the port is free, or this service has it."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return Finding(name, FAIL, f"{address}: {error.strerror}", "choose an address of this machine")
+        else:
+            return Finding(name, OK, f"{address} is free")
+    if name == "public_listen":  # which answers nobody who does not sign
+        return Finding(name, OK, f"{address} is in use: right if the service runs")
+    if is_counterfoil(address):
+        return Finding(name, OK, f"{address}: the service runs")
+    return Finding(name, FAIL, f"{address} is used by something else", "stop it, or choose another port")
+
+
+def is_counterfoil(address: Address) -> bool:
+    """Whether what answers there has our metrics. Takes two seconds at the most."""
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=2)
+    try:
+        connection.request("GET", "/metrics")
+        return b"counterfoil_build_info" in connection.getresponse().read(1_000_000)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
