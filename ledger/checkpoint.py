@@ -1,0 +1,177 @@
+"""Checkpoints: C2SP signed notes over the tree, signed with Ed25519, and the anchor that stands in another file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ALGORITHM = b"\x01"  # Ed25519, in C2SP signed-note
+SLOT_BYTES = 1024
+_MAGIC = b"CFA1"
+
+
+class BadCheckpoint(ValueError):
+    """A note that is not a checkpoint, or whose signature does not hold."""
+
+
+class BadKey(ValueError):
+    """A key file that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The head of a log: origin (one for each tenant), number of entries, root hash."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def body(self) -> str:
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+def log_origin(origin: str, tenant: str) -> str:
+    """The origin of one tenant's log, as it stands in the first line of its checkpoints."""
+    return f"{origin}/{tenant}"
+
+
+def key_id(name: str, public: Ed25519PublicKey) -> bytes:
+    """The first four bytes of SHA-256(name, newline, algorithm, public key), as C2SP signed-note has it."""
+    return hashlib.sha256(name.encode() + b"\n" + ALGORITHM + _raw(public)).digest()[:4]
+
+
+def verifier_key(name: str, public: Ed25519PublicKey) -> str:
+    """The vkey text: NAME+HASH+BASE64, what an auditor needs and nothing more."""
+    encoded = base64.b64encode(ALGORITHM + _raw(public)).decode()
+    return f"{name}+{key_id(name, public).hex()}+{encoded}"
+
+
+def parse_verifier_key(text: str) -> tuple[str, Ed25519PublicKey]:
+    """Read a vkey. Raises BadKey."""
+    name, _, rest = text.strip().partition("+")
+    identifier, _, encoded = rest.partition("+")
+    try:
+        data = base64.b64decode(encoded, validate=True)
+        public = Ed25519PublicKey.from_public_bytes(data[1:])
+    except ValueError as error:
+        raise BadKey(f"{text!r} is not a verifier key") from error
+    if data[:1] != ALGORITHM or key_id(name, public).hex() != identifier:
+        raise BadKey(f"{text!r}: the hash does not fit the key")
+    return name, public
+
+
+def sign(checkpoint: Checkpoint, name: str, key: Ed25519PrivateKey) -> str:
+    """The signed note: the body, an empty line, and one signature line."""
+    body = checkpoint.body()
+    signature = base64.b64encode(key_id(name, key.public_key()) + key.sign(body.encode())).decode()
+    return f"{body}\n\u2014 {name} {signature}\n"
+
+
+def verify(note: str, name: str, public: Ed25519PublicKey) -> Checkpoint:
+    """The checkpoint of a note that `name` signed. Raises BadCheckpoint."""
+    body, separator, signatures = note.partition("\n\n")
+    lines = body.split("\n")
+    if not separator or len(lines) != 3 or not signatures.endswith("\n"):
+        raise BadCheckpoint("not a signed checkpoint")
+    body += "\n"
+    for line in signatures.splitlines():
+        dash, _, rest = line.partition(" ")
+        signer, _, encoded = rest.partition(" ")
+        if dash != "\u2014" or signer != name:
+            continue
+        try:
+            blob = base64.b64decode(encoded, validate=True)
+            if blob[:4] != key_id(name, public):
+                continue
+            public.verify(blob[4:], body.encode())
+            size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+        except (ValueError, InvalidSignature) as error:
+            raise BadCheckpoint(f"the signature of {name} does not hold") from error
+        if len(root) != 32 or str(size) != lines[1]:
+            raise BadCheckpoint("a checkpoint with an odd size or root")
+        return Checkpoint(lines[0], size, root)
+    raise BadCheckpoint(f"no signature by {name}")
+
+
+def make_key_file(path: Path) -> Ed25519PrivateKey:
+    """Write a new signing key, readable by its owner alone. Raises FileExistsError: a key is never overwritten."""
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def load_key_file(path: Path) -> Ed25519PrivateKey:
+    """Read a signing key. Raises BadKey."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except FileNotFoundError as error:
+        raise BadKey(f"{path}: no such file; `counterfoil init` makes a key, a lost one is a new ledger") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise BadKey(f"{path}: not a usable key ({error})") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKey(f"{path}: not an Ed25519 key")
+    return key
+
+
+class Anchor:
+    """The last checkpoint of one tenant, in a file of two slots that are written in turn.
+
+    A write that a crash tears leaves the other slot whole, so a reader always finds the newest note that was written
+    completely. The file is written after the commit and before anything is dispatched.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> str | None:
+        """The newest whole note, or None where there is no file. Raises BadCheckpoint where no slot is whole."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        slots = [slot for slot in (_unpack(data[:SLOT_BYTES]), _unpack(data[SLOT_BYTES:])) if slot is not None]
+        if not slots:
+            raise BadCheckpoint(f"{self.path}: no slot of the anchor is whole")
+        return max(slots)[1]
+
+    def write(self, number: int, note: str) -> None:
+        """Write `note` into the slot of `number` (it only grows). Raises OSError."""
+        payload = note.encode()
+        header = _MAGIC + struct.pack(">QII", number, len(payload), zlib.crc32(payload))
+        slot = (header + payload).ljust(SLOT_BYTES, b"\0")
+        if len(slot) != SLOT_BYTES:
+            raise OSError(f"{self.path}: a note of {len(payload)} bytes does not fit an anchor slot")
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(descriptor, slot, (number % 2) * SLOT_BYTES)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _unpack(slot: bytes) -> tuple[int, str] | None:
+    if len(slot) != SLOT_BYTES or slot[:4] != _MAGIC:
+        return None
+    number, length, checksum = struct.unpack(">QII", slot[4:20])
+    payload = slot[20 : 20 + length]
+    if len(payload) != length or zlib.crc32(payload) != checksum:
+        return None
+    return number, payload.decode("utf-8", "replace")
+
+
+def _raw(public: Ed25519PublicKey) -> bytes:
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)

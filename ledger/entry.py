@@ -1,0 +1,213 @@
+"""An entry: one canonical JSON object, stored and hashed as its exact bytes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_ENTRY_BYTES = 65_535  # as in C2SP tlog-tiles; what is larger goes into a blob
+SALT_BYTES = 16
+MAX_INTEGER = 2**53 - 1  # RFC 8785: beyond it a number is not the same for every reader
+
+
+class NotCanonical(ValueError):
+    """The value has no canonical form in this profile: a float, a large integer, or a key that is no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """What is larger or more personal than an entry may be. It stands beside the log, under its digest."""
+
+    name: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """How an entry names a blob: what it is, its SHA-256 in hex, its length in bytes."""
+
+    name: str
+    digest: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The entry at `position` (from 0) of the same post, whose index is not known before the post."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry that is asked for: all but what the ledger gives (index, time, salt)."""
+
+    id: str
+    stage: str
+    actor: str
+    incident_id: str | None = None
+    decision: str | None = None
+    reason: str = ""
+    confidence: str | None = None
+    policy_version: str | None = None
+    policy_digest: str | None = None
+    settles: int | Back | None = None
+    cites: tuple[int | Back, ...] = ()
+    body: Mapping[str, Any] = field(default_factory=dict)
+    blobs: tuple[Blob, ...] = ()
+
+    def document(self, first: int) -> dict[str, Any]:
+        """Every field but index, timestamp and salt, where the post of this draft begins at index `first`."""
+
+        def place(reference: int | Back) -> int:
+            return first + reference.position if isinstance(reference, Back) else reference
+
+        return {
+            "id": self.id,
+            "stage": self.stage,
+            "actor": self.actor,
+            "incident_id": self.incident_id,
+            "decision": self.decision,
+            "reason": self.reason,
+            "confidence": self.confidence,
+            "policy_version": self.policy_version,
+            "policy_digest": self.policy_digest,
+            "settles": None if self.settles is None else place(self.settles),
+            "cites": [place(reference) for reference in self.cites],
+            "body": dict(self.body),
+            "blobs": [{"name": blob.name, "digest": blob.digest, "length": len(blob.data)} for blob in self.blobs],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it stands in the log. `raw` are its exact bytes; everything else was read from them."""
+
+    ledger: str
+    tenant_id: str
+    index: int
+    id: str
+    timestamp: datetime
+    incident_id: str | None
+    stage: str
+    actor: str
+    decision: str | None
+    reason: str
+    confidence: str | None
+    policy_version: str | None
+    policy_digest: str | None
+    settles: int | None
+    cites: tuple[int, ...]
+    body: Mapping[str, Any]
+    blobs: tuple[BlobRef, ...]
+    salt: str
+    raw: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Entry:
+        """Read an entry's bytes. Raises ValueError where they are not an entry."""
+        try:
+            data = json.loads(raw)
+            return cls(
+                ledger=data["ledger"],
+                tenant_id=data["tenant_id"],
+                index=data["index"],
+                id=data["id"],
+                timestamp=parse_time(data["timestamp"]),
+                incident_id=data["incident_id"],
+                stage=data["stage"],
+                actor=data["actor"],
+                decision=data["decision"],
+                reason=data["reason"],
+                confidence=data["confidence"],
+                policy_version=data["policy_version"],
+                policy_digest=data["policy_digest"],
+                settles=data["settles"],
+                cites=tuple(data["cites"]),
+                body=data["body"],
+                blobs=tuple(BlobRef(b["name"], b["digest"], b["length"]) for b in data["blobs"]),
+                salt=data["salt"],
+                raw=raw,
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not an entry: {error!r}") from error
+
+    def document(self) -> dict[str, Any]:
+        """The fields that a draft decides, for comparing a repeated post with the first."""
+        data: dict[str, Any] = json.loads(self.raw)
+        for given in ("ledger", "tenant_id", "index", "timestamp", "salt"):
+            data.pop(given, None)
+        return data
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry for the API: as in the log, but `confidence` as a number."""
+        data: dict[str, Any] = json.loads(self.raw)
+        data["confidence"] = float(self.confidence) if self.confidence is not None else None
+        return data
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785 bytes of a value without floats, with text keys and integers below 2^53.
+
+    In this profile json.dumps with sorted keys gives the same bytes, as long as keys sort alike in UTF-16 and by code
+    point; only characters outside the basic plane could differ, and those are sorted here by their UTF-16 units.
+    Raises NotCanonical.
+    """
+    _check(value)
+    text = json.dumps(_ordered(value), sort_keys=False, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise NotCanonical(f"text with a lone surrogate: {error.reason}") from error
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value, key=_utf16)}
+    if isinstance(value, (list, tuple)):
+        return [_ordered(item) for item in value]
+    return value
+
+
+def _utf16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+def _check(value: Any) -> None:
+    if value is None or isinstance(value, (str, bool)):
+        return
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise NotCanonical(f"integer {value} is beyond 2^53")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise NotCanonical(f"key {key!r} is no text")
+            _check(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check(item)
+    else:
+        raise NotCanonical(f"{type(value).__name__} has no canonical form: write it as text")
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339, UTC, microseconds: "2026-11-23T08:58:38.425307Z". Raises ValueError on a naive time."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> datetime:
+    """The reverse of `format_time`, and nothing else. Raises ValueError."""
+    if len(text) != 27 or text[-1] != "Z" or text[10] != "T":
+        raise ValueError(f"{text!r} is not a ledger time")
+    return datetime.fromisoformat(text)
