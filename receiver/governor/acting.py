@@ -8,7 +8,6 @@ from datetime import timedelta
 from ledger.entry import Back, Draft
 from policy_rules import permission, recovery
 from policy_rules.permission import Permission
-from policy_rules.readings import Reading
 from policy_rules.verdict import Outcome, Verdict
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.watching import ask
@@ -26,7 +25,7 @@ async def authorize(desk: Desk, due: Due) -> None:
     """The quorum is met: policy checks again, then AUTHORIZED, with DISPATCHED in the same post where both may be."""
     proposal = desk.book.proposals[due.subject]
     incident = incident_of(desk, proposal)
-    verdict, readings = await fresh_verdict(desk, incident)
+    verdict = await fresh_verdict(desk, incident)
     if not proposal.open or not incident.open:
         return
     permitted = check(desk, permission.may_authorize, proposal, incident, verdict)
@@ -119,21 +118,21 @@ def check(
     )
 
 
-async def fresh_verdict(desk: Desk, incident: Incident) -> tuple[Verdict, tuple[Reading, ...]]:
+async def fresh_verdict(desk: Desk, incident: Incident) -> Verdict:
     """Whether the service is still broken, on readings of the last 15 s or one query of 1 s."""
     rulebook = desk.policy(incident.policy_digest)
     rule = rulebook.rule(incident.rule)
     readings = await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS)
     memory = desk.memories.get(incident.index, incident.memory)
     alerts = desk.alerts_of(incident)
-    return recovery.should_recover(rulebook, rule, alerts, readings, desk.now(), memory), readings
+    return recovery.should_recover(rulebook, rule, alerts, readings, desk.now(), memory)
 
 
 async def dispatch(desk: Desk, due: Due) -> None:
     """An authorization that could not be dispatched in the same post: a halt stood, or the clock was in doubt."""
     proposal = desk.book.authorizations[due.subject]
     incident = incident_of(desk, proposal)
-    verdict, _ = await fresh_verdict(desk, incident)
+    verdict = await fresh_verdict(desk, incident)
     if not proposal.authorized or not incident.open:
         return
     draft = dispatch_draft(desk, proposal, incident, verdict, due.subject)

@@ -16,7 +16,7 @@ from policy_rules.permission import PastRun, Person
 from policy_rules.readings import Alert
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory
-from receiver.governor.meters import count
+from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors
 from receiver.incident.book import Assigned, Book
 from receiver.incident.states import Incident, Key, Proposal, key_of
@@ -111,6 +111,7 @@ class Desk:
                 self.book.take(entry, assigned)
                 if before:
                     count(self.metrics, self.tenant, entry)
+                    durations(self.metrics, self.book, entry)
 
     async def load_policies(self) -> None:
         """Read the text of every policy that an outstanding watch or incident was opened under."""

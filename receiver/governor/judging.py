@@ -11,7 +11,7 @@ from policy_rules.permission import Person
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
 from receiver.governor import wording
-from receiver.governor.asking import message_id, sent_draft
+from receiver.governor.asking import sent_draft
 from receiver.governor.desk import Desk, addressed, by_policy, incident_of, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
@@ -80,15 +80,15 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
 
 def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
     """The message that the answer is about: by its token, or by this person's code for an open question."""
-    asked = [m for m in reversed(desk.book.messages.values()) if m.proposal is not None]
     token, code = heard.body.get("token"), heard.body.get("code")
     if token:
-        return next((m for m in asked if codes.same(codes.token(desk.secret, message_id(desk, m)), token)), None)
+        index = codes.delivery_of(desk.secret, desk.tenant, token)
+        return desk.book.messages.get(index) if index is not None else None
     if code and not _locked(desk, person):
         return next(
             (
                 m
-                for m in asked
+                for m in reversed(desk.book.messages.values())
                 if m.person == person
                 and m.proposal is not None
                 and codes.same(codes.code(desk.secret, desk.tenant, m.proposal, person), code)
@@ -128,7 +128,7 @@ def _why_not(desk: Desk, person: str, proposal: Proposal) -> str | None:
 async def _approve(
     desk: Desk, heard: Heard, person: str, proposal: Proposal, message: Message, learnt: list[Draft]
 ) -> None:
-    # Crash here: APPROVED stands. The agenda finds the quorum met and authorizes within its deadline, or lets it expire.
+    # Crash here: APPROVED stands. The agenda finds the quorum met and authorizes in time, or lets it expire.
     drafts = [_answer(desk, heard, "APPROVED", person, proposal, message), *learnt]
     missing = int(proposal.body["quorum"]) - len(proposal.approvals) - 1
     if missing > 0:

@@ -36,9 +36,7 @@ def count(metrics: Metrics, tenant: str, entry: Entry) -> None:
         metrics.proposals.labels(tenant, stage.lower()).inc()
     elif stage == "REFUSED":
         metrics.answers_refused.labels(REFUSALS.get(str(body.get("why")), "not_permitted")).inc()
-    elif stage in ("SENT", "READ"):
-        metrics.messages.labels("whatsapp", stage.lower()).inc()
-    elif stage in ("DELIVERED", "UNDELIVERED"):
+    elif stage in ("SENT", "READ") or stage in ("DELIVERED", "UNDELIVERED"):
         metrics.messages.labels("whatsapp", stage.lower()).inc()
     elif stage in ("DIAGNOSED", "UNDIAGNOSED"):
         _diagnosis(metrics, entry)

@@ -10,7 +10,7 @@ from receiver.incident.agenda import Due, Kind
 
 Step = Callable[[Desk, Due], Awaitable[None]]
 
-STEPS: Mapping[Kind, Step] = {
+STEPS: dict[Kind, Step] = {
     Kind.EVALUATE: watching.evaluate,
     Kind.JUDGE: judging.judge,
     Kind.REJECT: acting.reject,

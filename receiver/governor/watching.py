@@ -176,9 +176,7 @@ async def _watched(
         await _looked(desk, watch.index, None, watch, rulebook, verdict, "detect")
 
 
-def _detected(
-    desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], verdict: Verdict
-) -> Draft:
+def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], verdict: Verdict) -> Draft:
     firing = sorted((a for a in alerts if a.firing), key=lambda alert: (alert.starts_at, alert.fingerprint))
     first = firing[0]
     summary = first.annotations.get("summary") or first.labels.get("alertname", "alert")
@@ -254,17 +252,13 @@ async def recover(desk: Desk, incident: Incident, verdict: Verdict) -> None:
     await desk.post(*drafts)
 
 
-def closing_drafts(
-    desk: Desk, incident: Incident, rulebook: Rulebook, reason: str, *, confirmed: bool
-) -> list[Draft]:
+def closing_drafts(desk: Desk, incident: Incident, rulebook: Rulebook, reason: str, *, confirmed: bool) -> list[Draft]:
     """What must be settled together with the end of an incident: question, authorization, verifications."""
     drafts: list[Draft] = []
     last = incident.last
 
     def settle(stage: str, id: str, settles: int) -> None:
-        drafts.append(
-            by_policy(rulebook, id=id, stage=stage, incident_id=incident.id, reason=reason, settles=settles)
-        )
+        drafts.append(by_policy(rulebook, id=id, stage=stage, incident_id=incident.id, reason=reason, settles=settles))
 
     if last is not None and last.open:
         settle("WITHDRAWN", f"withdraw:{last.index}", last.index)

@@ -52,7 +52,7 @@ def news(incident: Incident, stage: str, actor: str, reason: str) -> str:
         "WITHDRAWN": f"{action}: the question is withdrawn ({reason}). Nothing runs.",
         "VOIDED": f"{action}: the authorization is void ({reason}). Nothing runs.",
         "FAILED": f"{action}: it failed ({reason}).",
-        "UNRESOLVED": f"{action}: it is not known whether it ran ({reason}). A person must say: counterfoil incident show.",
+        "UNRESOLVED": f"{action}: it is not known whether it ran ({reason}). A person must look, and say so.",
         "UNCONFIRMED": f"{action}: it ran, and the service did not recover in time.",
         "RECOVERED": f"Recovered, says policy: {reason}",
         "CLOSED": f"Closed by {who}: {reason}",
