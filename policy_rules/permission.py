@@ -124,9 +124,7 @@ def may_answer(
     not_any_more = "the policy in force does not let you approve it"
     findings = [
         checks.check("person", "active", state, state == "active", inactive),
-        checks.check(
-            "asked", name, name if name in approvers else "not asked", name in approvers, "you were not asked"
-        ),
+        checks.check("asked", "asked", "asked" if asked else "not asked", asked, "you were not asked"),
         checks.check("expires_at", _shown(expires_at), _shown(now), now < expires_at, "the question has expired", "<"),
         checks.check("in_force", "approver", "approver" if may else "not an approver", may, not_any_more),
     ]

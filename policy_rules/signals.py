@@ -7,6 +7,7 @@ from outside can never become a part of the query.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import promql_parser
@@ -49,9 +50,12 @@ def labels_of(promql: str) -> frozenset[str]:
         ]
         if _matchers(substitute_labels(promql, dict.fromkeys(named, probe))) != wanted:
             raise BadSignal(_whole_value(min(named)))
-    missing = named - {value[1:] for _, operator, value in before if operator == "=" and value[:1] == "$"}
-    if missing:
-        raise BadSignal(_whole_value(min(missing)))
+    # As often as the text names a label, a matcher must: what is left over stands in another text or in a comment.
+    written = Counter(_LABEL.findall(promql))
+    written.subtract(value[1:] for _, operator, value in before if operator == "=" and value[:1] == "$")
+    elsewhere = [name for name in sorted(named) if written[name]]
+    if elsewhere:
+        raise BadSignal(_whole_value(elsewhere[0]))
     return named
 
 

@@ -42,7 +42,7 @@ _SURPRISES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[-+]?[0-9][0-9,_]*_[0-9_.]*"), "is a number to some readers: quote it"),
     (re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"), "is no number that can be compared"),
     (re.compile(r"[-+]?[0-9]+\.|[-+]?\.[0-9]+(?:[eE][-+]?[0-9]+)?"), "has no digit on one side of its point"),
-    (re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"), "is neither a plain number nor quoted text"),
+    (re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"), "is too long a number: quote it if it is text"),
 )
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^}\n]*))?\}|\$\{")
@@ -175,11 +175,12 @@ class _Reader:
     def _scalar(self, event: yaml.ScalarEvent, place: Position) -> None:
         self._plain_node(event, place)
         value, complaint = resolve(event.value) if event.style is None else (event.value, None)
+        named = place if not self.frames or self._awaits_key() else self.frames[-1].key_place or place
         if complaint is not None:
-            self._wrong(place, f"{event.value[:40]} {complaint}")
+            self._wrong(named, f"{event.value[:40]} {complaint}")
             value = event.value
         if isinstance(value, str) and _NO_TEXT.search(value):
-            self._wrong(place, "holds a control character or half of a surrogate pair")
+            self._wrong(named, "holds a control character or half of a surrogate pair")
         if not self._awaits_key():
             self._value(value, place)
         elif event.style is None and event.value == "<<":
@@ -248,7 +249,7 @@ class _Reader:
         if isinstance(frame.container, dict):
             if not frame.drop:
                 frame.container[frame.key or ""] = value
-            frame.key, frame.drop = None, False
+            frame.key, frame.key_place, frame.drop = None, None, False
         else:
             frame.container.append(value)
 
