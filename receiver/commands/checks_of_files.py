@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import socket
@@ -101,16 +102,15 @@ def ledger(settings: Settings) -> Iterator[Finding]:
             yield Finding("ledger", FAIL, f"{path.parent} is no folder", "make it, or change ledger.url")
         return
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        finally:
-            connection.close()
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = 'origin'").fetchone()
     except sqlite3.Error as error:
-        yield Finding("ledger", FAIL, f"{path}: {error}", "is it a ledger, and may this user read it?")
+        yield Finding("ledger", FAIL, f"{path} is no ledger that can be read: {error}", "change ledger.url")
         return
-    if "entry" not in tables:
-        yield Finding("ledger", FAIL, f"{path} holds no ledger", "change ledger.url")
+    origin = row[0] if row is not None else None
+    if origin != settings.ledger.origin:
+        text = f"{path} is the ledger of {origin}, not of {settings.ledger.origin}"
+        yield Finding("ledger", FAIL, text, "change ledger.url, or ledger.origin back")
     else:
         yield Finding("ledger", OK, f"{path}: can be read; `counterfoil ledger verify` checks every byte")
 

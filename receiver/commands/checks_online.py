@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -102,7 +103,7 @@ def _silent(check: str, what: str, error: BaseException) -> Finding:
     elif isinstance(error, LookupError | TypeError | ValueError):
         why = "the answer is not one of such a server"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        why = error.os_error.strerror or "cannot be reached"
+        why = os.strerror(error.os_error.errno) if error.os_error.errno else "cannot be reached"
     else:
         why = str(error) or type(error).__name__
     return Finding(check, FAIL, f"{what}: {why}", "is the address right, and is it up?")
