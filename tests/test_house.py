@@ -18,6 +18,7 @@ from prometheus_client import Metric
 from pydantic import BaseModel
 
 from receiver.__main__ import COMMANDS, counterfoil
+from receiver.execution import runner_config
 from receiver.metrics import Metrics
 from receiver.settings import Settings
 from receiver.settings_values import SECRET_NAMES
@@ -27,7 +28,12 @@ PACKAGES = ("policy_rules", "ledger", "receiver")
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 300, 60
 
 # path → why it may be longer
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "ledger/stores/sqlite.py": "opening, group commit, signing and reading share the state of one connection",
+    "receiver/governor/acting.py": "the order of checks before a dispatch is read in one place",
+    "receiver/governor/asking.py": "a proposal, its messages and what becomes of them are one step of the way",
+    "receiver/incident/book.py": "the fold: one short function a stage, and a stage is found by its neighbours",
+}
 
 # path:function → why it may be longer
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -70,7 +76,6 @@ def test_files_are_short() -> None:
     long = {path: len(text.splitlines()) for path, _, text in sources() if len(text.splitlines()) > LINES_OF_A_FILE}
     assert {path: lines for path, lines in long.items() if path not in LONG_FILES} == {}
     assert set(LONG_FILES) <= set(long), "an exception that is no longer needed"
-    assert all(LONG_FILES.values())
 
 
 def test_functions_are_short() -> None:
@@ -174,7 +179,7 @@ def sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def test_every_setting_is_documented() -> None:
     rows = table("Configuration")
-    for key in settings_keys(Settings):
+    for key in (*settings_keys(Settings), *settings_keys(runner_config._File)):
         section, _, name = key.rpartition(".")
         about = [row for row in rows if section in row] if section else rows
         assert any(re.search(rf"\b{name}\b", row) or f"{name[:-5]}`, `…_file" in row for row in about), key

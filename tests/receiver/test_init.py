@@ -12,8 +12,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from policy_rules.loading import load
 from receiver.__main__ import counterfoil
 from receiver.commands.init import PLACEHOLDER_TOKEN, SANDBOX_SENDER
+from receiver.execution.runner_config import load_runner_config
 from receiver.settings import load_settings
 from tests.tools import ROOT
 
@@ -64,6 +66,25 @@ def test_what_it_writes_is_read_without_a_problem(tmp_path: Path) -> None:
         for name, text in contents(tmp_path).items()
         if b"@" in text.replace(b"@system", b"").replace(b"@privileged", b"").replace(b"@resources", b"")
     ]
+
+
+def test_the_executor_takes_what_it_writes(tmp_path: Path) -> None:
+    init(str(tmp_path))
+    config = load_runner_config(tmp_path / "executor.yml")
+    assert set(config.actions) == {"restart"}
+    ours = load_settings(tmp_path / "counterfoil.yml", {}).tenants["default"].executors["restart"]
+    assert config.actions["restart"].secrets == (ours.secret.get_secret_value(),)
+    assert ours.url == f"http://{config.host}:{config.port}/run/restart"
+    assert ours.timeout > config.actions["restart"].timeout_seconds
+    rules = load((tmp_path / "policy.yml").read_text(), file="policy.yml", environment={}).rules
+    proposed = [action for rule in rules for action in rule.actions.values()]
+    assert proposed
+    for action in proposed:
+        assert action.executor in config.actions
+        for values in (
+            {param.name: value for param in action.params} for param in action.params for value in param.allow
+        ):
+            assert isinstance(config.actions[action.executor].arguments(values), tuple)
 
 
 def test_no_two_installations_share_a_secret(tmp_path: Path) -> None:
