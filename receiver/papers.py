@@ -9,6 +9,14 @@ from enum import StrEnum
 from typing import Any
 
 
+class ChangeRefused(Exception):
+    """What a person asked for cannot be done as things stand; the message says why and what to do."""
+
+
+class UnknownSubject(ChangeRefused):
+    """There is no such incident or halt."""
+
+
 # --- authorization: what is sent to a person, and what came of it ------------------------------------------------
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import secrets
 
 from ledger.entry import Draft
-from ledger.journal import LedgerError, Receipt, Refused
+from ledger.journal import Receipt, Refused
 from receiver.governor import acting
 from receiver.governor.desk import Desk
 from receiver.governor.watching import closing_drafts
 from receiver.incident.states import Incident
-from receiver.papers import ExecutionOutcome, ExecutionResult
-
-
-class ChangeRefused(Exception):
-    """What was asked for cannot be done as things stand; the message says why and what to do."""
-
-
-class Unknown(ChangeRefused):
-    """There is no such incident or halt."""
+from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, UnknownSubject
 
 
 class GovernorChanges:
@@ -34,7 +26,7 @@ class GovernorChanges:
         await self._desk.fold()
         incident = self._desk.book.incidents.get(incident_id)
         if incident is None:
-            raise Unknown(f"there is no incident {incident_id}")
+            raise UnknownSubject(f"there is no incident {incident_id}")
         return incident
 
     async def close(self, incident_id: str, by: str, reason: str) -> Receipt:
@@ -176,6 +168,3 @@ class ExecutionDesk:
         )
         await self._desk.post(note)
         return False
-
-
-__all__ = ["ChangeRefused", "ExecutionDesk", "GovernorChanges", "LedgerError", "Unknown"]

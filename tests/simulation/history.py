@@ -16,12 +16,12 @@ from ledger.reconcile import findings, trial_balance
 from ledger.stores.sqlite import SqliteJournal
 from policy_rules.loading import load
 from policy_rules.rulebook import Rulebook
-from receiver.governor.changes import ChangeRefused, ExecutionDesk, GovernorChanges
+from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Charter, Desk, Member
 from receiver.governor.loop import Governor
 from receiver.incident.notification import read_notification
 from receiver.metrics import Metrics
-from receiver.papers import OutgoingMessage, Recipient
+from receiver.papers import ChangeRefused, OutgoingMessage, Recipient
 from tests.simulation.world import Crash, Reached, SimExecutors, SimJournal, World
 
 SECRET = b"simulation"
@@ -174,15 +174,16 @@ class History:
         ledger_time = self.desk.book.last_time
         if ledger_time is not None and ledger_time > world.clock.now():
             world.clock.wall = ledger_time
-        for _ in range(60):
+        world.heals()
+        for number in range(80):
             await self.guarded(self.resume_all)
             await self.guarded(self.settle_doubts)
-            world.heals()
-            await self.guarded(lambda: notify(self))
+            if number == 0:
+                await self.guarded(lambda: notify(self))
             await self.guarded(self.rest)
             if not await self.real.outstanding(TENANT):
                 return
-            world.clock.advance(45)
+            world.clock.advance(45 if number < 60 else 600)
             await self.guarded(self.rest)
         left = [f"{e.index} {e.stage}" for e in await self.real.outstanding(TENANT)]
         raise Broken(f"seed {self.seed}: still outstanding when all was well: {left}")
@@ -238,7 +239,8 @@ class History:
         balance = trial_balance(entries)
         if not balance.balanced:
             problems.append(f"law 5: the books do not balance\n{balance}")
-        problems += [f"law 5: {finding}" for finding in findings(entries)]
+        # A step of the clock is a finding by design; this world makes them.
+        problems += [f"law 5: {finding}" for finding in findings(entries) if finding.rule != "clock stepped"]
         if problems:
             raise Broken(f"seed {self.seed}: " + "; ".join(problems[:5]))
 
@@ -282,7 +284,8 @@ class History:
             last = incident.last
             if last is not None and (last.live or last.verifying):
                 continue
-            said = max(m.addressed_at for m in self.desk.book.messages.values() if m.incident_id == incident.id)
+            mine = [m.addressed_at for m in self.desk.book.messages.values() if m.incident_id == incident.id]
+            said = max([incident.opened_at, *mine])
             if now - said > timedelta(minutes=32):
                 raise Broken(f"seed {self.seed}: {incident.id} is open and nobody was told since {said}")
 
