@@ -25,6 +25,10 @@ class Notes:
     file: str
     positions: Mapping[Path, Position]
     problems: list[Problem] = field(default_factory=list)
+    _spoiled: set[Position] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._spoiled = {Position(problem.line, problem.column) for problem in self.problems}
 
     def add(self, path: Path, message: str) -> None:
         """Note `message` at the place of `path`, or of the nearest part of the file that holds it.
@@ -34,7 +38,8 @@ class Notes:
         while path and path not in self.positions:
             path = path[:-1]
         place = self.positions.get(path, Position(1, 1))
-        if not any((problem.line, problem.column) == place for problem in self.problems):
+        if place not in self._spoiled:
+            self._spoiled.add(place)
             self.problems.append(Problem(self.file, *place, message))
 
 

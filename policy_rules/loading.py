@@ -14,7 +14,7 @@ from policy_rules.loading_rules import Names, read_rules
 from policy_rules.problems import FileErrors, Problem, nearest
 from policy_rules.rulebook import FIRING, RESOLVED, SCORE, UNMATCHED, Rule, Rulebook, ScorePart, Signal, signals_of
 from policy_rules.signals import BadSignal, labels_of
-from policy_rules.strict_yaml import collect, substitute
+from policy_rules.strict_yaml import TEXT_MAX, collect, substitute
 
 __all__ = ["PolicyErrors", "Problem", "load", "warnings"]
 
@@ -37,6 +37,8 @@ def load(text: str | bytes, *, file: str, environment: Mapping[str, str]) -> Rul
         raw.encode()
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise PolicyErrors([Problem(file, 1, 0, f"not UTF-8: {error.reason} at position {error.start}")]) from None
+    if len(raw) > TEXT_MAX:
+        raise PolicyErrors([Problem(file, 1, 0, f"the file has {len(raw)} characters; at most {TEXT_MAX} are read")])
     effective, problems = substitute(raw, file, environment)
     if problems:
         raise PolicyErrors(problems)

@@ -6,7 +6,6 @@ scalar that YAML 1.1 and 1.2 read differently or that a person reads differently
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ _NAMELESS = "\x00"  # stands in paths for what has no name; no key of a file can
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE_FALSE = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,30}")
 _SURPRISES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"yes|no|on|off", re.I), "is a truth value to some readers: write true or false, or quote it"),
     (re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"), "is a number in base 60 to some: quote it"),
@@ -42,7 +41,8 @@ _SURPRISES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[-+]?[0-9][0-9,_]*_[0-9_.]*"), "is a number to some readers: quote it"),
     (re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"), "is no number that can be compared"),
     (re.compile(r"[-+]?[0-9]+\.|[-+]?\.[0-9]+(?:[eE][-+]?[0-9]+)?"), "has no digit on one side of its point"),
-    (re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"), "is too long a number: quote it if it is text"),
+    (re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+"), "is a number to some readers: write it out, or quote it"),
+    (re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?"), "is too long a number: quote it if it is text"),
 )
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^}\n]*))?\}|\$\{")
@@ -272,8 +272,7 @@ def resolve(text: str) -> tuple[str | int | float | bool | None, str | None]:
     if _INTEGER.fullmatch(text):
         return int(text), None
     if _FLOAT.fullmatch(text):
-        value = float(text)
-        return (value, None) if math.isfinite(value) else (text, "is too large a number")
+        return float(text), None
     for pattern, complaint in _SURPRISES:
         if pattern.fullmatch(text):
             return text, complaint

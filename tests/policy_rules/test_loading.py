@@ -110,7 +110,11 @@ def test_the_example_of_the_readme_is_read_and_its_keys_are_all_there_are():
     example = readme.split("```yaml\n")[1].split("```")[0]
     rulebook = load(example, file="README.md", environment={})
     assert warnings(rulebook) == ()
-    keys = set(re.findall(r"[a-z_]+(?=:)", STARTER + POLICY)) | set(_KEYS_OF_RULES) | set(_KEYS_OF_ACTIONS)
+    keys = (
+        set(re.findall(r"[a-z_]+(?=:)", re.sub(r"#.*", "", STARTER) + POLICY))
+        | set(_KEYS_OF_RULES)
+        | set(_KEYS_OF_ACTIONS)
+    )
     unsaid = {key for key in keys if f"{key}:" not in example and f"`{key}`" not in readme} - {"role"}
     assert unsaid == set()
 
@@ -124,11 +128,23 @@ DATA = st.recursive(
 
 
 @given(DATA, st.booleans())
-def test_yaml_that_another_writer_wrote_reads_back(data, flow):
-    text = yaml.safe_dump(data, default_flow_style=flow, allow_unicode=True, width=10**6)
-    found, positions = read(text, "x.yml")
+def test_yaml_that_another_writer_wrote_reads_back_or_is_refused(data, flow):
+    plain = yaml.safe_dump(data, default_flow_style=flow, allow_unicode=True, width=10**6)
+    quoted = yaml.safe_dump(as_text(data), default_flow_style=flow, default_style='"', width=10**6)
+    assert read(quoted, "x.yml")[0] == as_text(data)
+    found = None
+    try:
+        found, _ = read(plain, "x.yml")
+    except FileErrors:
+        return  # a scalar that the writer did not quote and readers differ about
     assert found == data
-    assert positions[()].line == 1
+
+
+def as_text(data):
+    """`data` with every scalar as text."""
+    if isinstance(data, dict):
+        return {key: as_text(value) for key, value in data.items()}
+    return [as_text(item) for item in data] if isinstance(data, list) else str(data)
 
 
 def test_positions_are_those_of_keys_and_items():
@@ -139,7 +155,7 @@ def test_positions_are_those_of_keys_and_items():
 
 
 SURPRISES = """yes No on OFF 012 0x1f 0o7 0b1 1_000 12:30 1:5 2026-01-01 2026-01-01T10:00:00Z .inf -.Inf .nan 1. .5 +5
-+263771234567 111111111111111111111111111111 1e9999"""
++263771234567 111111111111111111111111111111 1e9999 1e3 1.5E+2"""
 
 
 @pytest.mark.parametrize("text", SURPRISES.split())
@@ -155,7 +171,6 @@ def test_scalars_that_readers_differ_about_are_refused(text):
         ("127.0.0.1:9877", "127.0.0.1:9877"),
         ("1h30m", "1h30m"),
         ("0.5", 0.5),
-        ("1e3", 1000.0),
         ("-3", -3),
         ("~", None),
         ("", None),

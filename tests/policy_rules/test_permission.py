@@ -34,9 +34,12 @@ def verdict(outcome, reason="error_ratio 0.5 not < 0.02"):
     return Verdict(outcome, reason, (), RULE, "1", "0")
 
 
+BROKEN = verdict(Outcome.PERSIST)
+
+
 def authorize(
     book=None, in_force=None, *, who=None, by=("tendai",), quorum=1, past=(), halted=False,
-    recovery=verdict(Outcome.PERSIST), now=NOW, question=may_authorize,
+    recovery=BROKEN, now=NOW, question=may_authorize,
 ):  # fmt: skip
     book = book or policy()
     who = people() if who is None else who
