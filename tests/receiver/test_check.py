@@ -136,6 +136,11 @@ def test_a_ledger_that_is_another_or_none(installation: Installation) -> None:
     assert installation.of("ledger")[0].state == OK
 
 
+def test_what_is_read_and_not_acted_on_is_told(installation: Installation) -> None:
+    installation.edit("tenants:", "health_ping_url: https://ping.example.net/x\ntenants:")
+    assert [finding.state for finding in installation.of("not there yet")] == [WARN]
+
+
 def test_a_folder_for_the_ledger_that_is_not_there(installation: Installation) -> None:
     installation.edit("sqlite:///counterfoil.db", "sqlite:///gone/counterfoil.db")
     assert installation.of("ledger")[0].state == FAIL
