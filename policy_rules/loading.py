@@ -18,6 +18,7 @@ from policy_rules.strict_yaml import TEXT_MAX, collect, substitute
 
 __all__ = ["PolicyErrors", "Problem", "load", "warnings"]
 
+SIGNALS_MAX = 200
 SIGNAL = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 SIGNAL_HINT = "1 to 64 of letters, digits and _, not beginning with a digit"
 
@@ -94,7 +95,10 @@ def _signals(top: Fields) -> tuple[dict[str, Signal], tuple[str, ...]]:
     """The signals by name, and the names of those that could not be read: to use them is no second mistake."""
     signals: dict[str, Signal] = {}
     bad: list[str] = []
-    for name, path, value in top.entries("signals", SIGNAL, SIGNAL_HINT):
+    for count, (name, path, value) in enumerate(top.entries("signals", SIGNAL, SIGNAL_HINT)):
+        if count == SIGNALS_MAX:
+            top.notes.add(path, f"a policy has at most {SIGNALS_MAX} signals")
+            break
         if name in (SCORE, "alerts"):
             top.notes.add(path, f"{name!r} has a meaning of its own and cannot name a signal")
             continue

@@ -46,6 +46,7 @@ _KEYS = frozenset(
     }
 )
 _FALSE = All(())  # stands for a condition that could not be read; the file is refused all the same
+RULES_MAX = 500
 CHANNELS = ("whatsapp", "voice")
 
 
@@ -60,7 +61,10 @@ class Names:
 def read_rules(top: Fields, names: Names) -> list[tuple[Path, Rule]]:
     """Every rule that has a name, with its path."""
     found: list[tuple[Path, Rule]] = []
-    for path, item in top.items("rules"):
+    for count, (path, item) in enumerate(top.items("rules")):
+        if count == RULES_MAX:
+            top.notes.add(path, f"a policy has at most {RULES_MAX} rules")
+            break
         fields = Fields(top.notes, path, item, _KEYS)
         rule = _rule(fields, names)
         if rule.name == UNMATCHED:

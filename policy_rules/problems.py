@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+SHOWN_MAX = 100
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
@@ -26,7 +28,9 @@ class FileErrors(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        shown = [str(problem) for problem in self.problems[:SHOWN_MAX]]
+        more = len(self.problems) - len(shown)
+        super().__init__("\n".join([*shown, f"… and {more} more"] if more else shown))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -173,6 +173,24 @@ def test_bytes_that_are_not_text():
         load("#" * 300_000, file="policy.yml", environment={})
 
 
+def test_a_policy_has_limits():
+    signals = "".join(f"  s{number}: {{promql: up}}\n" for number in range(201))
+    rules = "".join(f"  - {{name: r{number}, matchers: [], group_by: []}}\n" for number in range(501))
+    with pytest.raises(PolicyErrors) as caught:
+        load(f"policy: {{name: a, version: b}}\nsignals:\n{signals}rules:\n{rules}", file="p", environment={})
+    assert [(problem.line, problem.message) for problem in caught.value.problems] == [
+        (203, "a policy has at most 200 signals"),
+        (705, "a policy has at most 500 rules"),
+    ]
+
+
+def test_a_flood_of_mistakes_is_cut_short_in_words():
+    with pytest.raises(PolicyErrors) as caught:
+        load("a: 1\n" * 500, file="p", environment={})
+    assert str(caught.value).endswith("more")
+    assert len(str(caught.value).splitlines()) == 101
+
+
 def attempt(text, environment=None):
     """Load `text`; whatever it is, only PolicyErrors may come of it."""
     try:
