@@ -64,7 +64,7 @@ def verify(config: Path, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def reconcile(config: Path, tenant: str, as_json: bool) -> None:
-    """The trial balance of every book, and the findings. Exits with 1 if a book does not balance or there is a finding."""
+    """The trial balance of every book, and the findings; exit code 1 if a book does not balance or there is one."""
     entries = _entries(_settings(config), tenant)
     balance, found = trial_balance(entries), findings(entries)
     if as_json:

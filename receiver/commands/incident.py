@@ -1,0 +1,101 @@
+"""`counterfoil incident`: list, show, close, note and settle, through the running service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from receiver.commands.client import call
+
+tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose incidents.")
+by_option = click.option("--by", required=True, help="Who does it: a name of the roster, or of an operator.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.group()
+def incident() -> None:
+    """What is broken, what was decided and by whom."""
+
+
+@incident.command("list")
+@tenant_option
+@click.option("--all", "everything", is_flag=True, help="Those that have ended, too.")
+@json_option
+@click.pass_obj
+def list_(config: Path, tenant: str, everything: bool, as_json: bool) -> None:
+    """The incidents, the newest first."""
+    found: list[dict[str, Any]] = call(config, "GET", "/api/v1/incidents", tenant=tenant)["incidents"]
+    shown = [row for row in found if everything or row["state"] not in ("recovered", "closed")]
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+    elif not shown:
+        click.echo("no open incident" if not everything else "no incident")
+    for row in [] if as_json else shown:
+        opened = row["opened_at"][:19].replace("T", " ")
+        click.echo(f"{row['incident_id']}  {row['state']:<10} {opened}  {row['title']}: {row['reason']}")
+
+
+@incident.command()
+@click.argument("incident_id")
+@tenant_option
+@click.option("--at", help="As it stood at this index or time.")
+@json_option
+@click.pass_obj
+def show(config: Path, incident_id: str, tenant: str, at: str | None, as_json: bool) -> None:
+    """One incident and everything that was decided about it."""
+    path = f"/api/v1/incidents/{quote(incident_id, safe='')}" + (f"?at={quote(at)}" if at else "")
+    data = call(config, "GET", path, tenant=tenant)
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    click.echo(f"{data['incident_id']}: {data['title']}, {data['state']}")
+    click.echo(f"{data['reason']} (policy {data['policy_version']})")
+    for entry in data["timeline"]:
+        at_time = entry["timestamp"][11:19]
+        click.echo(
+            f"{entry['index']:>5} {at_time} {entry['stage']:<12} {entry['actor']:<20} {entry['reason']}".rstrip()
+        )
+
+
+@incident.command()
+@click.argument("incident_id")
+@by_option
+@click.option("--reason", required=True, help="Why it is over; it stands in the ledger.")
+@tenant_option
+@click.pass_obj
+def close(config: Path, incident_id: str, by: str, reason: str, tenant: str) -> None:
+    """Close an incident by hand. Policy alone says "recovered"; this says that a person ended it."""
+    _change(config, f"/api/v1/incidents/{quote(incident_id, safe='')}/close", tenant, {"by": by, "reason": reason})
+
+
+@incident.command()
+@click.argument("incident_id")
+@by_option
+@click.option("--text", required=True, help="The note; it stands in the ledger.")
+@tenant_option
+@click.pass_obj
+def note(config: Path, incident_id: str, by: str, text: str, tenant: str) -> None:
+    """Put a note to an incident."""
+    _change(config, f"/api/v1/incidents/{quote(incident_id, safe='')}/notes", tenant, {"by": by, "text": text})
+
+
+@incident.command()
+@click.argument("incident_id")
+@by_option
+@click.option("--outcome", type=click.Choice(["ran", "did_not_run", "written_off"]), required=True)
+@click.option("--text", required=True, help="How you know.")
+@tenant_option
+@click.pass_obj
+def settle(config: Path, incident_id: str, by: str, outcome: str, text: str, tenant: str) -> None:
+    """Say what became of an execution that is UNRESOLVED: it ran, it did not, or nobody can tell."""
+    body = {"by": by, "outcome": outcome, "text": text}
+    _change(config, f"/api/v1/incidents/{quote(incident_id, safe='')}/resolutions", tenant, body)
+
+
+def _change(config: Path, path: str, tenant: str, body: dict[str, str]) -> None:
+    for entry in call(config, "POST", path, tenant=tenant, body=body)["entries"]:
+        click.echo(f"entry {entry['index']}: {entry['stage']} by {entry['actor']}")
