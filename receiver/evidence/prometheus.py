@@ -1,0 +1,180 @@
+"""What policy asks of Prometheus, over plain aiohttp, with a limit on everything. It never raises: no answer is one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import ssl as tls
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from policy_rules.readings import Query, Reading, ReadingState
+
+ANSWER_BYTES = 262_144
+QUERIES_AT_ONCE = 8
+SHARED_QUERIES_MAX = 1_000
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    state: ReadingState
+    value: str | None
+    sampled_at: datetime | None
+    detail: str
+
+
+class NoPrometheus:
+    """For a tenant without Prometheus: every question goes unanswered, and says why."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+
+    async def ask(
+        self, queries: Sequence[Query], *, timeout_seconds: float, fresh_seconds: float = 0.0
+    ) -> tuple[Reading, ...]:
+        now, why = self._clock(), "no prometheus is configured"
+        return tuple(Reading(q.name, q.promql, ReadingState.UNREACHABLE, None, None, now, why) for q in queries)
+
+
+class Prometheus:
+    """One server. Source of the protocol: Prometheus 2.42's own HTTP API, as run."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        session: Callable[[], aiohttp.ClientSession],
+        clock: Callable[[], datetime],
+        headers: Mapping[str, str] | None = None,
+        ssl: tls.SSLContext | None = None,
+        count: Callable[[str, float], None] = lambda outcome, seconds: None,
+    ) -> None:
+        """count: called with the state and the seconds of each query that was really asked."""
+        self._address = url.rstrip("/") + "/api/v1/query"
+        self._session = session
+        self._clock = clock
+        self._headers = dict(headers or {})
+        self._ssl = ssl
+        self._count = count
+        self._places = asyncio.Semaphore(QUERIES_AT_ONCE)
+        self._under_way: dict[tuple[str, float], asyncio.Task[Reading]] = {}
+        self._shared: dict[tuple[str, float], Reading] = {}
+
+    async def ask(
+        self, queries: Sequence[Query], *, timeout_seconds: float, fresh_seconds: float = 0.0
+    ) -> tuple[Reading, ...]:
+        """One reading a query, in order; the same query at the same time is asked once."""
+        return tuple(await asyncio.gather(*(self._one(q, timeout_seconds, fresh_seconds) for q in queries)))
+
+    async def _one(self, query: Query, timeout_seconds: float, fresh_seconds: float) -> Reading:
+        same = (query.promql, query.max_age_seconds)
+        known = self._shared.get(same)
+        if known is not None and 0 <= (self._clock() - known.asked_at).total_seconds() <= fresh_seconds:
+            return replace(known, name=query.name)
+        task = self._under_way.get(same)
+        if task is None:
+            task = asyncio.create_task(self._asked(query, timeout_seconds))
+            self._under_way[same] = task
+            task.add_done_callback(lambda _: self._under_way.pop(same, None))
+        try:
+            # Shielded: whoever else waits for the same answer is not cancelled with this caller.
+            async with asyncio.timeout(timeout_seconds):
+                reading = await asyncio.shield(task)
+        except TimeoutError:
+            why = f"no answer within {timeout_seconds:g} s"
+            return Reading(query.name, query.promql, ReadingState.UNREACHABLE, None, None, self._clock(), why)
+        return replace(reading, name=query.name)
+
+    async def _asked(self, query: Query, timeout_seconds: float) -> Reading:
+        asked_at, loop = self._clock(), asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(timeout_seconds), self._places:
+                answer = await self._request(query, asked_at, timeout_seconds)
+        except TimeoutError:
+            answer = _Answer(ReadingState.UNREACHABLE, None, None, f"no answer within {timeout_seconds:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            answer = _Answer(ReadingState.UNREACHABLE, None, None, f"{type(error).__name__}: it does not answer")
+        self._count(answer.state.value, loop.time() - began)
+        reading = Reading(
+            query.name, query.promql, answer.state, answer.value, answer.sampled_at, asked_at, answer.detail
+        )
+        if answer.state is not ReadingState.UNREACHABLE:
+            if len(self._shared) >= SHARED_QUERIES_MAX:
+                self._shared.clear()
+            self._shared[query.promql, query.max_age_seconds] = reading
+        return reading
+
+    async def _request(self, query: Query, at: datetime, timeout_seconds: float) -> _Answer:
+        form = {
+            "query": query.promql,
+            "time": f"{at.timestamp():.3f}",
+            "timeout": f"{timeout_seconds:g}s",
+            # How far back a series may have its last sample: older than `max_age` is no answer.
+            "lookback_delta": f"{max(1, round(query.max_age_seconds))}s",
+        }
+        async with self._session().post(
+            self._address, data=form, headers=self._headers, ssl=self._ssl or True, allow_redirects=False
+        ) as response:
+            raw = await _bounded(response)
+            if raw is None:
+                return _Answer(ReadingState.ERROR, None, None, f"an answer of more than {ANSWER_BYTES} bytes")
+            return _read(response.status, raw)
+
+
+def _read(status: int, raw: bytes) -> _Answer:
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        if status >= 500:
+            return _Answer(ReadingState.UNREACHABLE, None, None, f"it answers {status}")
+        return _Answer(ReadingState.ERROR, None, None, f"it answers {status} with something that is not Prometheus's")
+    if status != 200 or data.get("status") != "success":
+        why = f"{data.get('errorType', status)}: {data.get('error', 'no reason given')}"
+        state = ReadingState.UNREACHABLE if status >= 500 else ReadingState.ERROR
+        return _Answer(state, None, None, " ".join(why.split())[:200])
+    result = data.get("data")
+    if not isinstance(result, dict):
+        return _Answer(ReadingState.ERROR, None, None, "an answer without data")
+    kind, rows = result.get("resultType"), result.get("result")
+    if kind == "scalar":
+        return _sample(rows)
+    if kind != "vector" or not isinstance(rows, list):
+        return _Answer(ReadingState.ERROR, None, None, f"the query gives a {kind}, not one number")
+    if not rows:
+        return _Answer(ReadingState.NO_DATA, None, None, "no series")
+    if len(rows) > 1:
+        return _Answer(ReadingState.MANY, None, None, f"{len(rows)} series where one number is needed")
+    return _sample(rows[0].get("value") if isinstance(rows[0], dict) else None)
+
+
+def _sample(pair: Any) -> _Answer:
+    """[seconds, "text"] as Prometheus sends it; the text stays as it is."""
+    if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[1], str):
+        return _Answer(ReadingState.ERROR, None, None, "a sample that is not [time, text]")
+    try:
+        at = datetime.fromtimestamp(float(pair[0]), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return _Answer(ReadingState.ERROR, None, None, "a sample without a time")
+    if _NUMBER.fullmatch(pair[1]) and math.isfinite(float(pair[1])):
+        return _Answer(ReadingState.VALUE, pair[1], at, "")
+    # An infinity is what a division by zero leaves: no more a number to compare than NaN is.
+    return _Answer(ReadingState.NAN, None, at, f"the value is {pair[1][:20]}")
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
+    raw = bytearray()
+    async for chunk in response.content.iter_chunked(16_384):
+        raw += chunk
+        if len(raw) > ANSWER_BYTES:
+            return None
+    return bytes(raw)
