@@ -40,7 +40,8 @@ Next:
   5. on the machine to be recovered: executor.yml, then
      counterfoil executor serve --config {folder}/executor.yml
   6. alertmanager-receiver.yml: paste it into alertmanager.yml
-Keep a copy of secrets/ledger.key elsewhere: nothing can be appended to the ledger without it.\
+Keep a copy of secrets/ledger.key elsewhere: nothing can be appended to the ledger without it.
+Whoever audits you needs the verifier key that `counterfoil ledger checkpoint` shows.\
 """
 
 

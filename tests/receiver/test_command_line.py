@@ -137,3 +137,28 @@ def test_config_is_given_to_the_commands_of_a_group_and_not_twice() -> None:
     assert runner.invoke(group, ["plain", "--config", "x.yml"]).output == "x.yml\n"
     assert runner.invoke(group, ["own", "--config", "x.yml"]).output == "own x.yml\n"
     assert [option for parameter in plain.params for option in parameter.opts] == ["--config"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "serve",
+        "policy check",
+        "policy show",
+        "incident list",
+        "incident show inc-1",
+        "incident close inc-1 --by a --reason b",
+        "halt --by a --reason b",
+        "resume --by a --reason b",
+        "ledger verify",
+        "ledger reconcile",
+        "ledger show",
+        "executor serve",
+    ],
+)
+def test_a_configuration_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path, words: str) -> None:
+    result = run(*words.split(), cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("counterfoil: ")
+    assert result.stderr.count("\n") == 1
+    assert ".yml" in result.stderr
