@@ -153,6 +153,7 @@ def test_old_repeated_and_missing_readings_are_unknown():
     assert values(rulebook, [], [old], NOW)["error_ratio"].value is None
     assert values(rulebook, [], [fresh], NOW)["error_ratio"].value == "0.5"
     assert values(rulebook, [], [fresh, fresh], NOW)["error_ratio"].value is None
+    assert values(rulebook, [], [fresh, fresh], NOW)["error_ratio"].detail == "asked twice"
     assert values(rulebook, [], [], NOW)["error_ratio"].value is None
 
 

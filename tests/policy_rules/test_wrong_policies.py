@@ -173,6 +173,12 @@ def test_bytes_that_are_not_text():
         load("#" * 300_000, file="policy.yml", environment={})
 
 
+def test_of_a_repeated_key_the_first_value_is_read_on_and_the_second_is_one_mistake():
+    with pytest.raises(PolicyErrors) as caught:
+        load(POLICY + "unmatched: [nonsense]\n", file="policy.yml", environment={})
+    assert [problem.line for problem in caught.value.problems] == [35]
+
+
 def test_a_policy_has_limits():
     signals = "".join(f"  s{number}: {{promql: up}}\n" for number in range(201))
     rules = "".join(f"  - {{name: r{number}, matchers: [], group_by: []}}\n" for number in range(501))
