@@ -124,7 +124,7 @@ class Service:
     """One process: the ledger, a governor a tenant, and two listeners."""
 
     def __init__(self, loaded: Loaded, *, reread: Callable[[], Loaded] | None = None) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._reread = reread
         self.metrics = Metrics()
         self.clock = SystemClock()
@@ -144,7 +144,7 @@ class Service:
 
     async def start(self) -> None:
         """Take the tenants' locks, open the ledger, adopt, listen. Raises Broken, LedgerError or OSError."""
-        settings = self._loaded.settings
+        settings = self.loaded.settings
         self._lock(settings)
         try:
             self.journal = await SqliteJournal.open(
@@ -207,7 +207,7 @@ class Service:
             return False
         try:
             loaded = await asyncio.to_thread(self._reread)
-            if set(loaded.settings.tenants) != set(self._loaded.settings.tenants):
+            if set(loaded.settings.tenants) != set(self.loaded.settings.tenants):
                 raise ConfigErrors("the tenants cannot change while the service runs: restart it")
             for name, charter in loaded.charters.items():
                 await self._check_version(name, charter)
@@ -215,7 +215,7 @@ class Service:
             log.error("nothing is reloaded: %s", error)
             self.metrics.config_last_reload_successful.set(0)
             return False
-        self._loaded = loaded
+        self.loaded = loaded
         self._admission = self._admit(loaded)
         for name, governor in self.governors.items():
             tenant = loaded.settings.tenants[name]
@@ -259,10 +259,10 @@ class Service:
             os.close(descriptor)
         self._locks.clear()
 
-    # --- the offices ----------------------------------------------------------------------------------------------------
+    # --- the offices ------------------------------------------------------------------------------------------------
 
     def _desk(self, name: str, tenant: Tenant) -> Desk:
-        settings = self._loaded.settings
+        settings = self.loaded.settings
         return Desk(
             tenant=name,
             journal=self.journal,
@@ -275,9 +275,9 @@ class Service:
             diagnostician=self._claude,
             carrier=self._whatsapp(settings),
             executors=Webhooks(_targets(tenant), self.clock.now),
-            charter=self._loaded.charters[name],
+            charter=self.loaded.charters[name],
             metrics=self.metrics,
-            secret=self._loaded.secret,
+            secret=self.loaded.secret,
             public_url=settings.public_url,
             model=settings.diagnosis.model if settings.diagnosis.api_key else "",
         )
@@ -322,7 +322,7 @@ class Service:
             secrets=_all_secrets(settings),
         )
 
-    # --- the listeners ----------------------------------------------------------------------------------------------------
+    # --- the listeners ----------------------------------------------------------------------------------------------
 
     async def _listen(self, settings: Settings) -> None:
         results = Results(
@@ -331,12 +331,12 @@ class Service:
         )
         replies = Replies(
             journal=self.journal,
-            roster=Roster(lambda: self._loaded),
+            roster=Roster(lambda: self.loaded),
             account_sid=settings.twilio.account_sid,
             auth_tokens=self._auth_tokens,
             public_url=settings.public_url,
-            codes_secret=self._loaded.secret,
-            address_key=self._loaded.secret,
+            codes_secret=self.loaded.secret,
+            address_key=self.loaded.secret,
         )
         auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors))
         private = private_app(
@@ -347,6 +347,7 @@ class Service:
             not_ready=self._not_ready,
             reload=self.reload,
             reading=auditor.add_routes,
+            measure=self._measure,
         )
         self.private_url = await self._serve(private, settings.listen)
         self.public_url = await self._serve(public_app(replies=replies, results=results), settings.public_listen)
@@ -365,12 +366,12 @@ class Service:
         return Admission(tokens, loaded.settings.admin_token.get_secret_value(), self.clock.now)
 
     def _auth_tokens(self) -> Sequence[str]:
-        twilio = self._loaded.settings.twilio
+        twilio = self.loaded.settings.twilio
         tokens = [twilio.auth_token, *([twilio.previous_auth_token] if twilio.previous_auth_token else [])]
         return [token.get_secret_value() for token in tokens]
 
     def _executor_secrets(self, tenant: str, executor: str) -> Sequence[str]:
-        target = _targets(self._loaded.settings.tenants[tenant]).get(executor)
+        target = _targets(self.loaded.settings.tenants[tenant]).get(executor)
         if target is None:
             return []
         return [target.secret, *([target.previous_secret] if target.previous_secret else [])]
@@ -378,6 +379,14 @@ class Service:
     def _changes(self, tenant: str) -> GovernorChanges | None:
         governor = self.governors.get(tenant)
         return GovernorChanges(governor.desk) if governor is not None else None
+
+    def _measure(self) -> None:
+        for governor in self.governors.values():
+            governor.measure()
+            last = self.journal.last_time(governor.desk.tenant)
+            if last is not None:
+                gauge = self.metrics.ledger_last_checkpoint_timestamp_seconds.labels(governor.desk.tenant)
+                gauge.set(last.timestamp())
 
     def _not_ready(self) -> list[str]:
         reasons = [reason for governor in self.governors.values() for reason in governor.reasons_not_ready()]

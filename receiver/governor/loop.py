@@ -156,7 +156,6 @@ class Governor:
             desk.may_act(),
         )
         due, later = agenda(desk.book, view, now)
-        meters.gauges(desk.metrics, desk.book, now)
         taken = 0
         for step in due:
             taken += await self._take(step)
@@ -255,6 +254,10 @@ class Governor:
     async def compare(self) -> None:
         """Ask Alertmanager for what was missed, now."""
         await missed.compare(self.desk, self._absent_since)
+
+    def measure(self) -> None:
+        """Set the gauges of what is open now; asked when the metrics are scraped."""
+        meters.gauges(self.desk.metrics, self.desk.book, self.desk.now())
 
     async def drain(self) -> None:
         """Wait until no step is under way (for tests and for a graceful stop)."""

@@ -44,7 +44,7 @@ async def evaluate(desk: Desk, due: Due) -> None:
         unmatched += not assignments or assignments[0][0] == "unmatched"
         rows.append(Assigned(alert, assignments))
         for rule, key in assignments:
-            if alert.firing and _begins(desk, rule, key, alert):
+            if alert.firing and not rulebook.rule(rule).record and _begins(desk, rule, key, alert):
                 wanted.setdefault((rule, key), alert)
     drafts = [
         by_policy(

@@ -29,11 +29,16 @@ def private_app(
     not_ready: Callable[[], Sequence[str]],
     reload: Callable[[], Awaitable[bool]],
     reading: Callable[[web.Application], None],
+    measure: Callable[[], None],
 ) -> web.Application:
-    """The listener for Alertmanager, Prometheus and admins. reading: adds the auditor's pages and API."""
+    """The listener for Alertmanager, Prometheus and admins.
+
+    reading: adds the auditor's pages and API. measure: sets what is only known when it is asked for.
+    """
     app = web.Application(middlewares=[_places(), _errors])
 
     async def exposition(request: web.Request) -> web.Response:
+        measure()
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def healthy(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -59,6 +60,7 @@ class Broken(AssertionError):
     """A history broke a law; the message says which, and the seed replays it."""
 
 
+@cache
 def policy(version: str, quorum: int, idempotent: bool) -> Rulebook:
     text = POLICY.format(version=version, quorum=quorum, idempotent=str(idempotent).lower())
     return load(text, file="sim.yml", environment={})
@@ -175,7 +177,7 @@ class History:
         if ledger_time is not None and ledger_time > world.clock.now():
             world.clock.wall = ledger_time
         world.heals()
-        for number in range(80):
+        for number in range(40):
             await self.guarded(self.resume_all)
             await self.guarded(self.settle_doubts)
             if number == 0:
@@ -183,7 +185,7 @@ class History:
             await self.guarded(self.rest)
             if not await self.real.outstanding(TENANT):
                 return
-            world.clock.advance(45 if number < 60 else 600)
+            world.clock.advance(60 if number < 25 else 600)
             await self.guarded(self.rest)
         left = [f"{e.index} {e.stage}" for e in await self.real.outstanding(TENANT)]
         raise Broken(f"seed {self.seed}: still outstanding when all was well: {left}")
