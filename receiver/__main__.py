@@ -27,6 +27,7 @@ COMMANDS = {
     "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),
     "ledger": ("receiver.commands.ledger", "ledger", "Verify, reconcile and show the ledger."),
 }
+WITHOUT_CONFIGURATION = frozenset({"init", "demo"})
 
 
 class LazyGroup(click.Group):
@@ -40,7 +41,8 @@ class LazyGroup(click.Group):
             return None
         module, name, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), name)
-        accept_config(command)
+        if cmd_name not in WITHOUT_CONFIGURATION:
+            accept_config(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
