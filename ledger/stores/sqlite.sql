@@ -22,14 +22,145 @@ CREATE TABLE entry (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX entry_id       ON entry (tenant, id);
 CREATE UNIQUE INDEX entry_settles  ON entry (tenant, settles) WHERE settles IS NOT NULL;
-CREATE INDEX        entry_incident ON entry (tenant, incident, stage) WHERE incident IS NOT NULL;
-CREATE INDEX        entry_stage    ON entry (tenant, stage);
+CREATE INDEX        entry_incident ON entry (incident, stage) WHERE incident IS NOT NULL;
+CREATE INDEX        entry_stage    ON entry (stage, tenant);
+-- In the rules below `+tenant` keeps SQLite from walking the tenant's whole log by the primary key. A test plans every
+-- subquery and allows no such walk.
 
 -- 1. Nothing is changed or taken out.
 CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'an entry is never changed'); END;
 CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'an entry is never deleted'); END;
 
--- 2. The form of every entry. Uniqueness must be checked here and not only by the indexes: INSERT OR REPLACE resolves
+-- 2. Incidents: one DETECTED each; nothing that leads to an action beside a closed one; nothing open behind a close.
+CREATE TRIGGER entry_detected BEFORE INSERT ON entry WHEN NEW.stage = 'DETECTED' BEGIN
+  SELECT RAISE(ABORT, 'incident: missing or already detected')
+   WHERE NEW.incident IS NULL
+      OR EXISTS (SELECT 1 FROM entry WHERE +tenant = NEW.tenant AND incident = NEW.incident AND stage = 'DETECTED');
+END;
+CREATE TRIGGER entry_open_incident BEFORE INSERT ON entry
+  WHEN NEW.stage IN ('PROPOSED', 'AUTHORIZED', 'DISPATCHED', 'CONSULTED') BEGIN
+  SELECT RAISE(ABORT, 'incident: not open')
+   WHERE NOT EXISTS (SELECT 1 FROM entry d
+                      WHERE +d.tenant = NEW.tenant AND d.incident = NEW.incident AND d.stage = 'DETECTED'
+                        AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = d.n));
+END;
+CREATE TRIGGER entry_close BEFORE INSERT ON entry WHEN NEW.stage IN ('RECOVERED', 'CLOSED') BEGIN
+  SELECT RAISE(ABORT, 'incident: a proposal or authorization is outstanding')
+   WHERE EXISTS (SELECT 1 FROM entry o
+                  WHERE +o.tenant = NEW.tenant AND o.incident = NEW.incident AND o.stage IN ('PROPOSED', 'AUTHORIZED')
+                    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n));
+END;
+CREATE TRIGGER entry_proposed BEFORE INSERT ON entry WHEN NEW.stage = 'PROPOSED' BEGIN
+  SELECT CASE
+    WHEN json_type(NEW.bytes, '$.body.digest') IS NOT 'text' OR length(json_extract(NEW.bytes, '$.body.digest')) IS NOT 64
+      THEN RAISE(ABORT, 'proposal: no digest')
+    WHEN json_type(NEW.bytes, '$.body.expires_at') IS NOT 'text'
+      OR length(json_extract(NEW.bytes, '$.body.expires_at')) IS NOT 27
+      OR json_extract(NEW.bytes, '$.body.expires_at') <= NEW.at
+      OR json_type(NEW.bytes, '$.body.authorize_until') IS NOT 'text'
+      OR length(json_extract(NEW.bytes, '$.body.authorize_until')) IS NOT 27
+      OR json_extract(NEW.bytes, '$.body.authorize_until') < json_extract(NEW.bytes, '$.body.expires_at')
+      THEN RAISE(ABORT, 'proposal: no expiry')
+    WHEN json_type(NEW.bytes, '$.body.approvers') IS NOT 'array' OR json_type(NEW.bytes, '$.body.quorum') IS NOT 'integer'
+      OR json_extract(NEW.bytes, '$.body.quorum') < 1
+      OR json_extract(NEW.bytes, '$.body.quorum') >
+         (SELECT count(DISTINCT value) FROM json_each(NEW.bytes, '$.body.approvers'))
+      THEN RAISE(ABORT, 'proposal: quorum cannot be met')
+    WHEN EXISTS (SELECT 1 FROM entry o
+                  WHERE +o.tenant = NEW.tenant AND o.incident = NEW.incident
+                    AND o.stage IN ('PROPOSED', 'AUTHORIZED', 'DISPATCHED', 'UNRESOLVED')
+                    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n))
+      THEN RAISE(ABORT, 'proposal: one at a time')
+  END;
+END;
+
+-- 3. An answer counts only for an outstanding proposal, in time, from a person that the proposal names.
+CREATE TRIGGER entry_answer BEFORE INSERT ON entry WHEN NEW.stage IN ('APPROVED', 'DECLINED') BEGIN
+  SELECT CASE
+    WHEN NOT EXISTS (SELECT 1 FROM entry p
+                      WHERE p.tenant = NEW.tenant AND p.n = json_extract(NEW.bytes, '$.cites[0]')
+                        AND p.stage = 'PROPOSED' AND p.incident = NEW.incident
+                        AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = p.n))
+      THEN RAISE(ABORT, 'answer: no outstanding proposal')
+    WHEN NOT EXISTS (SELECT 1 FROM entry p, json_each(p.bytes, '$.body.approvers') a
+                      WHERE p.tenant = NEW.tenant AND p.n = json_extract(NEW.bytes, '$.cites[0]')
+                        AND 'engineer:' || a.value = NEW.actor)
+      THEN RAISE(ABORT, 'answer: not an approver')
+    WHEN NEW.at >= (SELECT json_extract(p.bytes, '$.body.expires_at') FROM entry p
+                     WHERE p.tenant = NEW.tenant AND p.n = json_extract(NEW.bytes, '$.cites[0]'))
+      THEN RAISE(ABORT, 'answer: too late')
+  END;
+END;
+
+-- 4. Law 3: a human authorizes. AUTHORIZED cites the APPROVED entries that it rests on.
+CREATE TRIGGER entry_authorized BEFORE INSERT ON entry WHEN NEW.stage = 'AUTHORIZED' BEGIN
+  SELECT CASE
+    WHEN (SELECT count(DISTINCT a.actor) FROM json_each(NEW.bytes, '$.cites') c
+            CROSS JOIN entry a ON a.tenant = NEW.tenant AND a.n = CAST(c.value AS INTEGER)
+           WHERE a.stage = 'APPROVED' AND json_extract(a.bytes, '$.cites[0]') = NEW.settles)
+       < (SELECT json_extract(p.bytes, '$.body.quorum') FROM entry p WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
+      THEN RAISE(ABORT, 'authorization: no quorum')
+    WHEN NOT EXISTS (SELECT 1 FROM json_each(NEW.bytes, '$.cites') c
+            CROSS JOIN entry a ON a.tenant = NEW.tenant AND a.n = CAST(c.value AS INTEGER)
+           WHERE a.stage = 'APPROVED' AND a.actor = NEW.actor AND json_extract(a.bytes, '$.cites[0]') = NEW.settles)
+      THEN RAISE(ABORT, 'authorization: not by one who approved')
+    WHEN EXISTS (SELECT 1 FROM entry d
+                  WHERE +d.tenant = NEW.tenant AND d.incident = NEW.incident AND d.stage = 'DECLINED'
+                    AND json_extract(d.bytes, '$.cites[0]') = NEW.settles)
+      THEN RAISE(ABORT, 'authorization: declined')
+    WHEN NEW.at > (SELECT json_extract(p.bytes, '$.body.authorize_until') FROM entry p
+                    WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
+      THEN RAISE(ABORT, 'authorization: too late')
+  END;
+END;
+CREATE TRIGGER entry_expired BEFORE INSERT ON entry WHEN NEW.stage = 'EXPIRED' BEGIN
+  SELECT CASE
+    WHEN NEW.at < (SELECT json_extract(p.bytes, '$.body.expires_at') FROM entry p
+                    WHERE p.tenant = NEW.tenant AND p.n = NEW.settles) THEN RAISE(ABORT, 'expiry: not yet')
+    WHEN NEW.at <= (SELECT json_extract(p.bytes, '$.body.authorize_until') FROM entry p
+                     WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
+     AND (SELECT count(DISTINCT a.actor) FROM entry a
+           WHERE +a.tenant = NEW.tenant AND a.incident = NEW.incident AND a.stage = 'APPROVED'
+             AND json_extract(a.bytes, '$.cites[0]') = NEW.settles)
+      >= (SELECT json_extract(p.bytes, '$.body.quorum') FROM entry p WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
+      THEN RAISE(ABORT, 'expiry: the quorum was met in time')
+  END;
+END;
+
+-- 5. Law 4: exactly what was proposed, in time, not while halted, one execution of an incident at a time.
+CREATE TRIGGER entry_dispatched BEFORE INSERT ON entry WHEN NEW.stage = 'DISPATCHED' BEGIN
+  SELECT CASE
+    WHEN json_extract(NEW.bytes, '$.body.digest') IS NOT
+         (SELECT json_extract(p.bytes, '$.body.digest') FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
+           WHERE a.tenant = NEW.tenant AND a.n = NEW.settles) THEN RAISE(ABORT, 'dispatch: not what was proposed')
+    WHEN EXISTS (SELECT 1 FROM entry h WHERE +h.tenant = NEW.tenant AND h.stage = 'HALTED'
+           AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = h.n))
+      THEN RAISE(ABORT, 'dispatch: halted')
+    WHEN NEW.at > (SELECT json_extract(p.bytes, '$.body.authorize_until')
+                     FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
+                    WHERE a.tenant = NEW.tenant AND a.n = NEW.settles) THEN RAISE(ABORT, 'dispatch: too late')
+    WHEN EXISTS (SELECT 1 FROM entry o
+                  WHERE +o.tenant = NEW.tenant AND o.incident = NEW.incident AND o.stage = 'DISPATCHED'
+                    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n))
+      THEN RAISE(ABORT, 'dispatch: one at a time')
+  END;
+END;
+CREATE TRIGGER entry_resumed BEFORE INSERT ON entry WHEN NEW.stage = 'RESUMED' BEGIN
+  SELECT RAISE(ABORT, 'resume: takes another person')
+   WHERE substr(NEW.actor, instr(NEW.actor, ':') + 1) =
+         (SELECT substr(actor, instr(actor, ':') + 1) FROM entry WHERE tenant = NEW.tenant AND n = NEW.settles);
+END;
+CREATE TRIGGER entry_adopted BEFORE INSERT ON entry WHEN NEW.stage = 'ADOPTED' BEGIN
+  SELECT RAISE(ABORT, 'policy: this version has other contents')
+   WHERE EXISTS (SELECT 1 FROM entry a
+                  WHERE +a.tenant = NEW.tenant AND a.stage = 'ADOPTED'
+                    AND json_extract(a.bytes, '$.policy_version') IS json_extract(NEW.bytes, '$.policy_version')
+                    AND json_extract(a.bytes, '$.body.name') IS json_extract(NEW.bytes, '$.body.name')
+                    AND json_extract(a.bytes, '$.policy_digest') IS NOT json_extract(NEW.bytes, '$.policy_digest'));
+END;
+
+-- SQLite runs the trigger that was made last first, so these two speak before the others.
+-- 6. The form of every entry. Uniqueness must be checked here and not only by the indexes: INSERT OR REPLACE resolves
 --    a conflict of any unique index (id and settles too) by removing the older row.
 CREATE TRIGGER entry_form BEFORE INSERT ON entry BEGIN
   SELECT CASE
@@ -68,7 +199,7 @@ CREATE TRIGGER entry_form BEFORE INSERT ON entry BEGIN
   END;
 END;
 
--- 3. A settlement: of something, of this tenant, in the right book, of the same incident, once.
+-- 7. A settlement: of something, of this tenant, in the right book, of the same incident, once.
 CREATE TRIGGER entry_settle BEFORE INSERT ON entry WHEN NEW.settles IS NOT NULL BEGIN
   SELECT CASE
     WHEN json_type(NEW.bytes, '$.settles') IS NOT 'integer' OR NEW.settles >= NEW.n OR NEW.settles < 0
@@ -83,134 +214,6 @@ CREATE TRIGGER entry_settle BEFORE INSERT ON entry WHEN NEW.settles IS NOT NULL 
      AND (SELECT incident FROM entry WHERE tenant = NEW.tenant AND n = NEW.settles) IS NOT NEW.incident
       THEN RAISE(ABORT, 'settles: another incident')
   END;
-END;
-
--- 4. Incidents: one DETECTED each; nothing that leads to an action beside a closed one; nothing open behind a close.
-CREATE TRIGGER entry_detected BEFORE INSERT ON entry WHEN NEW.stage = 'DETECTED' BEGIN
-  SELECT RAISE(ABORT, 'incident: missing or already detected')
-   WHERE NEW.incident IS NULL
-      OR EXISTS (SELECT 1 FROM entry WHERE tenant = NEW.tenant AND incident = NEW.incident AND stage = 'DETECTED');
-END;
-CREATE TRIGGER entry_open_incident BEFORE INSERT ON entry
-  WHEN NEW.stage IN ('PROPOSED', 'AUTHORIZED', 'DISPATCHED', 'CONSULTED') BEGIN
-  SELECT RAISE(ABORT, 'incident: not open')
-   WHERE NOT EXISTS (SELECT 1 FROM entry d
-                      WHERE d.tenant = NEW.tenant AND d.incident = NEW.incident AND d.stage = 'DETECTED'
-                        AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = d.n));
-END;
-CREATE TRIGGER entry_close BEFORE INSERT ON entry WHEN NEW.stage IN ('RECOVERED', 'CLOSED') BEGIN
-  SELECT RAISE(ABORT, 'incident: a proposal or authorization is outstanding')
-   WHERE EXISTS (SELECT 1 FROM entry o
-                  WHERE o.tenant = NEW.tenant AND o.incident = NEW.incident AND o.stage IN ('PROPOSED', 'AUTHORIZED')
-                    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n));
-END;
-CREATE TRIGGER entry_proposed BEFORE INSERT ON entry WHEN NEW.stage = 'PROPOSED' BEGIN
-  SELECT CASE
-    WHEN json_type(NEW.bytes, '$.body.digest') IS NOT 'text' OR length(json_extract(NEW.bytes, '$.body.digest')) IS NOT 64
-      THEN RAISE(ABORT, 'proposal: no digest')
-    WHEN json_type(NEW.bytes, '$.body.expires_at') IS NOT 'text'
-      OR length(json_extract(NEW.bytes, '$.body.expires_at')) IS NOT 27
-      OR json_extract(NEW.bytes, '$.body.expires_at') <= NEW.at
-      OR json_type(NEW.bytes, '$.body.authorize_until') IS NOT 'text'
-      OR length(json_extract(NEW.bytes, '$.body.authorize_until')) IS NOT 27
-      OR json_extract(NEW.bytes, '$.body.authorize_until') < json_extract(NEW.bytes, '$.body.expires_at')
-      THEN RAISE(ABORT, 'proposal: no expiry')
-    WHEN json_type(NEW.bytes, '$.body.approvers') IS NOT 'array' OR json_type(NEW.bytes, '$.body.quorum') IS NOT 'integer'
-      OR json_extract(NEW.bytes, '$.body.quorum') < 1
-      OR json_extract(NEW.bytes, '$.body.quorum') >
-         (SELECT count(DISTINCT value) FROM json_each(NEW.bytes, '$.body.approvers'))
-      THEN RAISE(ABORT, 'proposal: quorum cannot be met')
-    WHEN EXISTS (SELECT 1 FROM entry o
-                  WHERE o.tenant = NEW.tenant AND o.incident = NEW.incident
-                    AND o.stage IN ('PROPOSED', 'AUTHORIZED', 'DISPATCHED', 'UNRESOLVED')
-                    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n))
-      THEN RAISE(ABORT, 'proposal: one at a time')
-  END;
-END;
-
--- 5. An answer counts only for an outstanding proposal, in time, from a person that the proposal names.
-CREATE TRIGGER entry_answer BEFORE INSERT ON entry WHEN NEW.stage IN ('APPROVED', 'DECLINED') BEGIN
-  SELECT CASE
-    WHEN NOT EXISTS (SELECT 1 FROM entry p
-                      WHERE p.tenant = NEW.tenant AND p.n = json_extract(NEW.bytes, '$.cites[0]')
-                        AND p.stage = 'PROPOSED' AND p.incident = NEW.incident
-                        AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = p.n))
-      THEN RAISE(ABORT, 'answer: no outstanding proposal')
-    WHEN NOT EXISTS (SELECT 1 FROM entry p, json_each(p.bytes, '$.body.approvers') a
-                      WHERE p.tenant = NEW.tenant AND p.n = json_extract(NEW.bytes, '$.cites[0]')
-                        AND 'engineer:' || a.value = NEW.actor)
-      THEN RAISE(ABORT, 'answer: not an approver')
-    WHEN NEW.at >= (SELECT json_extract(p.bytes, '$.body.expires_at') FROM entry p
-                     WHERE p.tenant = NEW.tenant AND p.n = json_extract(NEW.bytes, '$.cites[0]'))
-      THEN RAISE(ABORT, 'answer: too late')
-  END;
-END;
-
--- 6. Law 3: a human authorizes. AUTHORIZED cites the APPROVED entries that it rests on.
-CREATE TRIGGER entry_authorized BEFORE INSERT ON entry WHEN NEW.stage = 'AUTHORIZED' BEGIN
-  SELECT CASE
-    WHEN (SELECT count(DISTINCT a.actor) FROM json_each(NEW.bytes, '$.cites') c
-            CROSS JOIN entry a ON a.tenant = NEW.tenant AND a.n = CAST(c.value AS INTEGER)
-           WHERE a.stage = 'APPROVED' AND json_extract(a.bytes, '$.cites[0]') = NEW.settles)
-       < (SELECT json_extract(p.bytes, '$.body.quorum') FROM entry p WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
-      THEN RAISE(ABORT, 'authorization: no quorum')
-    WHEN NOT EXISTS (SELECT 1 FROM json_each(NEW.bytes, '$.cites') c
-            CROSS JOIN entry a ON a.tenant = NEW.tenant AND a.n = CAST(c.value AS INTEGER)
-           WHERE a.stage = 'APPROVED' AND a.actor = NEW.actor AND json_extract(a.bytes, '$.cites[0]') = NEW.settles)
-      THEN RAISE(ABORT, 'authorization: not by one who approved')
-    WHEN EXISTS (SELECT 1 FROM entry d
-                  WHERE d.tenant = NEW.tenant AND d.incident = NEW.incident AND d.stage = 'DECLINED'
-                    AND json_extract(d.bytes, '$.cites[0]') = NEW.settles)
-      THEN RAISE(ABORT, 'authorization: declined')
-    WHEN NEW.at > (SELECT json_extract(p.bytes, '$.body.authorize_until') FROM entry p
-                    WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
-      THEN RAISE(ABORT, 'authorization: too late')
-  END;
-END;
-CREATE TRIGGER entry_expired BEFORE INSERT ON entry WHEN NEW.stage = 'EXPIRED' BEGIN
-  SELECT CASE
-    WHEN NEW.at < (SELECT json_extract(p.bytes, '$.body.expires_at') FROM entry p
-                    WHERE p.tenant = NEW.tenant AND p.n = NEW.settles) THEN RAISE(ABORT, 'expiry: not yet')
-    WHEN NEW.at <= (SELECT json_extract(p.bytes, '$.body.authorize_until') FROM entry p
-                     WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
-     AND (SELECT count(DISTINCT a.actor) FROM entry a
-           WHERE a.tenant = NEW.tenant AND a.incident = NEW.incident AND a.stage = 'APPROVED'
-             AND json_extract(a.bytes, '$.cites[0]') = NEW.settles)
-      >= (SELECT json_extract(p.bytes, '$.body.quorum') FROM entry p WHERE p.tenant = NEW.tenant AND p.n = NEW.settles)
-      THEN RAISE(ABORT, 'expiry: the quorum was met in time')
-  END;
-END;
-
--- 7. Law 4: exactly what was proposed, in time, not while halted, one execution of an incident at a time.
-CREATE TRIGGER entry_dispatched BEFORE INSERT ON entry WHEN NEW.stage = 'DISPATCHED' BEGIN
-  SELECT CASE
-    WHEN json_extract(NEW.bytes, '$.body.digest') IS NOT
-         (SELECT json_extract(p.bytes, '$.body.digest') FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
-           WHERE a.tenant = NEW.tenant AND a.n = NEW.settles) THEN RAISE(ABORT, 'dispatch: not what was proposed')
-    WHEN EXISTS (SELECT 1 FROM entry h WHERE h.tenant = NEW.tenant AND h.stage = 'HALTED'
-           AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = h.n))
-      THEN RAISE(ABORT, 'dispatch: halted')
-    WHEN NEW.at > (SELECT json_extract(p.bytes, '$.body.authorize_until')
-                     FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
-                    WHERE a.tenant = NEW.tenant AND a.n = NEW.settles) THEN RAISE(ABORT, 'dispatch: too late')
-    WHEN EXISTS (SELECT 1 FROM entry o
-                  WHERE o.tenant = NEW.tenant AND o.incident = NEW.incident AND o.stage = 'DISPATCHED'
-                    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n))
-      THEN RAISE(ABORT, 'dispatch: one at a time')
-  END;
-END;
-CREATE TRIGGER entry_resumed BEFORE INSERT ON entry WHEN NEW.stage = 'RESUMED' BEGIN
-  SELECT RAISE(ABORT, 'resume: takes another person')
-   WHERE substr(NEW.actor, instr(NEW.actor, ':') + 1) =
-         (SELECT substr(actor, instr(actor, ':') + 1) FROM entry WHERE tenant = NEW.tenant AND n = NEW.settles);
-END;
-CREATE TRIGGER entry_adopted BEFORE INSERT ON entry WHEN NEW.stage = 'ADOPTED' BEGIN
-  SELECT RAISE(ABORT, 'policy: this version has other contents')
-   WHERE EXISTS (SELECT 1 FROM entry a
-                  WHERE a.tenant = NEW.tenant AND a.stage = 'ADOPTED'
-                    AND json_extract(a.bytes, '$.policy_version') IS json_extract(NEW.bytes, '$.policy_version')
-                    AND json_extract(a.bytes, '$.body.name') IS json_extract(NEW.bytes, '$.body.name')
-                    AND json_extract(a.bytes, '$.policy_digest') IS NOT json_extract(NEW.bytes, '$.policy_digest'));
 END;
 
 -- 8. Checkpoints: one a commit, inside the same transaction, never smaller.
