@@ -29,6 +29,10 @@ DENIED_AGAIN_SECONDS = 30.0
 async def propose(desk: Desk, due: Due) -> None:
     """PROPOSED with what policy permits and a message to each approver; or the first word that nothing is permitted."""
     incident = desk.book.by_index[due.subject]
+    if incident.told_at is not None and incident.outcome == Outcome.HOLD.value:
+        # The last look found the service well, and the hold runs: nobody is asked for a cure meanwhile.
+        desk.defer(due.name, DENIED_AGAIN_SECONDS)
+        return
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
     denials: list[str] = []
     for name, action in rule.actions.items():

@@ -41,10 +41,11 @@ async def evaluate(desk: Desk, due: Due) -> None:
         if is_old_news(book.alerts.get(alert.fingerprint), alert):
             continue
         assignments = tuple((a.rule, key_of(a.key)) for a in detection.assign(rulebook, alert))
-        unmatched += not assignments or assignments[0][0] == "unmatched"
+        recorded = detection.recorded_by(rulebook, alert) is not None
+        unmatched += not recorded and (not assignments or assignments[0][0] == "unmatched")
         rows.append(Assigned(alert, assignments))
         for rule, key in assignments:
-            if alert.firing and not rulebook.rule(rule).record and _begins(desk, rule, key, alert):
+            if alert.firing and _begins(desk, rule, key, alert):
                 wanted.setdefault((rule, key), alert)
     drafts = [
         by_policy(
