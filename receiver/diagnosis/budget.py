@@ -1,0 +1,113 @@
+"""What a call costs, what may be spent in a day, and when to stop asking for a while. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from receiver.papers import Usage
+
+FAILURES_MAX = 3
+PAUSE = timedelta(minutes=5)
+ANY_MODEL = "*"
+CHARACTERS_PER_TOKEN_MIN = 2  # to guess what a prompt may cost before it is sent; English has about four
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cache_creation: Decimal
+    cache_read: Decimal
+
+    def cost(self, usage: Usage) -> Decimal:
+        millionths = (
+            self.input * usage.input_tokens
+            + self.output * usage.output_tokens
+            + self.cache_creation * usage.cache_creation_tokens
+            + self.cache_read * usage.cache_read_tokens
+        )
+        return millionths / 1_000_000
+
+
+# List prices for prompts of up to 100,000 tokens, October 2026. A model that is not listed counts as a dear one.
+DEFAULT_PRICES: Mapping[str, Price] = {
+    "claude-sonnet-5-5": Price(Decimal(2), Decimal(10), Decimal("2.5"), Decimal("0.1")),
+    "claude-haiku-5-5": Price(Decimal("0.1"), Decimal("0.5"), Decimal("0.125"), Decimal("0.01")),
+    ANY_MODEL: Price(Decimal(10), Decimal(50), Decimal("12.5"), Decimal(1)),
+}
+
+
+def price_of(prices: Mapping[str, Price], model: str) -> Price:
+    return prices.get(model) or prices.get(ANY_MODEL) or DEFAULT_PRICES[ANY_MODEL]
+
+
+def usage_of(raw: Any, price: Price) -> Usage | None:
+    """The vendor's usage with its cost, or None where a count is missing or no count."""
+    tokens = [
+        getattr(raw, "input_tokens", None),
+        getattr(raw, "output_tokens", None),
+        getattr(raw, "cache_creation_input_tokens", None) or 0,
+        getattr(raw, "cache_read_input_tokens", None) or 0,
+    ]
+    if not all(isinstance(count, int) and 0 <= count < 2**40 for count in tokens):
+        return None
+    usage = Usage(*tokens)
+    return Usage(*tokens, cost_usd=dollars(price.cost(usage)))
+
+
+def dollars(amount: Decimal) -> str:
+    return f"{amount.quantize(Decimal('0.000001')):f}"
+
+
+class DailyBudget:
+    """US dollars for one day in UTC. A call is reserved at what it may cost, and settled at what it did cost."""
+
+    def __init__(self, limit_usd: float) -> None:
+        self.limit = Decimal(str(limit_usd))
+        self.spent = Decimal(0)
+        self._day = date.min
+
+    def reserve(self, amount: Decimal, now: datetime) -> bool:
+        """Whether `amount` fits in what is left of the day; if so it counts as spent until `settle`."""
+        if now.date() > self._day:  # a clock that steps back does not give the day's money again
+            self._day, self.spent = now.date(), Decimal(0)
+        if self.spent + amount > self.limit:
+            return False
+        self.spent += amount
+        return True
+
+    def settle(self, reserved: Decimal, cost: Decimal, day: date) -> None:
+        if day == self._day:
+            self.spent = max(self.spent - reserved + cost, Decimal(0))
+
+    @property
+    def day(self) -> date:
+        return self._day
+
+
+class Breaker:
+    """After FAILURES_MAX failures in a row nothing is tried for PAUSE; then one call at a time is a trial."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._closed_until: datetime | None = None
+
+    def wait(self, now: datetime) -> timedelta | None:
+        """How long nothing may be tried yet, or None; a trial that is let through holds the others back."""
+        if self._failures < FAILURES_MAX:
+            return None
+        left = self._closed_until - now if self._closed_until is not None else timedelta(0)
+        if timedelta(0) < left <= PAUSE:  # longer than PAUSE: the clock stepped back
+            return left
+        self._closed_until = now + PAUSE
+        return None
+
+    def note(self, *, failed: bool, now: datetime) -> None:
+        self._failures = self._failures + 1 if failed else 0
+        self._closed_until = now + PAUSE if self._failures >= FAILURES_MAX else None
