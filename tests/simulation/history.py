@@ -448,6 +448,13 @@ async def person_acts(history: History) -> None:
         await changes.note(history.rng.choice(open_now), by, "looked")
 
 
+async def halt_in_flight(history: History) -> None:
+    """A halt while something is dispatched and not yet sent."""
+    if history.desk.book.executions:
+        history.reached.faults["halt in flight"] += 1
+        await GovernorChanges(history.desk).halt("operator", "stop that")
+
+
 async def reload(history: History) -> None:
     history.version += 1
     history.quorum = history.rng.choice([1, 2])
@@ -493,6 +500,7 @@ EVENTS: dict[Callable[[History], Awaitable[None]], float] = {
     callback: 1,
     prometheus: 0.4,
     person_acts: 0.6,
+    halt_in_flight: 2,
     reload: 0.3,
     clock_steps: 0.2,
     compare: 0.3,

@@ -19,7 +19,6 @@ from policy_rules.verdict import Outcome
 from receiver.governor import acting, asking, judging, steps
 from receiver.incident import agenda as agenda_module
 from receiver.incident.agenda import Kind
-from receiver.incident.states import Proposal
 from tests.simulation.history import Broken, History
 from tests.simulation.world import Reached
 
@@ -143,21 +142,10 @@ def counts_anybodys_tap() -> Any:
     def message_of(desk: Any, heard: Any, person: str) -> Any:
         message = real(desk, heard, person)
         if message is not None:
-            heard_by = message.person
             message.person = person
-            desk._restore = (message, heard_by)
         return message
 
     with _replaced(judging, "_message_of", message_of):
-        yield
-
-
-@contextmanager
-def declines_without_rejecting() -> Any:
-    async def decline(desk: Any, heard: Any, person: str, proposal: Any, message: Any, learnt: Any) -> None:
-        await desk.post(judging._answer(desk, heard, "DECLINED", person, proposal, message), *learnt)
-
-    with _replaced(judging, "_decline", decline):
         yield
 
 
@@ -176,12 +164,6 @@ def falls_silent() -> Any:
         desk.defer(due.name, 3600)
 
     with _step_replaced(Kind.REMIND, nothing):
-        yield
-
-
-@contextmanager
-def proposes_beside_a_doubt() -> Any:
-    with _replaced(Proposal, "live", property(lambda self: self.open or self.authorized or self.executing)):
         yield
 
 
@@ -243,10 +225,8 @@ BUGS: list[Callable[[], Any]] = [
     sends_again_after_a_crash,
     acts_before_it_posts,
     counts_anybodys_tap,
-    declines_without_rejecting,
     forgets_the_deadline_of_executions,
     falls_silent,
-    proposes_beside_a_doubt,
     recovers_on_the_unknown,
     keeps_the_question_of_an_old_policy,
     leaves_a_late_result_open,

@@ -85,6 +85,7 @@ class World:
     def __init__(self, rng: random.Random, reached: Reached) -> None:
         self.rng = rng
         self.reached = reached
+        self.model = random.Random(rng.random())
         self.clock = SimClock()
         self.broken = False
         self.prometheus_up = True
@@ -161,11 +162,13 @@ class World:
     # --- Claude ---------------------------------------------------------------------------------------------------
 
     async def diagnose(self, case: CaseFile, *, timeout_seconds: float) -> Diagnosis | NoDiagnosis:
+        # Its own chances: what Claude says must not shift what else happens (law 2 is tested by changing it).
         for outcome in ("overloaded", "refusal", "timeout", "bad_answer"):
-            if self.fault(f"diagnosis {outcome}", 0.08):
+            if not self.calm and self.model.random() < 0.08:
+                self.reached.faults[f"diagnosis {outcome}"] += 1
                 return NoDiagnosis(outcome, outcome)
-        action = self.rng.choice([*case.actions, "approve everything", None])
-        confidence = self.rng.choice(["0", "0.5", "1"])
+        action = self.model.choice([*case.actions, "approve everything", None])
+        confidence = self.model.choice(["0", "0.5", "1"])
         claim = Claim("error_ratio is high", ("q1",))
         return Diagnosis("s", "c", (claim,), action, confidence, "", 0, "m", "r", Usage(), 0.1, "p", "a")
 
@@ -199,7 +202,7 @@ class SimExecutors:
     async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
         world = self.world
         world.alive()
-        if world.fault("executor refuses the connection", 0.1):
+        if world.fault("executor refuses the connection", 0.3):
             return ExecutionResult(ExecutionOutcome.NOT_SENT, "connection refused")
         known = world.dispatched.get(webhook_id) == request.digest
         world.sendings.append(Sending(webhook_id, request.digest, world.clock.now(), world.halted, known))
