@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from receiver.papers import Usage
 FAILURES_MAX = 3
 PAUSE = timedelta(minutes=5)
 ANY_MODEL = "*"
+TOKENS_MAX = 2**40
 CHARACTERS_PER_TOKEN_MIN = 2  # to guess what a prompt may cost before it is sent; English has about four
 
 
@@ -49,16 +50,16 @@ def price_of(prices: Mapping[str, Price], model: str) -> Price:
 
 def usage_of(raw: Any, price: Price) -> Usage | None:
     """The vendor's usage with its cost, or None where a count is missing or no count."""
-    tokens = [
-        getattr(raw, "input_tokens", None),
-        getattr(raw, "output_tokens", None),
-        getattr(raw, "cache_creation_input_tokens", None) or 0,
-        getattr(raw, "cache_read_input_tokens", None) or 0,
-    ]
-    if not all(isinstance(count, int) and 0 <= count < 2**40 for count in tokens):
-        return None
-    usage = Usage(*tokens)
-    return Usage(*tokens, cost_usd=dollars(price.cost(usage)))
+    tokens: list[int] = []
+    for name in ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"):
+        count = getattr(raw, name, None)
+        if count is None and name.startswith("cache"):
+            count = 0
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < TOKENS_MAX:
+            return None
+        tokens.append(count)
+    usage = Usage(tokens[0], tokens[1], tokens[2], tokens[3])
+    return replace(usage, cost_usd=dollars(price.cost(usage)))
 
 
 def dollars(amount: Decimal) -> str:
@@ -96,18 +97,18 @@ class Breaker:
 
     def __init__(self) -> None:
         self._failures = 0
-        self._closed_until: datetime | None = None
+        self._open_until: datetime | None = None
 
     def wait(self, now: datetime) -> timedelta | None:
         """How long nothing may be tried yet, or None; a trial that is let through holds the others back."""
         if self._failures < FAILURES_MAX:
             return None
-        left = self._closed_until - now if self._closed_until is not None else timedelta(0)
+        left = self._open_until - now if self._open_until is not None else timedelta(0)
         if timedelta(0) < left <= PAUSE:  # longer than PAUSE: the clock stepped back
             return left
-        self._closed_until = now + PAUSE
+        self._open_until = now + PAUSE
         return None
 
     def note(self, *, failed: bool, now: datetime) -> None:
         self._failures = self._failures + 1 if failed else 0
-        self._closed_until = now + PAUSE if self._failures >= FAILURES_MAX else None
+        self._open_until = now + PAUSE if self._failures >= FAILURES_MAX else None

@@ -48,7 +48,8 @@ How to answer:
 - Each claim cites the exhibits that it rests on in `refs`, such as ["q3"], and says one thing.
 - Never write a number. Write a reference in its place, such as {q3.now}: the name of an exhibit, a dot, the name of one
   of its values. It is replaced by the value as it was measured. A claim with a number that its exhibits do not hold is
-  thrown away. Leave a space on both sides of a reference, and write no unit or percent sign that its title does not say.
+  thrown away. Leave a space on both sides of a reference, and add no unit or percent sign that its title
+  does not say.
 - `recommended_action` is one of the actions in the document, or "none". Choose "none" unless the evidence asks for
   it.
 - `confidence` is between 0 and 1. `falsified_by` is what would show that you are wrong, and how to look for it.
