@@ -86,6 +86,8 @@ async def _story(stage: Stage, folder: Path) -> bool:
         click.echo(f"[{clock() - began:5.1f} s] {text}")
 
     watched = "Prometheus and Alertmanager" if stage.monitoring.real else "stand-ins for Prometheus and Alertmanager"
+    if stage.monitoring.trouble:
+        say(f"not used: {stage.monitoring.trouble.splitlines()[0][:200]}")
     say(f"the service listens on {stage.service.private_url}; {watched} watch the shop at {stage.shop_url}")
     phone, journal = stage.phones.phone("tendai"), stage.service.journal
     stage.shop.break_()

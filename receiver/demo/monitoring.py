@@ -74,18 +74,31 @@ class Monitoring:
         self._alertmanager: StandInAlertmanager | None = None
         self.prometheus_url = self.alertmanager_url = ""
         self.real = False
+        self.trouble = ""
 
     async def start(self) -> None:
-        """Start both. Raises DidNotStart."""
+        """Start both, the real ones if they can be started."""
         prometheus, alertmanager = find("prometheus"), find("prometheus-alertmanager", "alertmanager")
         self.real = prometheus is not None and alertmanager is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        if prometheus is None or alertmanager is None:
+        if prometheus is None or alertmanager is None or not await self._start_real(prometheus, alertmanager):
+            self.real = False
             self._prometheus = StandInPrometheus(self._shop)
             self.prometheus_url = await self._prometheus.start()
             self._alertmanager = StandInAlertmanager(self._prometheus, self._webhook, self._token)
             self.alertmanager_url = await self._alertmanager.start()
-            return
+
+    async def _start_real(self, prometheus: str, alertmanager: str) -> bool:
+        """Start the real ones; False, and `trouble` says why, where one of them does not become ready."""
+        try:
+            await self._start_programs(prometheus, alertmanager)
+        except DidNotStart as error:
+            self.trouble = str(error)
+            await self._stop_programs()
+            return False
+        return True
+
+    async def _start_programs(self, prometheus: str, alertmanager: str) -> None:
         ports = free_ports(2)
         self.prometheus_url, self.alertmanager_url = (f"http://127.0.0.1:{port}" for port in ports)
         await asyncio.to_thread(self._write, ports[1])
@@ -140,6 +153,9 @@ class Monitoring:
         for part in (self._alertmanager, self._prometheus):
             if part is not None:
                 await part.stop()
+        await self._stop_programs()
+
+    async def _stop_programs(self) -> None:
         for process in self._programs:
             if process.returncode is None:
                 process.terminate()
@@ -150,6 +166,7 @@ class Monitoring:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        self._programs.clear()
 
 
 def free_ports(count: int) -> list[int]:

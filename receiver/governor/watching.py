@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -185,7 +186,7 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
         rulebook,
         id=f"detect:{watch.index}",
         stage="DETECTED",
-        incident_id="inc-" + hashlib.sha256(f"{desk.tenant}:{watch.index}".encode()).hexdigest()[:10],
+        incident_id=incident_id(desk, watch),
         decision="detect",
         reason=f"{rule.name}: {verdict.reason}",
         settles=watch.index,
@@ -200,6 +201,12 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
             "verdict": verdict.to_body(),
         },
     )
+
+
+def incident_id(desk: Desk, watch: Watch) -> str:
+    """The same for every replica, and another in every deployment: "inc-" and ten hex digits."""
+    seed = f"incident:{desk.tenant}:{watch.index}".encode()
+    return "inc-" + hmac.digest(desk.secret, seed, "sha256").hex()[:10]
 
 
 async def _looked(

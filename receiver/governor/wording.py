@@ -18,11 +18,11 @@ def diagnosis_line(incident: Incident) -> str:
     diagnosis = incident.diagnosis
     if diagnosis is not None:
         sure = f" (model's own confidence {diagnosis.confidence})" if diagnosis.confidence else ""
-        return f"Possible cause: {diagnosis.body['summary']}{sure}"
+        return f"{diagnosis.body['summary']}{sure}"
     last = incident.consultations[-1] if incident.consultations else None
     if last is not None and last.outcome == "UNDIAGNOSED":
-        return f"No diagnosis: {str(last.body['outcome']).replace('_', ' ')}."
-    return "Diagnosis: not ready yet."
+        return f"no diagnosis: {str(last.body['outcome']).replace('_', ' ')}"
+    return "no diagnosis yet: it is still being made"
 
 
 def opened(incident: Incident, title: str, risk: str, expires: str, quorum: int) -> dict[str, str]:
@@ -56,7 +56,7 @@ def news(incident: Incident, stage: str, actor: str, reason: str) -> str:
         "UNCONFIRMED": f"{action}: it ran, and the service did not recover in time.",
         "RECOVERED": f"Recovered, says policy: {reason}",
         "CLOSED": f"Closed by {who}: {reason}",
-        "DIAGNOSED": diagnosis_line(incident),
+        "DIAGNOSED": f"Claude thinks: {diagnosis_line(incident)}",
         "GONE": f"Its alerts are gone from Alertmanager and no resolved came. If it is over, close {incident.id}.",
     }[stage]
     return f"{incident.title}: {text}"

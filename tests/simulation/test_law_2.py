@@ -1,4 +1,4 @@
-"""Law 2, as a property: whatever Claude says or keeps to itself, every state, verdict, permission and recipient is one."""
+"""Law 2, as a property: whatever Claude says or keeps to itself, what is decided, and for whom, is the same."""
 
 from __future__ import annotations
 
