@@ -100,8 +100,13 @@ def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -
 def ledger(settings: Settings) -> Iterator[Finding]:
     """Whether the database can be read and holds a ledger; a missing one is made by the first `serve`."""
     path = settings.ledger.path
+    anchor = settings.ledger.anchor_file
+    anchored = [name for name in settings.tenants if anchor.with_name(f"{anchor.name}.{name}").exists()]
     if not path.exists():
-        if path.parent.is_dir():
+        if anchored:
+            text = f"{path} is gone, and its anchor says that there was one (tenant {', '.join(anchored)})"
+            yield Finding("ledger", FAIL, text, "restore it; only to begin a new ledger move the anchor away")
+        elif path.parent.is_dir():
             yield Finding("ledger", OK, f"{path}: not there yet; the first `serve` makes it")
         else:
             yield Finding("ledger", FAIL, f"{path.parent} is no folder", "make it, or change ledger.url")

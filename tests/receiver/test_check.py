@@ -141,6 +141,12 @@ def test_what_is_read_and_not_acted_on_is_told(installation: Installation) -> No
     assert [finding.state for finding in installation.of("not there yet")] == [WARN]
 
 
+def test_a_ledger_that_is_gone_while_its_anchor_is_there(installation: Installation) -> None:
+    (installation.folder / "counterfoil.anchor.default").write_bytes(b"")
+    (gone,) = installation.of("ledger")
+    assert (gone.state, "is gone" in gone.message) == (FAIL, True)
+
+
 def test_a_folder_for_the_ledger_that_is_not_there(installation: Installation) -> None:
     installation.edit("sqlite:///counterfoil.db", "sqlite:///gone/counterfoil.db")
     assert installation.of("ledger")[0].state == FAIL
