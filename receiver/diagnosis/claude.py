@@ -128,7 +128,8 @@ class Claude:
         if not (self._key.isascii() and self._key.isprintable() and " " not in self._key):
             return NoDiagnosis("unauthorized", "diagnosis.api_key holds a character that no key has")
         async with self._slots:
-            shown = evidence(case, self._secrets)
+            # In a thread: a case full of long texts takes tenths of a second, and others wait for the event loop.
+            shown = await asyncio.to_thread(evidence, case, self._secrets)
             question = self._question(shown)
             prompt = json.dumps(question, ensure_ascii=False, sort_keys=True)
             # Until the vendor has said what it cost, or that it took nothing, the whole reservation counts as spent.
@@ -194,7 +195,7 @@ class Claude:
 
     async def _attempt(self, client: AsyncAnthropic, question: Mapping[str, Any], course: Course) -> object:
         left = max(0.1, course.deadline - asyncio.get_running_loop().time())
-        errors = (*known_errors(), OSError, RuntimeError, TypeError, ValueError)
+        errors: tuple[type[BaseException], ...] = (*known_errors(), OSError, RuntimeError, TypeError, ValueError)
         try:
             return await client.messages.create(**question, timeout=left)
         except errors as error:

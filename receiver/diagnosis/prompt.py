@@ -164,5 +164,7 @@ def shown_mapping(values: Mapping[str, Any], redactor: Redactor, allowed: frozen
 
 
 def shown(text: str, redactor: Redactor, limit: int) -> str:
-    # Redacted as it came, and again when cleaned: a secret with a zero-width character in it is still a secret.
-    return clean(redactor.text(clean(redactor.text(text), limit * 8)), limit)
+    redacted = redactor.text(text)
+    line = clean(redacted, limit * 8)
+    # Once more where cleaning changed it: a secret with a zero-width character in it is still a secret.
+    return clean(line if line == redacted else redactor.text(line), limit)

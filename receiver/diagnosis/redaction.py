@@ -25,7 +25,8 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
     "authorization": re.compile(
         r"(?i)\bauthorization\b[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:basic|bearer|token)\s{1,3})?[^\s\"',;]{4,}"
     ),
-    "bearer": re.compile(r"(?i)\b(?:bearer\s{1,3}[A-Za-z0-9._~+/=-]{8,}|basic\s{1,3}[A-Za-z0-9+/]{12,}={0,2})"),
+    # A capital or a digit tells a credential from "basic functionality".
+    "bearer": re.compile(r"\b(?i:bearer|basic)\s{1,3}(?=[A-Za-z0-9._~+/-]{0,60}[A-Z0-9=])[A-Za-z0-9._~+/-]{8,}={0,2}"),
     "model_key": re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"),
     "aws_key": re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}\b"),
     "github_token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"),
@@ -36,7 +37,7 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
     "stripe_key": re.compile(r"\b[rs]k_(?:live|test)_[0-9A-Za-z]{10,}"),
     "webhook_secret": re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]{8,}"),
     "assignment": re.compile(
-        rf"(?i)\b[\w.-]{{0,40}}{_NAME}[\w.-]{{0,40}}"
+        rf"(?i){_NAME}[\w.-]{{0,40}}"
         r"[\"']?\s{0,3}(?:=~|!=|[=:])\s{0,3}[\"']?[^\s\"',;&]{3,}"
     ),
     "email": re.compile(r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,5}"),

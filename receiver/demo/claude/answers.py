@@ -75,7 +75,7 @@ def answer_for(body: Mapping[str, Any], schema: Mapping[str, Any], change: str |
         if change == "no_citations":
             refs, text = [], "It is broken"
         if change == "hostile_text":
-            text = f"\u202e{text}\u2066\u200b\x1b[31m\x00\ud800"
+            text = f"\u202e{text}\u2066\u200b\x1b[K\x00\ud800"
         claims.append({"text": text * 500 if change == "huge_text" else text, "refs": refs})
     first = claims[0]["text"] if claims else "The evidence does not show a cause"
     properties = schema.get("properties", {})

@@ -15,6 +15,7 @@ from .answers import error, message_for, reply
 from .rules import refusal_of
 
 ENORMOUS_BYTES = 24_000_000
+# kind → status, error type, message, and the "error_code" of `details` where there is one
 ERRORS: Mapping[str, tuple[int, str, str, str | None]] = {
     "rate_limited": (429, "rate_limit_error", "This request would exceed your rate limit", None),
     "spend_limit": (429, "rate_limit_error", "You have reached your API usage limits", "enforced_spend_limit_reached"),
@@ -81,6 +82,7 @@ class ClaudeStandIn:
 
     def __init__(self, *, api_key: str | None = None) -> None:
         self.api_key = api_key
+        self.url = ""
         self.requests: list[Call] = []
         self.faults: deque[Fault] = deque()
         self._running: list[Fault] = []
@@ -93,7 +95,8 @@ class ClaudeStandIn:
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
-        return f"http://{host}:{self._runner.addresses[0][1]}"
+        self.url = f"http://{host}:{self._runner.addresses[0][1]}"
+        return self.url
 
     async def stop(self) -> None:
         """End every hang and drip, and stop listening."""
