@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import aiohttp
 from aiohttp import web
@@ -19,16 +16,16 @@ from aiohttp import web
 from ledger import checkpoint
 from ledger.journal import Broken, LedgerError
 from ledger.stores.sqlite import SqliteJournal
-from policy_rules.loading import PolicyErrors, load
+from policy_rules.loading import PolicyErrors
 from receiver.auditor.pages import Auditor
-from receiver.authorization import codes
 from receiver.authorization.whatsapp import WhatsApp
+from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, targets
 from receiver.diagnosis.claude import Claude
 from receiver.evidence.alertmanager import Alertmanagers
 from receiver.evidence.prometheus import NoPrometheus, Prometheus
 from receiver.execution.webhook import Webhooks
 from receiver.governor.changes import ExecutionDesk, GovernorChanges
-from receiver.governor.desk import Charter, Desk, Member
+from receiver.governor.desk import Charter, Desk
 from receiver.governor.loop import Governor
 from receiver.governor.ports import Evidence
 from receiver.intake.admission import Admission
@@ -38,9 +35,8 @@ from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
 from receiver.metrics import Metrics
-from receiver.papers import ExecutorTarget, Recipient
-from receiver.settings import Settings, Tenant, load_settings
-from receiver.settings_values import Address, SettingsErrors
+from receiver.settings import Settings, Tenant
+from receiver.settings_values import Address
 
 log = logging.getLogger(__name__)
 
@@ -55,69 +51,6 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The configuration and the policies that it names, read and found to hold."""
-
-    settings: Settings
-    policies: Mapping[str, str]  # tenant → text
-    charters: Mapping[str, Charter]
-    secret: bytes
-
-
-class ConfigErrors(Exception):
-    """The configuration or a policy does not hold; one line a problem."""
-
-
-def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
-    """Read counterfoil.yml and every policy. Raises ConfigErrors with all problems of the first file that has any."""
-    try:
-        settings = load_settings(path, environment)
-        key = checkpoint.load_key_file(settings.ledger.key_file)
-    except (SettingsErrors, checkpoint.BadKey) as error:
-        raise ConfigErrors(str(error)) from error
-    secret = hashlib.sha256(b"counterfoil codes" + key.private_bytes_raw()).digest()
-    charters, texts = {}, {}
-    for name, tenant in settings.tenants.items():
-        try:
-            text = tenant.policy.read_text(encoding="utf-8")
-            rulebook = load(text, file=str(tenant.policy), environment=environment)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigErrors(f"{tenant.policy}: cannot be read: {error}") from error
-        except PolicyErrors as error:
-            raise ConfigErrors(str(error)) from error
-        texts[name] = text
-        executors = {executor: target.url for executor, target in tenant.executors.items()}
-        charters[name] = Charter(rulebook, members(tenant, secret), executors)
-    return Loaded(settings, texts, charters, secret)
-
-
-def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:
-    return {
-        name: Member(
-            Recipient(name, person.whatsapp, person.language, person.timezone),
-            frozenset(person.roles),
-            codes.address_hmac(secret, person.whatsapp),
-        )
-        for name, person in tenant.people.items()
-    }
-
-
-class Roster:
-    """Who is enrolled, over all tenants of the configuration in force."""
-
-    def __init__(self, loaded: Callable[[], Loaded]) -> None:
-        self._loaded = loaded
-
-    def person_by_address(self, address: str) -> Sequence[tuple[str, str]]:
-        return [
-            (tenant, name)
-            for tenant, charter in self._loaded().charters.items()
-            for name, member in charter.people.items()
-            if member.recipient.address == address
-        ]
 
 
 class Service:
@@ -219,7 +152,7 @@ class Service:
         self._admission = self._admit(loaded)
         for name, governor in self.governors.items():
             tenant = loaded.settings.tenants[name]
-            governor.desk.executors = Webhooks(_targets(tenant), self.clock.now)
+            governor.desk.executors = Webhooks(targets(tenant), self.clock.now)
             governor.desk.carrier = self._whatsapp(loaded.settings)
             governor.reload(loaded.charters[name])
         self.metrics.config_last_reload_successful.set(1)
@@ -274,7 +207,7 @@ class Service:
             ),
             diagnostician=self._claude,
             carrier=self._whatsapp(settings),
-            executors=Webhooks(_targets(tenant), self.clock.now),
+            executors=Webhooks(targets(tenant), self.clock.now),
             charter=self.loaded.charters[name],
             metrics=self.metrics,
             secret=self.loaded.secret,
@@ -319,7 +252,7 @@ class Service:
             base_url=settings.diagnosis.base_url,
             daily_budget_usd=settings.diagnosis.daily_budget_usd,
             clock=self.clock.now,
-            secrets=_all_secrets(settings),
+            secrets=all_secrets(settings),
         )
 
     # --- the listeners ----------------------------------------------------------------------------------------------
@@ -371,7 +304,7 @@ class Service:
         return [token.get_secret_value() for token in tokens]
 
     def _executor_secrets(self, tenant: str, executor: str) -> Sequence[str]:
-        target = _targets(self.loaded.settings.tenants[tenant]).get(executor)
+        target = targets(self.loaded.settings.tenants[tenant]).get(executor)
         if target is None:
             return []
         return [target.secret, *([target.previous_secret] if target.previous_secret else [])]
@@ -391,26 +324,3 @@ class Service:
     def _not_ready(self) -> list[str]:
         reasons = [reason for governor in self.governors.values() for reason in governor.reasons_not_ready()]
         return reasons if self._ready else ["starting or stopping", *reasons]
-
-
-def _targets(tenant: Tenant) -> dict[str, ExecutorTarget]:
-    return {
-        name: ExecutorTarget(
-            name,
-            executor.url,
-            executor.secret.get_secret_value(),
-            executor.timeout,
-            executor.previous_secret.get_secret_value() if executor.previous_secret else None,
-        )
-        for name, executor in tenant.executors.items()
-    }
-
-
-def _all_secrets(settings: Settings) -> list[str]:
-    """Every secret of ours, so that none of them can travel to the model inside an alert."""
-    twilio = settings.twilio
-    found = [settings.admin_token, twilio.auth_token, twilio.previous_auth_token, settings.diagnosis.api_key]
-    for tenant in settings.tenants.values():
-        found.append(tenant.token)
-        found += [secret for e in tenant.executors.values() for secret in (e.secret, e.previous_secret)]
-    return [secret.get_secret_value() for secret in found if secret is not None]

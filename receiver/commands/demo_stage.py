@@ -13,8 +13,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from receiver.app import Loaded, Service, load_config
+from receiver.app import Service
 from receiver.commands.init import write_folder
+from receiver.configuration import Loaded, load_config
 from receiver.demo.claude import ClaudeStandIn
 from receiver.demo.monitoring import Monitoring
 from receiver.demo.phone import PhoneNetwork

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from receiver.commands import Wrong
+
 log = logging.getLogger(__name__)
 
 
@@ -25,11 +27,19 @@ def serve(config: Path, log_level: str) -> None:
     reads the configuration and the policies again; a file that does not hold changes nothing.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_serve(config))
+    from ledger.journal import LedgerError
+    from policy_rules.loading import PolicyErrors
+    from receiver.configuration import ConfigErrors
+
+    try:
+        asyncio.run(_serve(config))
+    except (ConfigErrors, PolicyErrors, LedgerError) as error:
+        raise Wrong(str(error)) from None
 
 
 async def _serve(config: Path) -> None:
-    from receiver.app import Service, load_config
+    from receiver.app import Service
+    from receiver.configuration import load_config
 
     loaded = load_config(config, os.environ)
     service = Service(loaded, reread=lambda: load_config(config, os.environ))

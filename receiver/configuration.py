@@ -1,0 +1,102 @@
+"""The configuration and the policies that it names, read together: what a service, a reload and a check start from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger import checkpoint
+from policy_rules.loading import PolicyErrors, load
+from receiver.authorization import codes
+from receiver.governor.desk import Charter, Member
+from receiver.papers import ExecutorTarget, Recipient
+from receiver.settings import Settings, Tenant, load_settings
+from receiver.settings_values import SettingsErrors
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The configuration and the policies that it names, read and found to hold."""
+
+    settings: Settings
+    policies: Mapping[str, str]  # tenant → text
+    charters: Mapping[str, Charter]
+    secret: bytes = field(repr=False)
+
+
+class ConfigErrors(Exception):
+    """The configuration or a policy does not hold; one line a problem."""
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
+    """Read counterfoil.yml and every policy. Raises ConfigErrors with all problems of the first file that has any."""
+    try:
+        settings = load_settings(path, environment)
+        key = checkpoint.load_key_file(settings.ledger.key_file)
+    except (SettingsErrors, checkpoint.BadKey) as error:
+        raise ConfigErrors(str(error)) from error
+    secret = hashlib.sha256(b"counterfoil codes" + key.private_bytes_raw()).digest()
+    charters, texts = {}, {}
+    for name, tenant in settings.tenants.items():
+        try:
+            text = tenant.policy.read_text(encoding="utf-8")
+            rulebook = load(text, file=str(tenant.policy), environment=environment)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigErrors(f"{tenant.policy}: cannot be read: {error}") from error
+        except PolicyErrors as error:
+            raise ConfigErrors(str(error)) from error
+        texts[name] = text
+        executors = {executor: target.url for executor, target in tenant.executors.items()}
+        charters[name] = Charter(rulebook, members(tenant, secret), executors)
+    return Loaded(settings, texts, charters, secret)
+
+
+def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:
+    return {
+        name: Member(
+            Recipient(name, person.whatsapp, person.language, person.timezone),
+            frozenset(person.roles),
+            codes.address_hmac(secret, person.whatsapp),
+        )
+        for name, person in tenant.people.items()
+    }
+
+
+class Roster:
+    """Who is enrolled, over all tenants of the configuration in force."""
+
+    def __init__(self, loaded: Callable[[], Loaded]) -> None:
+        self._loaded = loaded
+
+    def person_by_address(self, address: str) -> Sequence[tuple[str, str]]:
+        return [
+            (tenant, name)
+            for tenant, charter in self._loaded().charters.items()
+            for name, member in charter.people.items()
+            if member.recipient.address == address
+        ]
+
+
+def targets(tenant: Tenant) -> dict[str, ExecutorTarget]:
+    return {
+        name: ExecutorTarget(
+            name,
+            executor.url,
+            executor.secret.get_secret_value(),
+            executor.timeout,
+            executor.previous_secret.get_secret_value() if executor.previous_secret else None,
+        )
+        for name, executor in tenant.executors.items()
+    }
+
+
+def all_secrets(settings: Settings) -> list[str]:
+    """Every secret of ours, so that none of them can travel to the model inside an alert."""
+    twilio = settings.twilio
+    found = [settings.admin_token, twilio.auth_token, twilio.previous_auth_token, settings.diagnosis.api_key]
+    for tenant in settings.tenants.values():
+        found.append(tenant.token)
+        found += [secret for e in tenant.executors.values() for secret in (e.secret, e.previous_secret)]
+    return [secret.get_secret_value() for secret in found if secret is not None]
