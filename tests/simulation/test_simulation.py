@@ -39,6 +39,7 @@ FAULTS_REACHED = {
     *("request lost on the way", "answer lost", "action fails", "accepted, result later", "action does not help"),
     *("crash before a post", "crash after a post", "disk full", "the same post twice", "answer by somebody else"),
     *("wrong code", "late result", "clock step", "another policy", "killed between turns", "stranger"),
+    *("killed while the request is out", "halt in flight"),
 }
 
 

@@ -216,6 +216,9 @@ class SimExecutors:
             return ExecutionResult(ExecutionOutcome.ACCEPTED, "202", 202)
         if not world.fault("action does not help", 0.1):
             world.heals()
+        if world.fault("killed while the request is out", 0.1):
+            world.dead = True
+            raise Crash("between the request and its answer")
         if world.fault("answer lost", 0.1):
             return ExecutionResult(ExecutionOutcome.UNKNOWN, "time-out after the request was written")
         return ExecutionResult(ExecutionOutcome.EXECUTED, "exit code 0", 200, "restarted")
