@@ -480,7 +480,7 @@ async def test_a_real_prometheus_gives_each_state(real: Prometheus) -> None:
     assert all(r.sampled_at == NOW for r in readings if r.state is ReadingState.VALUE)
 
 
-@pytest.mark.xfail(reason="Prometheus takes lookback_delta since 2.43 only; an older one looks back five minutes")
+@pytest.mark.xfail(reason="Prometheus 2.42 ignores lookback_delta and looks back five minutes")
 async def test_a_real_prometheus_gives_nothing_that_is_older_than_max_age(real: Prometheus) -> None:
     (reading,) = await real.ask([Query("n", "max(old)", 100)], timeout_seconds=LONG)
     assert reading.state in (ReadingState.NO_DATA, ReadingState.STALE)
