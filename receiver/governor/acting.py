@@ -28,11 +28,9 @@ async def authorize(desk: Desk, due: Due) -> None:
     verdict = await fresh_verdict(desk, incident)
     if not proposal.open or not incident.open:
         return
-    permitted = check(desk, permission.may_authorize, proposal, incident, verdict)
+    # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
+    permitted = check(desk, permission.may_authorize, proposal, incident, verdict, halted=False)
     if permitted.outcome is not Outcome.PERMIT:
-        if desk.book.halted():
-            desk.defer(due.name, HALTED_AGAIN_SECONDS)
-            return
         await withdraw_for(desk, proposal, permitted.reason)
         return
     last = max(proposal.approvals, key=lambda person: proposal.approvals[person])
@@ -74,7 +72,7 @@ def dispatch_draft(
     desk: Desk, proposal: Proposal, incident: Incident, verdict: Verdict, settles: int | Back
 ) -> Draft | None:
     """DISPATCHED, or None while policy, a halt, the clock or the anchor forbids it."""
-    permitted = check(desk, permission.may_dispatch, proposal, incident, verdict)
+    permitted = check(desk, permission.may_dispatch, proposal, incident, verdict, halted=desk.book.halted())
     if permitted.outcome is not Outcome.PERMIT or not desk.may_act():
         return None
     until = desk.now() + timedelta(seconds=int(proposal.body["execute_within_seconds"]))
@@ -98,7 +96,13 @@ def dispatch_draft(
 
 
 def check(
-    desk: Desk, question: permission.LateQuestion, proposal: Proposal, incident: Incident, verdict: Verdict
+    desk: Desk,
+    question: permission.LateQuestion,
+    proposal: Proposal,
+    incident: Incident,
+    verdict: Verdict,
+    *,
+    halted: bool,
 ) -> Permission:
     """Ask policy once more, the incident's and the one in force, at the tap or right before dispatch."""
     return question(
@@ -112,7 +116,7 @@ def check(
         tuple(proposal.approvals),
         int(proposal.body["quorum"]),
         desk.past_runs(),
-        desk.book.halted(),
+        halted,
         verdict,
         desk.now(),
     )

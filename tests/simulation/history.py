@@ -100,6 +100,7 @@ class History:
                 await self.guarded(self.rest)
             await self.quiet()
             entries = await self.entries()
+            self.reached.stages.update(entry.stage for entry in entries)
             self.judge(entries)
             return entries
         finally:
