@@ -31,7 +31,8 @@ LINK = "[link]"
 _REFERENCE = re.compile(r"\{(q\d{1,4})\.([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 # A reference that touches a digit, a sign or another reference would be read as another number than its own.
 _GLUED = re.compile(r"[\w.,+\-−–%/]\{|\}[\w{%/^]|\}[.,:]\d|\}[-−–]")
-_LINK = re.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]{1,20}://|www\.)\S*|\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}/\S*")
+# An address without a scheme is looked for from the beginning of a run alone: from each place in it would be quadratic.
+_LINK = re.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]{1,20}://|www\.)\S*|(?<![\w.-])[\w.-]+\.[a-z]{2,}/\S*")
 _BETWEEN_WORDS = re.compile(r"[\s()\[\]{}<>=|\"'“”‘’«»`\\]+")
 _NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
 

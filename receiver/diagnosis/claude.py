@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 OFFICIAL_URL = "https://api.anthropic.com"
+HEADERS = {"accept-encoding": "identity"}
 OUTPUT_TOKENS_MAX = 1_500
 CALLS_AT_ONCE = 2
 RETRY_SECONDS = 1.0  # before the one retry, where the vendor names no time
@@ -83,6 +84,7 @@ class Claude:
         self._clock = clock
         self._secrets = (*secrets, self._key)
         self._price = price_of_model(prices, model)
+        self._listed = model in prices
         self.budget = DailyBudget(daily_budget_usd)
         self.breaker = Breaker()
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -135,7 +137,7 @@ class Claude:
             # Until the vendor has said what it cost, or that it took nothing, the whole reservation counts as spent.
             reserved = self._price.cost(Usage(len(prompt) // CHARACTERS_PER_TOKEN_MIN, OUTPUT_TOKENS_MAX))
             if not self.budget.reserve(reserved, self._clock()):
-                return NoDiagnosis("budget", f"the budget of {self.budget.limit} USD for today is spent")
+                return NoDiagnosis("budget", self._over_budget())
             day = self.budget.day
             wait = self.breaker.wait(self._clock())
             if wait is not None:
@@ -159,6 +161,13 @@ class Claude:
                 course.usage = usage
                 self.budget.settle(reserved, self._price.cost(usage), day)
             return self._read(reply, usage, shown, course)
+
+    def _over_budget(self) -> str:
+        spent = f"one more question does not fit in today's budget of {self.budget.limit} USD"
+        if self._listed:
+            return spent
+        price = f"{self._price.input} and {self._price.output} USD for a million tokens in and out"
+        return f"{spent}; {clean(self._model, 60)} is not in the price table and counts as {price}"
 
     def _question(self, shown: Evidence) -> dict[str, Any]:
         return {
@@ -269,9 +278,11 @@ def make_client(key: str, base_url: str) -> AsyncAnthropic:
         api_key=key,
         base_url=base_url,
         max_retries=0,
-        default_headers={"accept-encoding": "identity"},
+        default_headers=HEADERS,
         http_client=anthropic.DefaultAsyncHttpxClient(
             follow_redirects=False, event_hooks={"response": [bounded.bound]}
         ),
     )
+    # The SDK adds the headers of ANTHROPIC_CUSTOM_HEADERS, and one of them may be another key than the configured one.
+    client._custom_headers = dict(HEADERS)
     return client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -239,6 +240,36 @@ async def test_nobody_there_is_unreachable(vendor: ClaudeStandIn, free_port: Any
     assert claude.budget.spent == 0
 
 
+async def test_the_environment_gives_no_key_and_no_header(
+    vendor: ClaudeStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("ANTHROPIC_API_KEY", "sk-ant-of-the-environment"),
+        ("ANTHROPIC_AUTH_TOKEN", "token-of-the-environment"),
+        ("ANTHROPIC_BASE_URL", "http://127.0.0.1:1"),
+        ("ANTHROPIC_PROFILE", "another"),
+        ("ANTHROPIC_CUSTOM_HEADERS", "x-extra: 1\nAuthorization: Bearer of-the-environment\nanthropic-version: 1"),
+    ):
+        monkeypatch.setenv(name, value)
+    claude = make(vendor)
+    assert isinstance(await ask(claude), Diagnosis)
+    await claude.close()
+    (call,) = vendor.requests
+    assert "environment" not in str(call)
+    assert "x-extra" not in call.headers
+
+
+async def test_no_key_stands_in_what_is_shown_of_the_office(vendor: ClaudeStandIn) -> None:
+    claude = make(vendor, secrets=["another-secret"])
+    answers = [await ask(claude)]
+    vendor.api_key = "sk-ant-rotated"
+    answers.append(await ask(claude))
+    for shown in (repr(claude), str(claude), *map(repr, answers)):
+        assert KEY not in shown
+        assert "another-secret" not in shown
+    await claude.close()
+
+
 async def test_no_sdk_is_named(vendor: ClaudeStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(key: str, base_url: str) -> None:
         raise ImportError("No module named 'anthropic'")
@@ -267,6 +298,15 @@ async def test_the_budget_of_a_day(vendor: ClaudeStandIn) -> None:
     clock.now = NOW + timedelta(days=1)
     assert isinstance(await ask(claude), Diagnosis)
     await claude.close()
+
+
+async def test_a_model_without_a_price_is_dear_and_that_is_said(vendor: ClaudeStandIn) -> None:
+    for model, said in (("claude-sonnet-5-5", False), ("some-other-model", True)):
+        claude = make(vendor, model=model, daily_budget_usd=0.01)
+        answer = await ask(claude)
+        assert isinstance(answer, NoDiagnosis)
+        assert answer.outcome == "budget"
+        assert ("some-other-model is not in the price table" in answer.detail) is said
 
 
 async def test_a_call_without_an_answer_counts_as_spent(vendor: ClaudeStandIn, office: Claude) -> None:
@@ -303,6 +343,12 @@ def test_a_breaker_lets_one_trial_through_and_forgives_a_clock() -> None:
     assert breaker.wait(later) is None
     assert breaker.wait(later) is not None
     assert breaker.wait(NOW - timedelta(days=1)) is None
+
+
+async def test_a_script_of_faults_is_met_in_order(vendor: ClaudeStandIn, office: Claude) -> None:
+    faults = vendor.script(["prose", "refusal"])
+    assert [getattr(await ask(office), "outcome", None) for _ in range(3)] == ["bad_answer", "refusal", None]
+    assert all(fault.met.is_set() for fault in faults)
 
 
 async def test_two_at_once_and_the_third_is_told(vendor: ClaudeStandIn, office: Claude) -> None:
@@ -424,6 +470,8 @@ def rendered(text: str, refs: tuple[str, ...] = ("q2",)) -> str | None:
         ("also {q3.now} there", "also 2.5 there"),
         ("see https://evil.example/x now", "see [link] now"),
         ("see evil.example/x now", "see [link] now"),
+        ("see ..evil.example/x now", "see [link] now"),
+        ("see (a..evil.example/x) now", "see ([link] now"),
         ("errors at 31%", None),
         ("errors at 0.32", None),
         ("errors at -0.31", None),
@@ -503,6 +551,16 @@ def test_a_confidence_is_a_number_between_0_and_1(confidence: str) -> None:
     text = answer_of("x").model_dump_json().replace("0.5", confidence)
     with pytest.raises(BadAnswer):
         read_answer(text, [])
+
+
+@pytest.mark.parametrize("part", ["a-", "a.", ".", "aa.aa-", "{q2.now} ", "http://", "9e999 ", "-"])
+def test_an_answer_made_to_be_slow_is_read_at_once(part: str) -> None:
+    """The event loop waits while an answer is checked; a regular expression must not go over it again and again."""
+    claim = {"text": part * (1_200 // len(part)), "refs": ["q2"]}
+    answer = answer_of("", claims=[claim] * 40)
+    started = time.process_time()
+    check(answer, SHOWN.exhibits, SHOWN.document)
+    assert time.process_time() - started < 0.5
 
 
 def test_an_action_that_was_not_offered_is_refused() -> None:

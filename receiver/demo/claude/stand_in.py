@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +111,10 @@ class ClaudeStandIn:
         fault = Fault(kind, retry_after, seconds)
         self.faults.append(fault)
         return fault
+
+    def script(self, kinds: Sequence[str]) -> list[Fault]:
+        """Script several faults, one for each of the requests that come next."""
+        return [self.next(kind) for kind in kinds]
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
