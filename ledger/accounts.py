@@ -103,13 +103,9 @@ OFFICES: Mapping[str, tuple[str, ...]] = {
 
 STAGES = tuple(OFFICES)
 
-# Equal by construction of the books; unequal figures mean that an entry is missing or was added.
-ACROSS: tuple[tuple[str, str], ...] = (
-    ("proposals settled by AUTHORIZED", "authorizations opened"),
-    ("authorizations settled by DISPATCHED", "executions opened"),
-    ("executions and suspense settled by EXECUTED", "verifications opened"),
-    ("executions settled by UNRESOLVED", "suspense opened"),
-)
+# Law 3 and law 4 lead from stage to stage of one incident; what is open of these stands in the way of the next.
+LIVE = ("PROPOSED", "AUTHORIZED", "DISPATCHED", "UNRESOLVED")
+ONLY_WHILE_OPEN = ("PROPOSED", "CONSULTED", "AUTHORIZED", "DISPATCHED")
 
 
 def settled_books(stage: str) -> tuple[str, ...]:

@@ -127,40 +127,87 @@ def load_key_file(path: Path) -> Ed25519PrivateKey:
     return key
 
 
+class AnchorMoved(OSError):
+    """Another process has written the anchor: two of them believe that the ledger is theirs."""
+
+
 class Anchor:
     """The last checkpoint of one tenant, in a file of two slots that are written in turn.
 
     A write that a crash tears leaves the other slot whole, so a reader always finds the newest note that was written
-    completely. The file is written after the commit and before anything is dispatched.
+    completely. It is written after the commit and before anything is dispatched, and only over what this object read
+    or wrote last (compare and swap).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._newest: tuple[int, str] | None = None
 
     def read(self) -> str | None:
         """The newest whole note, or None where there is no file. Raises BadCheckpoint where no slot is whole."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
+            self._newest = None
             return None
-        slots = [slot for slot in (_unpack(data[:SLOT_BYTES]), _unpack(data[SLOT_BYTES:])) if slot is not None]
-        if not slots:
+        self._newest = _newest(data)
+        if self._newest is None:
             raise BadCheckpoint(f"{self.path}: no slot of the anchor is whole")
-        return max(slots)[1]
+        return self._newest[1]
 
-    def write(self, number: int, note: str) -> None:
-        """Write `note` into the slot of `number` (it only grows). Raises OSError."""
-        payload = note.encode()
-        header = _MAGIC + struct.pack(">QII", number, len(payload), zlib.crc32(payload))
-        slot = (header + payload).ljust(SLOT_BYTES, b"\0")
-        if len(slot) != SLOT_BYTES:
-            raise OSError(f"{self.path}: a note of {len(payload)} bytes does not fit an anchor slot")
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+    def write(self, note: str) -> None:
+        """Put `note` into the slot that does not hold the newest one. Raises OSError, AnchorMoved among them."""
+        if self._newest is None:
+            self._create(note)
+            return
+        number = self._newest[0] + 1
+        slot = self._slot(number, note)
+        descriptor = os.open(self.path, os.O_RDWR)
         try:
+            if _newest(os.pread(descriptor, 2 * SLOT_BYTES, 0)) != self._newest:
+                raise AnchorMoved(f"{self.path}: another process has written it")
             os.pwrite(descriptor, slot, (number % 2) * SLOT_BYTES)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        self._newest = (number, note)
+
+    def _create(self, note: str) -> None:
+        """The first write makes the file whole or not at all: a torn one would look like a damaged anchor."""
+        if self.path.exists():
+            raise AnchorMoved(f"{self.path}: another process has made it")
+        new = self.path.with_name(f"{self.path.name}.new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(self._slot(0, note).ljust(2 * SLOT_BYTES, b"\0"))
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._newest = (0, note)
+
+    def _slot(self, number: int, note: str) -> bytes:
+        payload = note.encode()
+        head = struct.pack(">QI", number, len(payload))
+        slot = _MAGIC + head + struct.pack(">I", zlib.crc32(head + payload)) + payload
+        if len(slot) > SLOT_BYTES:
+            raise OSError(f"{self.path}: a note of {len(payload)} bytes does not fit an anchor slot")
+        return slot.ljust(SLOT_BYTES, b"\0")
+
+
+def anchor_of(path: Path, tenant: str) -> Anchor:
+    """The anchor of one tenant, where `path` is the prefix that the configuration names."""
+    return Anchor(path.with_name(f"{path.name}.{tenant}"))
+
+
+def _newest(data: bytes) -> tuple[int, str] | None:
+    """Number and note of the newest slot that is whole, or None."""
+    slots = (_unpack(data[:SLOT_BYTES]), _unpack(data[SLOT_BYTES : 2 * SLOT_BYTES]))
+    return max((slot for slot in slots if slot is not None), default=None)
 
 
 def _unpack(slot: bytes) -> tuple[int, str] | None:
@@ -168,7 +215,7 @@ def _unpack(slot: bytes) -> tuple[int, str] | None:
         return None
     number, length, checksum = struct.unpack(">QII", slot[4:20])
     payload = slot[20 : 20 + length]
-    if len(payload) != length or zlib.crc32(payload) != checksum:
+    if len(payload) != length or zlib.crc32(slot[4:16] + payload) != checksum:
         return None
     return number, payload.decode("utf-8", "replace")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,10 +13,12 @@ from typing import Any
 MAX_ENTRY_BYTES = 65_535  # as in C2SP tlog-tiles; what is larger goes into a blob
 SALT_BYTES = 16
 MAX_INTEGER = 2**53 - 1  # RFC 8785: beyond it a number is not the same for every reader
+MAX_DEPTH = 64  # deeper than any entry of ours, and well within what every JSON reader takes
+_NUMBER = re.compile(r"\d{1,4}(\.\d{1,12})?")
 
 
 class NotCanonical(ValueError):
-    """The value has no canonical form in this profile: a float, a large integer, or a key that is no text."""
+    """No canonical form in this profile: a float, a large integer, a key that is no text, or too deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,10 @@ class Blob:
 
     name: str
     data: bytes
+    digest: str = field(init=False)  # SHA-256 of `data`, in hex; computed once, by whoever makes the blob
 
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(self.data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +151,10 @@ class Entry:
         return data
 
     def to_json(self) -> dict[str, Any]:
-        """The entry for the API: as in the log, but `confidence` as a number."""
+        """The entry for the API: as in the log, but `confidence` as a number, or null where it is none."""
         data: dict[str, Any] = json.loads(self.raw)
-        data["confidence"] = float(self.confidence) if self.confidence is not None else None
+        known = self.confidence is not None and _NUMBER.fullmatch(self.confidence)
+        data["confidence"] = float(self.confidence) if self.confidence is not None and known else None
         return data
 
 
@@ -158,15 +162,39 @@ def canonical(value: Any) -> bytes:
     """RFC 8785 bytes of a value without floats, with text keys and integers below 2^53.
 
     In this profile json.dumps with sorted keys gives the same bytes, as long as keys sort alike in UTF-16 and by code
-    point; only characters outside the basic plane could differ, and those are sorted here by their UTF-16 units.
-    Raises NotCanonical.
+    point. Keys that are all ASCII do; others are sorted here by their UTF-16 units. Raises NotCanonical.
     """
-    _check(value)
-    text = json.dumps(_ordered(value), sort_keys=False, separators=(",", ":"), ensure_ascii=False)
+    ascii_keys = _check(value, MAX_DEPTH)
+    ordered = value if ascii_keys else _ordered(value)
+    text = json.dumps(ordered, sort_keys=ascii_keys, separators=(",", ":"), ensure_ascii=False, default=dict)
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         raise NotCanonical(f"text with a lone surrogate: {error.reason}") from error
+
+
+def _check(value: Any, deeper: int) -> bool:
+    """Whether every key is ASCII. Raises NotCanonical on what has no canonical form."""
+    if value is None or isinstance(value, (str, bool)):
+        return True
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise NotCanonical("an integer beyond 2^53")
+        return True
+    if not deeper:
+        raise NotCanonical(f"nested deeper than {MAX_DEPTH}")
+    ascii_keys = True
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise NotCanonical(f"key {key!r} is no text")
+            ascii_keys &= key.isascii() & _check(item, deeper - 1)
+        return ascii_keys
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            ascii_keys &= _check(item, deeper - 1)  # no all(): it would stop before the rest is checked
+        return ascii_keys
+    raise NotCanonical(f"{type(value).__name__} has no canonical form: write it as text")
 
 
 def _ordered(value: Any) -> Any:
@@ -181,24 +209,6 @@ def _utf16(key: str) -> bytes:
     return key.encode("utf-16-be", "surrogatepass")
 
 
-def _check(value: Any) -> None:
-    if value is None or isinstance(value, (str, bool)):
-        return
-    if isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise NotCanonical(f"integer {value} is beyond 2^53")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise NotCanonical(f"key {key!r} is no text")
-            _check(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _check(item)
-    else:
-        raise NotCanonical(f"{type(value).__name__} has no canonical form: write it as text")
-
-
 def format_time(moment: datetime) -> str:
     """RFC 3339, UTC, microseconds: "2026-11-23T08:58:38.425307Z". Raises ValueError on a naive time."""
     if moment.tzinfo is None:
@@ -208,6 +218,7 @@ def format_time(moment: datetime) -> str:
 
 def parse_time(text: str) -> datetime:
     """The reverse of `format_time`, and nothing else. Raises ValueError."""
-    if len(text) != 27 or text[-1] != "Z" or text[10] != "T":
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or format_time(moment) != text:
         raise ValueError(f"{text!r} is not a ledger time")
-    return datetime.fromisoformat(text)
+    return moment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -25,14 +25,21 @@ class Frontier:
     roots: tuple[bytes, ...] = ()
 
     def appended(self, leaf: bytes) -> Frontier:
-        """The frontier with one more leaf hash: as in binary addition, equal subtrees are joined."""
-        roots = [*self.roots, leaf]
-        count = self.size
-        while count & 1:
-            right = roots.pop()
-            roots[-1] = node_hash(roots[-1], right)
-            count >>= 1
-        return Frontier(self.size + 1, tuple(roots))
+        """The frontier with one more leaf hash."""
+        return self.extended((leaf,))
+
+    def extended(self, leaves: Iterable[bytes]) -> Frontier:
+        """The frontier with more leaf hashes: as in binary addition, equal subtrees are joined."""
+        roots, size = list(self.roots), self.size
+        for leaf in leaves:
+            roots.append(leaf)
+            count = size
+            while count & 1:
+                right = roots.pop()
+                roots[-1] = node_hash(roots[-1], right)
+                count >>= 1
+            size += 1
+        return Frontier(size, tuple(roots))
 
     @property
     def root(self) -> bytes:
@@ -46,10 +53,7 @@ class Frontier:
 
 def tree_root(leaves: Sequence[bytes]) -> bytes:
     """The root over leaf hashes (RFC 9162, 2.1.1)."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier = frontier.appended(leaf)
-    return frontier.root
+    return Frontier().extended(leaves).root
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:

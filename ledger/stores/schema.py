@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from importlib import resources
+from pathlib import Path
 
 from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES, STAGES, must_settle
 
 FORMAT = "1"
 FROZEN = ("stage", "settlement", "office", "meta")
-TABLES = (*FROZEN, "entry", "checkpoint", "blob")
 
-# A connection of ours may not take the rules away; another one still can, which signed checkpoints then show.
-_DENIED = {
-    sqlite3.SQLITE_DROP_TABLE,
-    sqlite3.SQLITE_DROP_INDEX,
-    sqlite3.SQLITE_DROP_TRIGGER,
-    sqlite3.SQLITE_DROP_VIEW,
-    sqlite3.SQLITE_ALTER_TABLE,
-    sqlite3.SQLITE_ATTACH,
+# A connection of ours only adds, and takes no rule away. Another one still can, which signed checkpoints then show.
+_ALLOWED = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+    sqlite3.SQLITE_TRANSACTION,
+    sqlite3.SQLITE_SAVEPOINT,
 }
+_GROWS = {"entry", "checkpoint", "blob"}
+# SQLite asks this when it sets json_each up. An UPDATE of sqlite_master by hand needs PRAGMA writable_schema, which
+# is not allowed.
+_DECLARES = {"sqlite_master", "sqlite_schema"}
+_DECLARING = {sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_INSERT}
 
 
 def script(origin: str) -> str:
@@ -46,13 +55,66 @@ def script(origin: str) -> str:
     return "\n".join(lines)
 
 
+def connect(path: Path | str, *, read_only: bool = True) -> sqlite3.Connection:
+    """A connection in autocommit that knows our function. `path` may hold any character, or be ":memory:"."""
+    if str(path) == ":memory:":
+        store = sqlite3.connect(path, isolation_level=None)
+    else:
+        store = sqlite3.connect(address(path, read_only=read_only), uri=True, isolation_level=None)
+    store.create_function("sha256_hex", 1, sha256_hex, deterministic=True)
+    return store
+
+
+def address(path: Path | str, *, read_only: bool) -> str:
+    """The file as SQLite's URI."""
+    return f"{Path(path).absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+
+
+def differences(store: sqlite3.Connection, origin: str) -> Iterator[str]:
+    """What of the schema or of the rule tables is not as this version makes it, in words."""
+    expected, found = _made(origin), dict(_parts(store))
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is missing"
+        elif name not in expected:
+            yield f"{name} was added"
+        elif found[name] != expected[name]:
+            yield f"{name} was changed"
+
+
+def other_origin(store: sqlite3.Connection, origin: str) -> str | None:
+    """The origin that the file names, where it is another than `origin`. Raises sqlite3.Error where it has none."""
+    row = store.execute("SELECT value FROM meta WHERE name = 'origin'").fetchone()
+    found = row[0] if row is not None else ""
+    return found if found != origin else None
+
+
+@functools.lru_cache(maxsize=4)
+def _made(origin: str) -> dict[str, str]:
+    with closing(connect(":memory:")) as store:
+        store.executescript(script(origin))
+        return dict(_parts(store))
+
+
+def _parts(store: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    for kind, name, sql in store.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"):
+        yield f"{kind} {name}", re.sub(r"\s+", " ", sql or "")
+    for table in FROZEN:
+        try:
+            rows = store.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - a name of ours
+        except sqlite3.OperationalError:  # it is gone, and the first loop did not find it
+            continue
+        for row in rows:
+            yield f"{table} {', '.join(map(str, row))}", ""
+
+
 def authorizer(action: int, first: str | None, second: str | None, place: str | None, trigger: str | None) -> int:
-    """For set_authorizer, once the schema stands: no rule is dropped or altered through this connection."""
-    if action in _DENIED:
-        return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in ("writable_schema", "journal_mode"):
-        return sqlite3.SQLITE_OK if second is None else sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
+    """For set_authorizer, once the schema stands: reading, and adding entries, checkpoints and blobs."""
+    if action in _ALLOWED or (action == sqlite3.SQLITE_INSERT and first in _GROWS):
+        return sqlite3.SQLITE_OK
+    if action in _DECLARING and first in _DECLARES:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
 
 
 def sha256_hex(data: object) -> str | None:

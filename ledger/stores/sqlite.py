@@ -1,4 +1,4 @@
-"""The ledger in one SQLite file: one writer with group commit, and readers beside it.
+"""The ledger in one SQLite file: one writer with group commit, and a reader beside it.
 
 While one commit waits for the disk the next batch forms, so no timer is needed. Callers await a future of their own:
 cancelling a caller never reaches into a transaction.
@@ -7,11 +7,14 @@ cancelling a caller never reaches into a transaction.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import re
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,38 +23,54 @@ import aiosqlite
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint as notes
-from ledger.entry import SALT_BYTES, Draft, Entry, NotCanonical, canonical, format_time, parse_time
+from ledger.entry import MAX_ENTRY_BYTES, SALT_BYTES, Draft, Entry, NotCanonical, canonical, format_time, parse_time
 from ledger.journal import Broken, Conflict, LedgerError, Receipt, Refused, Unavailable
-from ledger.merkle import Frontier, leaf_hash
-from ledger.stores import schema
+from ledger.merkle import leaf_hash
+from ledger.stores import opening, schema
+from ledger.stores.opening import Head
 
 log = logging.getLogger(__name__)
 
 MAX_POST_ENTRIES = 2_000
 MAX_BATCH_ENTRIES = 4_000
 MAX_WAITING_POSTS = 10_000
+ANCHOR_AGAIN_SECONDS = 1.0
+_MAX_SQLITE = 2**63 - 1
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it stands in the name of the anchor's file
+_ORIGIN = re.compile(r"[^\s+\x00-\x1f]{1,200}")  # C2SP signed-note: a key name has no space and no plus
+
+_STANDING = "SELECT bytes FROM entry WHERE tenant = ?1 AND id IN (SELECT value FROM json_each(?2))"
 _INSERT = "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)"
+_INSERT_CHECKPOINT = "INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)"
 _INSERT_BLOB = (
     "INSERT INTO blob (tenant, digest, data) SELECT ?1, ?2, ?3 "
     "WHERE NOT EXISTS (SELECT 1 FROM blob WHERE tenant = ?1 AND digest = ?2)"
 )
-_FIND = "SELECT bytes FROM entry WHERE tenant = ? AND id = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """The end of one tenant's log."""
-
-    frontier: Frontier = field(default_factory=Frontier)
-    time: datetime | None = None
-    anchored: int = 0  # how often its anchor was written
 
 
 @dataclass(slots=True)
 class _Job:
+    """A post that waits for its turn."""
+
     tenant: str
     drafts: tuple[Draft, ...]
     done: asyncio.Future[Receipt]
+
+    def blobs(self) -> list[tuple[str, str, bytes]]:
+        return [(self.tenant, blob.digest, blob.data) for draft in self.drafts for blob in draft.blobs]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One transaction as it forms: where each log would end, what was made, what stood before, what each job gets."""
+
+    heads: dict[str, Head] = field(default_factory=dict)
+    made: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    standing: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    results: list[Receipt | LedgerError] = field(default_factory=list)
+
+    def keep(self, entries: Iterable[Entry]) -> None:
+        self.made |= {(entry.tenant_id, entry.id): entry for entry in entries}
 
 
 class SqliteJournal:
@@ -62,26 +81,26 @@ class SqliteJournal:
         path: str,
         origin: str,
         key: Ed25519PrivateKey,
-        anchor_path: Path | None,
+        anchors: Mapping[str, notes.Anchor],
         clock: Callable[[], datetime],
         durable: bool,
     ) -> None:
-        self._path = path
-        self._origin = origin
+        self._memory = path == ":memory:"
+        self._store = opening.Store(Path(path), origin, key.public_key())
         self._key = key
-        self._anchor_path = anchor_path
+        self._anchors = anchors
         self._clock = clock
         self._durable = durable
-        self._heads: dict[str, _Head] = {}
+        self._heads: dict[str, Head] = {}
         self._queue: asyncio.Queue[_Job | None] = asyncio.Queue(MAX_WAITING_POSTS)
-        self._grown: dict[str, asyncio.Event] = {}
+        self._grown: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._anchor_errors: dict[str, str] = {}
         self._failed: str | None = None
         self._closed = False
-        self._shared = asyncio.Lock()  # an in-memory ledger has one connection for both
-        self._writer: aiosqlite.Connection
-        self._reader: aiosqlite.Connection
-        self._task: asyncio.Task[None]
+        self._shared = asyncio.Lock()  # an in-memory ledger has one connection for writing and reading
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
@@ -98,132 +117,86 @@ class SqliteJournal:
         """Open the ledger at `path` (":memory:" for one that lives as long as the process), or make an empty one.
 
         anchor_path: the anchor of TENANT is the file `anchor_path.TENANT`; None for no anchor.
+        tenants: those who are served; a new one's log begins with OPENED, others that the file holds stay as they are.
         durable: False leaves the disk to itself (tests alone).
-        Raises Broken where the file, its signatures or its anchor do not hold, and Unavailable where it cannot be read.
+        Raises Broken where the file, its signatures or its anchor do not hold, and Unavailable where it cannot be read
+        or written.
         """
-        journal = cls(str(path), origin, key, anchor_path, clock, durable)
+        wrong = [tenant for tenant in tenants if not _TENANT.fullmatch(tenant)]
+        if wrong or not _ORIGIN.fullmatch(origin):
+            raise Broken(f"{wrong[0]!r} is no name for a tenant" if wrong else f"{origin!r} is no name for a ledger")
+        anchors = {tenant: notes.anchor_of(anchor_path, tenant) for tenant in tenants} if anchor_path else {}
+        journal = cls(str(path), origin, key, anchors, clock, durable)
         try:
             await journal._connect()
-        except sqlite3.Error as error:
-            await journal._disconnect()
-            raise Unavailable(f"{path}: {error}") from error
-        except LedgerError:
-            await journal._disconnect()
+            journal._task = asyncio.create_task(journal._write_forever(), name="ledger writer")
+            for tenant in tenants:
+                if tenant not in journal._heads:
+                    await journal.post(tenant, [journal._opened(tenant)])
+        except BaseException:
+            await journal.close()
             raise
-        journal._task = asyncio.create_task(journal._write_forever(), name="ledger writer")
-        for tenant in tenants:
-            if tenant not in journal._heads:
-                await journal.post(tenant, [journal._opened(tenant)])
         return journal
 
     def _opened(self, tenant: str) -> Draft:
-        name = notes.log_origin(self._origin, tenant)
-        body = {"origin": name, "continues": None, "key": notes.verifier_key(name, self._key.public_key())}
+        name = self._name(tenant)
+        body = {"origin": name, "continues": None, "key": notes.verifier_key(name, self._store.public)}
         return Draft(id="open", stage="OPENED", actor="system", reason=f"the log of {tenant} begins", body=body)
+
+    def _name(self, tenant: str) -> str:
+        return notes.log_origin(self._store.origin, tenant)
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        memory = self._path == ":memory:"
-        if not memory:
-            await asyncio.to_thread(Path(self._path).touch, mode=0o600)
-        self._writer = await aiosqlite.connect(self._path, isolation_level=None)
-        await self._writer.create_function("sha256_hex", 1, schema.sha256_hex, deterministic=True)
-        if not memory:
-            await self._writer.execute("PRAGMA journal_mode = WAL")
-        await self._writer.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
-        await self._writer.execute("PRAGMA busy_timeout = 5000")
-        tables = {row[0] for row in await self._writer.execute_fetchall("SELECT name FROM sqlite_master")}
-        if not tables:
-            await self._writer.executescript(schema.script(self._origin))
-        elif not tables >= set(schema.TABLES):
-            raise Broken(f"{self._path}: not a ledger of this version")
-        await self._writer.set_authorizer(schema.authorizer)
-        if memory:
-            self._reader = self._writer
-        else:
-            self._reader = await aiosqlite.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
-        await self._read_heads()
-
-    async def _read_heads(self) -> None:
-        """Hash every entry, and accept only a log that is wholly under a valid checkpoint and fits its anchor.
-
-        An unsigned tail would be a way to command the service, so it is refused and not cut off.
-        """
-        rows = await self._writer.execute_fetchall("SELECT value FROM meta WHERE name = 'origin'")
-        found = next(iter(rows), ("",))[0]
-        if found != self._origin:
-            raise Broken(f"{self._path}: the ledger of {found!r}, and the configuration says {self._origin!r}")
-        self._heads = {}
-        tenants = [r[0] for r in await self._writer.execute_fetchall("SELECT DISTINCT tenant FROM checkpoint")]
-        orphans = await self._writer.execute_fetchall("SELECT DISTINCT tenant FROM entry")
-        for (tenant,) in orphans:
-            if tenant not in tenants:
-                raise Broken(f"{self._path}: the entries of {tenant} are under no checkpoint")
-        for tenant in tenants:
-            self._heads[tenant] = await self._read_head(tenant)
-
-    async def _read_head(self, tenant: str) -> _Head:
-        name = notes.log_origin(self._origin, tenant)
-        anchor, anchored = await self._anchored(tenant, name)
-        frontier, roots, last = Frontier(), {}, None
-        async with self._writer.execute("SELECT bytes FROM entry WHERE tenant = ? ORDER BY n", (tenant,)) as cursor:
-            async for (text,) in cursor:
-                frontier = frontier.appended(leaf_hash(text.encode()))
-                last = text
-                if anchor is not None and frontier.size == anchor.size:
-                    roots[anchor.size] = frontier.root
-        rows = await self._writer.execute_fetchall(
-            "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1", (tenant,)
-        )
+        """Check the file, then connect to it. Raises Broken and Unavailable."""
         try:
-            signed = notes.verify(next(iter(rows))[0], name, self._key.public_key())
-        except notes.BadCheckpoint as error:
-            raise Broken(f"{self._path}: the last checkpoint of {tenant}: {error}") from error
-        if signed.origin != name or signed.size != frontier.size or signed.root != frontier.root:
-            raise Broken(
-                f"{self._path}: {tenant} has {frontier.size} entries and its last valid checkpoint covers "
-                f"{signed.size}; run `counterfoil ledger verify`"
-            )
-        if anchor is not None and (anchor.size > frontier.size or roots.get(anchor.size) != anchor.root):
-            raise Broken(
-                f"{self._path}: {tenant} has {frontier.size} entries and its anchor says {anchor.size}: an older copy, "
-                f"or another ledger; restore the newest copy, or see the README on anchors"
-            )
-        time = Entry.parse(last.encode()).timestamp if last is not None else None
-        return _Head(frontier, time, anchored)
+            if self._memory:
+                self._writer = self._reader = await aiosqlite.connect(":memory:", isolation_level=None)
+                await self._writer.executescript(schema.script(self._store.origin))
+                await self._set_up(self._writer)
+                return
+            heads = await asyncio.to_thread(opening.prepare, self._store, self._anchors)
+            self._writer = await self._connection(read_only=False)
+            await self._set_up(self._writer)
+            # What reads at this moment has queued its query already, so the old reader answers it before it ends.
+            former, self._reader = self._reader, await self._connection(read_only=True)
+            if former is not None:
+                await former.close()
+        except OSError as error:
+            raise Unavailable(f"{self._store.path}: {error.strerror or error}") from error
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"{self._store.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise Broken(f"{self._store.path}: {error}; restore the newest copy") from error
+        self._heads = heads
+        for tenant in self._anchors.keys() & heads.keys():
+            # A crash between commit and anchor left it behind; nothing may be dispatched before it is level again.
+            await self._write_anchor(tenant)
 
-    async def _anchored(self, tenant: str, name: str) -> tuple[notes.Checkpoint | None, int]:
-        if self._anchor_path is None:
-            return None, 0
-        try:
-            note = await asyncio.to_thread(self._anchor(tenant).read)
-            if note is None:
-                return None, 0
-            found = notes.verify(note, name, self._key.public_key())
-        except (notes.BadCheckpoint, OSError) as error:
-            raise Broken(f"the anchor of {tenant}: {error}") from error
-        return found, found.size
+    async def _connection(self, *, read_only: bool) -> aiosqlite.Connection:
+        address = schema.address(self._store.path, read_only=read_only)
+        return await aiosqlite.connect(address, uri=True, isolation_level=None)
 
-    def _anchor(self, tenant: str) -> notes.Anchor:
-        path = self._anchor_path or Path()
-        return notes.Anchor(path.with_name(f"{path.name}.{tenant}"))
+    async def _set_up(self, writer: aiosqlite.Connection) -> None:
+        await writer.create_function("sha256_hex", 1, schema.sha256_hex, deterministic=True)
+        await writer.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
+        await writer.execute("PRAGMA busy_timeout = 5000")
+        await writer.set_authorizer(schema.authorizer)
 
     async def close(self) -> None:
         """Write what is waiting, then close. A post after this is Unavailable."""
-        if not self._closed:
-            self._closed = True
-            await self._queue.put(None)
-            await self._task
-            for event in self._grown.values():
-                event.set()
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        for name in ("_reader", "_writer"):
-            connection = self.__dict__.get(name)
+        if self._task is not None and not self._task.done():
+            if not self._closed:
+                self._closed = True
+                await self._queue.put(None)
+            await asyncio.wait([self._task])
+        self._closed = True
+        self._wake(list(self._grown))
+        for connection in (self._reader, self._writer):
             if connection is not None:
                 await connection.close()
+        self._reader = self._writer = None
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -233,6 +206,8 @@ class SqliteJournal:
             raise Unavailable("the ledger is closed")
         if not 0 < len(drafts) <= MAX_POST_ENTRIES:
             raise Refused(f"a post has 1 to {MAX_POST_ENTRIES} entries, not {len(drafts)}")
+        if not _TENANT.fullmatch(tenant):
+            raise Refused(f"{tenant[:40]!r} is no name for a tenant")
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait(_Job(tenant, tuple(drafts), done))
@@ -241,176 +216,231 @@ class SqliteJournal:
         return await asyncio.shield(done)
 
     async def _write_forever(self) -> None:
-        while (job := await self._queue.get()) is not None:
-            jobs, entries = [job], len(job.drafts)
-            last = False
-            while entries < MAX_BATCH_ENTRIES and not self._queue.empty():
-                following = self._queue.get_nowait()
-                if following is None:
-                    last = True
-                    break
-                jobs.append(following)
-                entries += len(following.drafts)
-            async with self._shared:
-                await self._write(jobs)
-            if last:
-                return
+        jobs: list[_Job] = []
+        last = False
+        try:
+            while not last and (job := await self._next()) is not None:
+                jobs, entries = [job], len(job.drafts)
+                while entries < MAX_BATCH_ENTRIES and not self._queue.empty():
+                    following = self._queue.get_nowait()
+                    if following is None:
+                        last = True
+                        break
+                    jobs.append(following)
+                    entries += len(following.drafts)
+                async with self._shared:
+                    await self._write(jobs)
+        finally:
+            # Whatever ended it, nothing can be written any more, and nobody waits for what does not come.
+            self._closed = True
+            while not self._queue.empty():
+                jobs += [job for job in [self._queue.get_nowait()] if job is not None]
+            for job in jobs:
+                _answer(job, Unavailable("the ledger is closed; ask again under the same id"))
+            self._wake(list(self._grown))
+
+    async def _next(self) -> _Job | None:
+        """The next post, or None at the end. An anchor that could not be written is tried again meanwhile."""
+        while self._anchor_errors:
+            try:
+                async with asyncio.timeout(ANCHOR_AGAIN_SECONDS):
+                    return await self._queue.get()
+            except TimeoutError:
+                for tenant in list(self._anchor_errors):
+                    await self._write_anchor(tenant)
+        return await self._queue.get()
 
     async def _write(self, jobs: list[_Job]) -> None:
-        """One transaction for `jobs`. A batch that is refused as a whole is taken apart, a savepoint a post."""
+        """One transaction for `jobs`, then the anchors, then the answers."""
         try:
             if self._failed is not None:
                 await self._reopen()
-            results, heads = await self._transact(jobs)
-        except sqlite3.Error as error:
+            batch = await self._transact(jobs)
+        except (sqlite3.Error, Broken, Unavailable) as error:
             # A COMMIT that failed is "unknown", not "no": stop, and look at what stands before anything else is taken.
-            self._failed = f"{error}"
+            self._failed = str(error)
             log.error("the ledger cannot be written: %s", error)
-            unavailable = Unavailable(f"{error}; ask again under the same id")
-            results, heads = [unavailable for _ in jobs], {}
-        except Broken as error:
-            self._failed = f"{error}"
-            log.error("the ledger cannot be used: %s", error)
-            results, heads = [Unavailable(str(error)) for _ in jobs], {}
-        # Crash here: the entries stand and the anchor is behind them, which a start accepts.
-        for tenant, head in heads.items():
-            self._heads[tenant] = await self._write_anchor(tenant, head)
-        for job, result in zip(jobs, results, strict=True):
-            if job.done.done():
-                continue
-            if isinstance(result, Receipt):
-                job.done.set_result(result)
-            else:
-                job.done.set_exception(result)
-                job.done.exception()  # a caller that was cancelled never looks at it
-        for tenant in heads:
+            for job in jobs:
+                _answer(job, Unavailable(f"{error}; ask again under the same id"))
+            return
+        # Crash here: the entries stand and the anchor is behind them, which a start accepts and mends.
+        self._heads |= batch.heads
+        for tenant in batch.heads:
+            await self._write_anchor(tenant)
+        for job, result in zip(jobs, batch.results, strict=True):
+            _answer(job, result)
+        self._wake(batch.heads)
+
+    def _wake(self, tenants: Iterable[str]) -> None:
+        for tenant in tenants:
             self._grown.pop(tenant, asyncio.Event()).set()
 
-    async def _transact(self, jobs: list[_Job]) -> tuple[list[Receipt | LedgerError], dict[str, _Head]]:
-        for apart in (False, True):
-            heads: dict[str, _Head] = {}
-            results: list[Receipt | LedgerError] = []
+    async def _reopen(self) -> None:
+        """After a failure: look again, and believe only what the signatures and the anchor confirm."""
+        if self._writer is not None and self._memory:
+            if self._writer.in_transaction:
+                await self._writer.execute("ROLLBACK")
+        else:
+            if self._writer is not None:
+                with suppress(sqlite3.Error):  # it failed before; what stands is read again by another connection
+                    await self._writer.close()
+            self._writer = None
+            await self._connect()
+        self._failed = None
+        self._wake(list(self._heads))  # a commit that was unknown may have made a log longer
+
+    async def _transact(self, jobs: list[_Job]) -> _Batch:
+        """All of `jobs` at once; where the database refuses one of them, each in a savepoint of its own."""
+        if self._writer is None:
+            raise Unavailable("the ledger is closed")
+        for write in (self._together, self._apart):
             await self._writer.execute("BEGIN IMMEDIATE")
             try:
-                results += [await self._take(job, heads, apart=apart) for job in jobs]
-                for tenant, head in heads.items():
-                    await self._sign(tenant, head)
+                batch = await write(self._writer, jobs)
+                # Crash before this: nothing stands. After it: all of it does, under its checkpoint.
                 await self._writer.execute("COMMIT")
-            except sqlite3.IntegrityError:
-                await self._writer.execute("ROLLBACK")
-                if apart:
-                    raise
-                continue
-            except BaseException:
+            except BaseException as error:
                 if self._writer.in_transaction:
                     await self._writer.execute("ROLLBACK")
+                if write == self._together and isinstance(error, sqlite3.IntegrityError):
+                    continue
                 raise
-            return results, heads
+            return batch
         raise AssertionError("unreachable")
 
-    async def _take(self, job: _Job, heads: dict[str, _Head], *, apart: bool) -> Receipt | LedgerError:
-        """Write one post into the open transaction; `heads` moves on where it stands."""
-        try:
-            standing = await self._standing(job)
-            if standing is not None:
-                return standing
-            head = heads.get(job.tenant) or self._heads.get(job.tenant, _Head())
-            entries, head = self._made(job, head)
-        except LedgerError as error:
-            return error
-        rows = [(e.tenant_id, e.index, e.raw.decode()) for e in entries]
-        blobs = [(job.tenant, b.digest, b.data) for d in job.drafts for b in d.blobs]
-        if not apart:
-            await self._writer.executemany(_INSERT, rows)
-            if blobs:
-                await self._writer.executemany(_INSERT_BLOB, blobs)
-            heads[job.tenant] = head
-            return Receipt(tuple(entries))
-        await self._writer.execute("SAVEPOINT post")
-        for row, draft in zip(rows, job.drafts, strict=True):
-            try:
-                await self._writer.execute(_INSERT, row)
-            except sqlite3.IntegrityError as error:
-                await self._writer.execute("ROLLBACK TO post")
-                await self._writer.execute("RELEASE post")
-                return Refused(str(error), draft.stage)
-        await self._writer.executemany(_INSERT_BLOB, blobs)
-        await self._writer.execute("RELEASE post")
-        heads[job.tenant] = head
-        return Receipt(tuple(entries))
+    async def _together(self, writer: aiosqlite.Connection, jobs: list[_Job]) -> _Batch:
+        """The usual way: a few statements for the whole batch. Raises IntegrityError where any of it is refused."""
+        batch = _Batch(standing=await self._find_standing(writer, jobs))
+        blobs: list[tuple[str, str, bytes]] = []
+        for job in jobs:
+            result = self._take(job, batch)
+            if isinstance(result, Receipt) and not result.duplicate:
+                blobs += job.blobs()
+                batch.keep(result.entries)
+            batch.results.append(result)
+        await writer.executemany(_INSERT, [_row(entry) for entry in batch.made.values()])
+        if blobs:
+            await writer.executemany(_INSERT_BLOB, blobs)
+        signed = [(tenant, head.frontier.size, head.note) for tenant, head in self._signed(batch.heads).items()]
+        await writer.executemany(_INSERT_CHECKPOINT, signed)
+        return batch
 
-    async def _standing(self, job: _Job) -> Receipt | None:
-        """The receipt of an earlier post of the same; None where none of the ids stands. Raises Conflict."""
-        found = []
-        for draft in job.drafts:
-            rows = list(await self._writer.execute_fetchall(_FIND, (job.tenant, draft.id)))
-            if rows:
-                found.append(Entry.parse(rows[0][0].encode()))
-        if not found:
-            return None
-        same = len(found) == len(job.drafts) and all(
-            entry.document() == draft.document(found[0].index) for entry, draft in zip(found, job.drafts, strict=True)
-        )
-        if not same:
-            raise Conflict(found[0].id)
+    async def _apart(self, writer: aiosqlite.Connection, jobs: list[_Job]) -> _Batch:
+        """Post by post, so that a refusal leaves the others of the batch. Each is signed as if it were the last."""
+        batch = _Batch(standing=await self._find_standing(writer, jobs))
+        for job in jobs:
+            former = batch.heads.get(job.tenant)
+            result = self._take(job, batch)
+            if isinstance(result, Receipt) and not result.duplicate:
+                refused = await self._insert_apart(writer, job, result.entries, batch)
+                if refused is None:
+                    batch.keep(result.entries)
+                else:
+                    result = refused
+                    batch.heads.pop(job.tenant)
+                    batch.heads |= {job.tenant: former} if former is not None else {}
+            batch.results.append(result)
+        return batch
+
+    async def _insert_apart(
+        self, writer: aiosqlite.Connection, job: _Job, entries: Sequence[Entry], batch: _Batch
+    ) -> Refused | None:
+        stage = ""
+        await writer.execute("SAVEPOINT post")
+        try:
+            for entry in entries:
+                stage = entry.stage
+                await writer.execute(_INSERT, _row(entry))
+            await writer.executemany(_INSERT_BLOB, job.blobs())
+            head = self._signed({job.tenant: batch.heads[job.tenant]})[job.tenant]
+            await writer.execute(_INSERT_CHECKPOINT, (job.tenant, head.frontier.size, head.note))
+        except sqlite3.IntegrityError as error:
+            await writer.execute("ROLLBACK TO post")
+            return Refused(str(error), stage)
+        finally:
+            if writer.in_transaction:
+                await writer.execute("RELEASE post")
+        batch.heads[job.tenant] = head
+        return None
+
+    async def _find_standing(self, writer: aiosqlite.Connection, jobs: Iterable[_Job]) -> dict[tuple[str, str], Entry]:
+        """The entries that stand under any id of `jobs`."""
+        ids: defaultdict[str, list[str]] = defaultdict(list)
+        for job in jobs:
+            ids[job.tenant] += [draft.id for draft in job.drafts]
+        found = {}
+        for tenant, wanted in ids.items():
+            for (text,) in await writer.execute_fetchall(_STANDING, (tenant, json.dumps(wanted, default=str))):
+                entry = Entry.parse(text.encode())
+                found[tenant, entry.id] = entry
+        return found
+
+    def _take(self, job: _Job, batch: _Batch) -> Receipt | LedgerError:
+        """What becomes of a post as far as is known before the database is asked; `batch.heads` moves on with it."""
+        ids = [(job.tenant, draft.id) for draft in job.drafts]
+        found = [entry for id in ids if (entry := batch.made.get(id) or batch.standing.get(id)) is not None]
+        try:
+            if not found:
+                head = batch.heads.get(job.tenant) or self._heads.get(job.tenant) or Head()
+                entries, batch.heads[job.tenant] = self._made(job, head)
+                return Receipt(tuple(entries))
+            drafts = [canonical(draft.document(found[0].index)) for draft in job.drafts]
+        except NotCanonical as error:
+            return Refused(f"bytes: {error}", job.drafts[0].stage)
+        if drafts != [canonical(entry.document()) for entry in found]:
+            return Conflict(found[0].id)
         return Receipt(tuple(found), duplicate=True)
 
-    def _made(self, job: _Job, head: _Head) -> tuple[list[Entry], _Head]:
-        """The entries of a post: index, time and salt are given here. Raises Refused."""
-        first, frontier = head.frontier.size, head.frontier
+    def _made(self, job: _Job, head: Head) -> tuple[list[Entry], Head]:
+        """The entries of a post: index, time and salt are given here. Raises NotCanonical."""
+        first = head.frontier.size
         now = self._clock()
-        time = now if head.time is None else max(now, head.time)
+        time = format_time(now if head.time is None else max(now, head.time))
         entries = []
         for offset, draft in enumerate(job.drafts):
             given = {
-                "ledger": self._origin,
+                "ledger": self._store.origin,
                 "tenant_id": job.tenant,
                 "index": first + offset,
-                "timestamp": format_time(time),
+                "timestamp": time,
                 "salt": secrets.token_hex(SALT_BYTES),
             }
-            try:
-                entry = Entry.parse(canonical(draft.document(first) | given))
-            except NotCanonical as error:
-                raise Refused(f"bytes: {error}", draft.stage) from error
-            frontier = frontier.appended(leaf_hash(entry.raw))
-            entries.append(entry)
+            raw = canonical(draft.document(first) | given)
+            if len(raw) > MAX_ENTRY_BYTES:
+                raise NotCanonical(f"{len(raw)} of them, and an entry has at most {MAX_ENTRY_BYTES}")
+            entries.append(Entry.parse(raw))
         # The ledger's own time is what was written, to the microsecond.
-        return entries, _Head(frontier, parse_time(format_time(time)), head.anchored)
+        return entries, Head(head.frontier.extended(leaf_hash(entry.raw) for entry in entries), parse_time(time))
 
-    async def _sign(self, tenant: str, head: _Head) -> None:
-        name = notes.log_origin(self._origin, tenant)
-        note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key)
-        await self._writer.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (tenant, head.frontier.size, note))
+    def _signed(self, heads: dict[str, Head]) -> dict[str, Head]:
+        """Every head with the checkpoint over it; `heads` itself is brought up to date."""
+        for tenant, head in heads.items():
+            name = self._name(tenant)
+            note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key)
+            heads[tenant] = Head(head.frontier, head.time, note)
+        return heads
 
-    async def _write_anchor(self, tenant: str, head: _Head) -> _Head:
-        if self._anchor_path is None:
-            return head
-        name = notes.log_origin(self._origin, tenant)
-        note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key)
-        number = max(head.anchored + 1, head.frontier.size)
+    async def _write_anchor(self, tenant: str) -> None:
+        anchor = self._anchors.get(tenant)
+        if anchor is None:
+            return
         try:
-            await asyncio.to_thread(self._anchor(tenant).write, number, note)
+            await asyncio.to_thread(anchor.write, self._heads[tenant].note)
         except OSError as error:
+            if tenant not in self._anchor_errors:
+                log.error("the anchor of %s cannot be written: %s", tenant, error)
             self._anchor_errors[tenant] = f"the anchor of {tenant} cannot be written: {error}"
-            return head
-        self._anchor_errors.pop(tenant, None)
-        return _Head(head.frontier, head.time, number)
-
-    async def _reopen(self) -> None:
-        """After a failure: open again and believe only what the signatures and the anchor confirm."""
-        await self._disconnect()
-        await self._connect()
-        self._failed = None
+        else:
+            self._anchor_errors.pop(tenant, None)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[aiosqlite.Connection]:
-        if self._closed:
+        if self._closed or self._reader is None:
             raise Unavailable("the ledger is closed")
         try:
-            if self._reader is self._writer:
+            if self._memory:
                 async with self._shared:
                     yield self._reader
             else:
@@ -432,48 +462,66 @@ class SqliteJournal:
         stage: str | None = None,
         actor: str | None = None,
     ) -> list[Entry]:
-        sql, given = "SELECT bytes FROM entry WHERE tenant = ? AND n > ?", [tenant, after]
+        sql, given = "SELECT bytes FROM entry WHERE tenant = ? AND n > ?", [tenant, min(after, _MAX_SQLITE)]
         for column, value in (("incident", incident), ("stage", stage), ("actor", actor)):
             if value is not None:
                 sql += f" AND {column} = ?"
-                given.append(value)
-        return await self._rows(sql + " ORDER BY n LIMIT ?", [*given, limit])
+                given.append(_text(value))
+        return await self._rows(sql + " ORDER BY n LIMIT ?", [*given, min(limit, _MAX_SQLITE)])
 
     async def get(self, tenant: str, index: int) -> Entry | None:
-        rows = await self._rows("SELECT bytes FROM entry WHERE tenant = ? AND n = ?", (tenant, index))
+        rows = await self._rows("SELECT bytes FROM entry WHERE tenant = ? AND n = ?", (tenant, min(index, _MAX_SQLITE)))
         return rows[0] if rows else None
 
     async def find(self, tenant: str, id: str) -> Entry | None:
-        rows = await self._rows(_FIND, (tenant, id))
+        rows = await self._rows("SELECT bytes FROM entry WHERE tenant = ? AND id = ?", (tenant, _text(id)))
         return rows[0] if rows else None
 
     async def blob(self, tenant: str, digest: str) -> bytes | None:
         async with self._reading() as reader:
             sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
-            rows = list(await reader.execute_fetchall(sql, (tenant, digest)))
+            rows = list(await reader.execute_fetchall(sql, (tenant, _text(digest))))
         return bytes(rows[0][0]) if rows else None
 
     async def size(self, tenant: str) -> int:
-        return self._heads.get(tenant, _Head()).frontier.size
+        return self._heads.get(tenant, Head()).frontier.size
 
     async def tenants(self) -> list[str]:
         return sorted(self._heads)
 
     async def checkpoint(self, tenant: str) -> str | None:
-        async with self._reading() as reader:
-            sql = "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1"
-            rows = list(await reader.execute_fetchall(sql, (tenant,)))
-        return rows[0][0] if rows else None
+        return self._heads.get(tenant, Head()).note or None
 
     async def outstanding(self, tenant: str) -> list[Entry]:
         return await self._rows("SELECT bytes FROM outstanding WHERE tenant = ? ORDER BY n", (tenant,))
 
     async def wait(self, tenant: str, size: int) -> None:
-        while not self._closed and self._heads.get(tenant, _Head()).frontier.size <= size:
-            await self._grown.setdefault(tenant, asyncio.Event()).wait()
+        """Return when the log of `tenant` holds more than `size` entries, or the ledger is closed."""
+        while not self._closed and self._heads.get(tenant, Head()).frontier.size <= size:
+            await self._grown[tenant].wait()
 
     def last_time(self, tenant: str) -> datetime | None:
-        return self._heads.get(tenant, _Head()).time
+        return self._heads.get(tenant, Head()).time
 
     def anchor_error(self) -> str | None:
-        return next(iter(self._anchor_errors.values()), None)
+        """Why nothing may be dispatched now: an anchor, or the ledger itself, cannot be written."""
+        return next(iter(self._anchor_errors.values()), self._failed)
+
+
+def _row(entry: Entry) -> tuple[str, int, str]:
+    return entry.tenant_id, entry.index, entry.raw.decode()
+
+
+def _answer(job: _Job, result: Receipt | LedgerError) -> None:
+    if job.done.done():
+        return
+    if isinstance(result, Receipt):
+        job.done.set_result(result)
+    else:
+        job.done.set_exception(result)
+        job.done.exception()  # a caller that was cancelled never looks at it
+
+
+def _text(value: str) -> str:
+    """What can be bound as text: a lone surrogate stands in no entry, so nothing is found under the replacement."""
+    return value.encode("utf-8", "replace").decode()

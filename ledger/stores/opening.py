@@ -1,0 +1,149 @@
+"""What is believed of a SQLite file before anything is written to it, or told from it. Synchronous: for a thread.
+
+A start accepts only entries under a valid checkpoint, because an unsigned tail would be a way to command the service.
+It is refused and not cut off: somebody has to see it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from ledger import checkpoint as notes
+from ledger.entry import Entry
+from ledger.journal import Broken
+from ledger.merkle import Frontier, leaf_hash
+from ledger.stores import schema
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of one tenant's log: the tree, the time of the last entry, and the checkpoint over all of it."""
+
+    frontier: Frontier = field(default_factory=Frontier)
+    time: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Which ledger is meant: where it is, and by what it is known."""
+
+    path: Path
+    origin: str
+    public: Ed25519PublicKey
+
+
+def prepare(store: Store, anchors: Mapping[str, notes.Anchor]) -> dict[str, Head]:
+    """Make an empty ledger where there is none, check all of it where there is one; the head of each log.
+
+    anchors: those of the tenants that are configured; each is read here. Raises Broken, OSError and sqlite3.Error.
+    """
+    _make(store)
+    with closing(schema.connect(store.path)) as connection:
+        connection.execute("BEGIN")
+        _check_rules(connection, store)
+        heads = {tenant: _head(connection, store, tenant, anchors.get(tenant)) for tenant in tenants(connection)}
+    for tenant, anchor in anchors.items():
+        if tenant not in heads and (found := _anchored(store, tenant, anchor)) is not None:
+            raise Broken(
+                f"{store.path}: it has no log of {tenant}, and {anchor.path} says that there were {found.size} "
+                f"entries: restore the newest copy; only to begin a new ledger move the anchor away"
+            )
+    return heads
+
+
+def tenants(connection: sqlite3.Connection) -> Iterator[str]:
+    """Every tenant with an entry or a checkpoint, each found by one step down an index."""
+    found: set[str] = set()
+    for table in ("entry", "checkpoint"):
+        name = ""
+        while row := connection.execute(
+            f"SELECT tenant FROM {table} WHERE tenant > ? ORDER BY tenant LIMIT 1",  # noqa: S608 - two names of ours
+            (name,),
+        ).fetchone():
+            (name,) = row
+            found.add(name)
+    yield from sorted(found)
+
+
+def _make(store: Store) -> None:
+    descriptor = os.open(store.path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.close(descriptor)
+    with closing(schema.connect(store.path, read_only=False)) as connection:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        # Crash here: an empty file, or the whole schema; the next start goes on from either.
+        connection.executescript(schema.script(store.origin))
+
+
+def _check_rules(connection: sqlite3.Connection, store: Store) -> None:
+    try:
+        other = schema.other_origin(connection, store.origin)
+    except sqlite3.OperationalError as error:
+        raise Broken(f"{store.path}: not a ledger ({error})") from error
+    if other is not None:
+        raise Broken(f"{store.path}: the ledger of {other!r}, and the configuration says {store.origin!r}")
+    changed = next(schema.differences(connection, store.origin), None)
+    if changed is not None:
+        raise Broken(f"{store.path}: its rules are not those of this version: {changed}; restore the newest copy")
+
+
+def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: notes.Anchor | None) -> Head:
+    """Hash every entry of one log, and compare with the newest checkpoint and the anchor."""
+    name = notes.log_origin(store.origin, tenant)
+    anchored = _anchored(store, tenant, anchor) if anchor is not None else None
+    leaves = _leaves(connection, store, tenant)
+    frontier = Frontier()
+    if anchored is not None:
+        frontier = frontier.extended(islice(leaves, anchored.size))
+        if (frontier.size, frontier.root) != (anchored.size, anchored.root):
+            raise Broken(
+                f"{store.path}: {tenant} is not what its anchor says of the first {anchored.size} entries "
+                f"({frontier.size} of them stand): an older copy, or another history; restore the newest copy"
+            )
+    frontier = frontier.extended(leaves)
+    row = connection.execute(
+        "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1", (tenant,)
+    ).fetchone()
+    if row is None:
+        raise Broken(f"{store.path}: the {frontier.size} entries of {tenant} are under no checkpoint")
+    try:
+        signed = notes.verify(row[0], name, store.public)
+    except notes.BadCheckpoint as error:
+        raise Broken(
+            f"{store.path}: the newest checkpoint of {tenant}: {error}; is the key that of this ledger?"
+        ) from error
+    if (signed.origin, signed.size, signed.root) != (name, frontier.size, frontier.root):
+        raise Broken(
+            f"{store.path}: {tenant} has {frontier.size} entries, and they are not the {signed.size} that were "
+            f"signed last; `counterfoil ledger verify` says where"
+        )
+    last = connection.execute("SELECT bytes FROM entry WHERE tenant = ? ORDER BY n DESC LIMIT 1", (tenant,)).fetchone()
+    return Head(frontier, Entry.parse(last[0].encode()).timestamp, row[0])
+
+
+def _leaves(connection: sqlite3.Connection, store: Store, tenant: str) -> Iterator[bytes]:
+    rows = connection.execute("SELECT n, bytes FROM entry WHERE tenant = ? ORDER BY n", (tenant,))
+    for place, (n, text) in enumerate(rows):
+        if n != place:
+            raise Broken(f"{store.path}: entry {place} of {tenant} is missing; restore the newest copy")
+        yield leaf_hash(text.encode())
+
+
+def _anchored(store: Store, tenant: str, anchor: notes.Anchor) -> notes.Checkpoint | None:
+    try:
+        note = anchor.read()
+        return notes.verify(note, notes.log_origin(store.origin, tenant), store.public) if note is not None else None
+    except (notes.BadCheckpoint, OSError) as error:
+        raise Broken(f"the anchor of {tenant}: {error}") from error
