@@ -39,7 +39,7 @@ _MAX_SQLITE = 2**63 - 1
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it stands in the name of the anchor's file
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f]{1,200}")  # C2SP signed-note: a key name has no space and no plus
 
-_STANDING = "SELECT bytes FROM entry WHERE tenant = ?1 AND id IN (SELECT value FROM json_each(?2))"
+_STANDING = "SELECT e.bytes FROM json_each(?2) j CROSS JOIN entry e ON e.tenant = ?1 AND e.id = j.value"
 _INSERT = "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)"
 _INSERT_CHECKPOINT = "INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)"
 _INSERT_BLOB = (
@@ -193,10 +193,12 @@ class SqliteJournal:
             await asyncio.wait([self._task])
         self._closed = True
         self._wake(list(self._grown))
-        for connection in (self._reader, self._writer):
+        # Taken away before the first await: a second close, at the same time, would wait for a thread that has ended.
+        reader, writer = self._reader, self._writer
+        self._reader = self._writer = None
+        for connection in (reader, writer):
             if connection is not None:
                 await connection.close()
-        self._reader = self._writer = None
 
     # --- writing --------------------------------------------------------------------------------------------------
 
