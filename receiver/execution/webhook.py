@@ -1,32 +1,38 @@
-"""The webhook executes: one signed request to one configured address, and an honest word on what became of it."""
+"""The webhook executes: one signed request to one configured address, and an honest word on what became of it.
+
+What an answer means:
+
+| answer | outcome |
+|---|---|
+| 202 | ACCEPTED: the result comes later |
+| 2xx, and 409 to a webhook-id that was run before, with an exit code | EXECUTED if it is 0, else FAILED |
+| other 2xx | EXECUTED |
+| 503 with Retry-After | NOT_SENT: the executor says that it did not take the request, so it may be sent again |
+| 502, 504, and 409 to a webhook-id whose run is not known to have ended | UNKNOWN: nobody says what the executor did |
+| an answer that breaks off, or JSON that cannot be read to its end | UNKNOWN: it may hold an exit code |
+| every other answer, redirects too | FAILED, with its status |
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import json
-import socket
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
+from receiver.execution.addresses import ForbiddenAddress, GuardedResolver, forbidden_target
 from receiver.execution.signature import signed_headers
 from receiver.papers import ExecutionOutcome, ExecutionResult, ExecutorTarget, Order, RenderedRequest
 
 ANSWER_BYTES = 65_536
 OUTPUT_CHARACTERS = 2_000
 CONCURRENCY = 8  # requests to executors at once
-REFUSED_NETWORKS = tuple(ipaddress.ip_network(n) for n in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "0.0.0.0/8"))
-
-
-class ForbiddenAddress(OSError):
-    """The name resolves to a link-local or metadata address, which no executor has."""
+RETRY_AFTER_MAX_SECONDS = 60.0
+BEGUN_BEFORE = "begun_before"  # what `executor serve` says of a webhook-id whose result it does not know
 
 
 class Webhooks:
@@ -65,18 +71,31 @@ class Webhooks:
         forbidden = forbidden_target(request.address)
         if forbidden is not None:
             return ExecutionResult(ExecutionOutcome.FAILED, forbidden)
-        seconds = min(target.timeout_seconds, (deadline - self._clock()).total_seconds())
-        if seconds <= 0:
+        try:
+            async with asyncio.timeout(self._left(deadline)):
+                await self._places.acquire()
+        except TimeoutError:
             return ExecutionResult(ExecutionOutcome.NOT_SENT, "the deadline is over")
-        secrets = [target.secret, *([target.previous_secret] if target.previous_secret else [])]
-        headers = signed_headers(secrets, webhook_id, self._clock(), request.body)
-        headers |= {"Content-Type": "application/json", "User-Agent": "Counterfoil"}
-        async with self._places:
+        try:
+            # Only now: the wait for a place is no part of the executor's time, and the signature must be fresh.
+            seconds = min(target.timeout_seconds, self._left(deadline))
+            if seconds <= 0:
+                return ExecutionResult(ExecutionOutcome.NOT_SENT, "the deadline is over")
+            secrets = [target.secret, *([target.previous_secret] if target.previous_secret else [])]
+            headers = signed_headers(secrets, webhook_id, self._clock(), request.body)
+            headers |= {"Content-Type": "application/json", "User-Agent": "Counterfoil"}
             return await _attempt(request, headers, seconds)
+        except ValueError as error:
+            return ExecutionResult(ExecutionOutcome.FAILED, f"executor {request.executor}: {error}")
+        finally:
+            self._places.release()
+
+    def _left(self, deadline: datetime) -> float:
+        return max(0.0, (deadline - self._clock()).total_seconds())
 
 
 async def _attempt(request: RenderedRequest, headers: Mapping[str, str], seconds: float) -> ExecutionResult:
-    left = asyncio.Event()  # set once a byte of the request may have left this machine
+    left = asyncio.Event()  # set before the first byte of the request may leave this machine
     trace = aiohttp.TraceConfig()
 
     async def writing(*_: Any) -> None:
@@ -93,89 +112,96 @@ async def _attempt(request: RenderedRequest, headers: Mapping[str, str], seconds
                 request.method, request.address, data=request.body.encode(), headers=headers, allow_redirects=False
             ) as answer,
         ):
-            return _judge(answer.status, answer.headers, await answer.content.read(ANSWER_BYTES))
+            return _judge(answer.status, answer.headers, await _bounded(answer))
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        detail = _plain(error, seconds)
-        outcome = ExecutionOutcome.UNKNOWN if left.is_set() else ExecutionOutcome.NOT_SENT
-        return ExecutionResult(outcome, detail)
+        if left.is_set():
+            return ExecutionResult(ExecutionOutcome.UNKNOWN, _plain(error, seconds))
+        forbidden = _forbidden(error)
+        if forbidden is not None:
+            return ExecutionResult(ExecutionOutcome.FAILED, forbidden)
+        return ExecutionResult(ExecutionOutcome.NOT_SENT, _plain(error, seconds))
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    """The answer's body, and where it is larger, one byte more than the limit."""
+    raw = bytearray()
+    async for chunk in answer.content.iter_chunked(16_384):
+        raw += chunk
+        if len(raw) > ANSWER_BYTES:
+            break
+    return bytes(raw[: ANSWER_BYTES + 1])
 
 
 def _judge(status: int, headers: Mapping[str, str], raw: bytes) -> ExecutionResult:
-    """What an answer means. 503 with Retry-After says "not taken"; every other definite answer is a result."""
-    text = _clean(raw.decode("utf-8", "replace"))
+    """What an answer means: the table at the top."""
+    text = _clean(raw[:ANSWER_BYTES].decode("utf-8", "replace"))
     if status == 202:
         return ExecutionResult(ExecutionOutcome.ACCEPTED, "accepted, the result comes later", status, text)
-    if status == 503 and headers.get("Retry-After", "").isdigit():
-        wait = min(60.0, float(headers["Retry-After"]))
-        return ExecutionResult(ExecutionOutcome.NOT_SENT, "the executor is busy", status, text, wait)
-    if status == 409 and b"begun_before" in raw:
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, "the executor began it and does not know how it ended", status)
-    if not 200 <= status < 300:
+    if status in (502, 504):
+        return ExecutionResult(ExecutionOutcome.UNKNOWN, f"a gateway before the executor answered {status}", status)
+    wait = headers.get("Retry-After", "")
+    if status == 503 and wait.isascii() and wait.isdigit():
+        seconds = min(RETRY_AFTER_MAX_SECONDS, float(wait))
+        return ExecutionResult(ExecutionOutcome.NOT_SENT, "the executor is busy", status, text, seconds)
+    succeeded = 200 <= status < 300
+    if not succeeded and status != 409:
         return ExecutionResult(ExecutionOutcome.FAILED, f"the executor answered {status}", status, text)
-    code, output = _exit_code(raw)
-    text = text if output is None else _clean(output)
+    data = _json(raw, headers)
+    if isinstance(data, str):
+        return ExecutionResult(ExecutionOutcome.UNKNOWN, f"the executor answered {status}, and {data}", status, text)
+    code, output = data.get("exit_code"), data.get("output")
+    text = _clean(output) if isinstance(output, str) else text
+    if code is None:
+        return _without_exit_code(status, data, text)
+    if not isinstance(code, int) or isinstance(code, bool):
+        return ExecutionResult(ExecutionOutcome.UNKNOWN, "the executor's exit code is not a number", status, text)
+    before = "it had run before: " if status == 409 else ""
     if code:
-        return ExecutionResult(ExecutionOutcome.FAILED, f"exit code {code}", status, text)
-    return ExecutionResult(ExecutionOutcome.EXECUTED, f"the executor answered {status}", status, text)
+        return ExecutionResult(ExecutionOutcome.FAILED, f"{before}exit code {code}", status, text)
+    return ExecutionResult(ExecutionOutcome.EXECUTED, f"{before}the executor answered {status}", status, text)
 
 
-def _exit_code(raw: bytes) -> tuple[int, str | None]:
-    """The exit code and output of an answer of `executor serve`; 0 and None for any other body."""
+def _without_exit_code(status: int, data: Mapping[str, Any], text: str) -> ExecutionResult:
+    if status != 409:
+        return ExecutionResult(ExecutionOutcome.EXECUTED, f"the executor answered {status}", status, text)
+    error = data.get("error")
+    if isinstance(error, dict) and error.get("code") == BEGUN_BEFORE:
+        why = "the executor began it before and does not know how it ended"
+        return ExecutionResult(ExecutionOutcome.UNKNOWN, why, status)
+    return ExecutionResult(ExecutionOutcome.FAILED, "the executor answered 409", status, text)
+
+
+def _json(raw: bytes, headers: Mapping[str, str]) -> Mapping[str, Any] | str:
+    """The object that the answer is; empty where it is none; what is wrong where it says JSON and cannot be read."""
+    says_json = "json" in headers.get("Content-Type", "").lower()
+    if says_json and len(raw) > ANSWER_BYTES:
+        return "with more than 64 kB, so its exit code is not known"
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError):
-        return 0, None
-    if not isinstance(data, dict):
-        return 0, None
-    code, output = data.get("exit_code"), data.get("output")
-    number = code if isinstance(code, int) and not isinstance(code, bool) else 0
-    return number, (output if isinstance(output, str) else None)
+        return "with JSON that cannot be read, so its exit code is not known" if says_json and raw.strip() else {}
+    return data if isinstance(data, dict) else {}
 
 
-class GuardedResolver(AbstractResolver):
-    """Resolves a name once, and refuses addresses that no executor has. What it returns is what is connected to."""
-
-    def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        for result in found:
-            if is_forbidden(result["host"]):
-                raise ForbiddenAddress(f"{host} is {result['host']}, a link-local or metadata address")
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-def is_forbidden(address: str) -> bool:
-    """Whether an IP address is link-local, a metadata service's, or no address of a host."""
-    try:
-        parsed = ipaddress.ip_address(address.split("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    parsed = mapped or parsed
-    return any(parsed.version == network.version and parsed in network for network in REFUSED_NETWORKS)
-
-
-def forbidden_target(url: str) -> str | None:
-    """Why `url` may not be an executor's address, where that can be told without asking the network; else None."""
-    host = urlsplit(url).hostname or ""
-    return f"{host} is a link-local or metadata address" if is_forbidden(host) else None
+def _forbidden(error: BaseException) -> str | None:
+    """What the resolver refused, where that is why there is no connection."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ForbiddenAddress):
+            return str(cause)
+        cause = cause.__cause__
+    return None
 
 
 def _plain(error: Exception, seconds: float) -> str:
     """The error in one line, without what it may carry of a request."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:.0f} s"
-    if isinstance(error, ForbiddenAddress):
-        return str(error)
+        return f"no answer within {seconds:.3g} s"
+    # A wrong certificate has an address and no os_error.
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"cannot connect: {error.certificate_error}"[:300]
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"[:300]
     return f"{type(error).__name__} while talking to the executor"
 
 
