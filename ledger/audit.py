@@ -5,6 +5,7 @@ Nothing here trusts the database's own rules: a connection that took the trigger
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import sqlite3
@@ -19,8 +20,11 @@ from ledger import checkpoint as notes
 from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, canonical
 from ledger.merkle import Frontier, leaf_hash
 from ledger.reconcile import findings, trial_balance
+from ledger.stores import schema
 
 HARMLESS = frozenset({"clock stepped"})  # a finding for the auditor, and no sign of tampering
+
+_Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,14 @@ def verify_store(path: Path, *, origin: str, public: Ed25519PublicKey, anchor_pa
     if not path.is_file():
         raise NotALedger(f"{path}: no such file")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
-            sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint ORDER BY 1"
-            tenants = [row[0] for row in store.execute(sql)]
-            return [_Log(store, tenant, origin, public, anchor_path).verify() for tenant in tenants]
+        # Before the snapshot: a service that goes on writing would move the anchor ahead of what is read here.
+        anchors = _anchors(anchor_path)
+        with closing(schema.connect(path)) as store:
+            store.execute("BEGIN")
+            sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
+            tenants = {row[0] for row in store.execute(sql)}
+            lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
+            return [_Log(store, t, origin, public, anchors.get(t)).verify() for t in sorted(tenants | lost)]
     except sqlite3.Error as error:
         raise NotALedger(f"{path}: {error}") from error
 
@@ -73,11 +81,35 @@ def read_entries(path: Path, tenant: str) -> list[Entry]:
     if not path.is_file():
         raise NotALedger(f"{path}: no such file")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        with closing(schema.connect(path)) as store:
             rows = store.execute("SELECT bytes FROM entry WHERE tenant = ? ORDER BY n", (tenant,))
             return [Entry.parse(row[0].encode()) for row in rows]
     except (sqlite3.Error, ValueError) as error:
         raise NotALedger(f"{path}: {error}") from error
+
+
+def _anchors(prefix: Path | None) -> dict[str, _Anchored]:
+    """What the anchor of each tenant says, or why it cannot be read."""
+    found: dict[str, _Anchored] = {}
+    if prefix is None:
+        return found
+    for file in prefix.parent.glob(f"{glob.escape(prefix.name)}.*"):
+        tenant = file.name.removeprefix(f"{prefix.name}.")
+        try:
+            note = notes.Anchor(file).read()
+        except (notes.BadCheckpoint, OSError) as error:
+            found[tenant] = error
+        else:
+            found |= {tenant: note} if note is not None else {}
+    return found
+
+
+def _is_ours(anchored: _Anchored, origin: str, tenant: str, public: Ed25519PublicKey) -> bool:
+    """Whether a file that is called like an anchor is one: a copy under another name is signed for its first one."""
+    try:
+        return isinstance(anchored, str) and bool(notes.verify(anchored, notes.log_origin(origin, tenant), public))
+    except notes.BadCheckpoint:
+        return False
 
 
 class _Fault(Exception):
@@ -91,14 +123,19 @@ class _Log:
     """One tenant's log under verification."""
 
     def __init__(
-        self, store: sqlite3.Connection, tenant: str, origin: str, public: Ed25519PublicKey, anchor: Path | None
+        self,
+        store: sqlite3.Connection,
+        tenant: str,
+        origin: str,
+        public: Ed25519PublicKey,
+        anchor: _Anchored | None,
     ) -> None:
         self._store = store
         self._tenant = tenant
         self._origin = origin
         self._name = notes.log_origin(origin, tenant)
         self._public = public
-        self._anchor_path = anchor
+        self._anchored = anchor
         self._frontier = Frontier()
         self._entries: list[Entry] = []
 
@@ -116,20 +153,19 @@ class _Log:
     def _checkpoints_and_entries(self) -> None:
         """Hash the entries in order and compare the root at every size that was signed."""
         signed = dict(self._signed())
-        if not signed:
-            raise _Fault(None, "no checkpoint")
-        sql = "SELECT n, bytes FROM entry WHERE tenant = ? ORDER BY n"
-        for n, text in self._store.execute(sql, (self._tenant,)):
-            self._entry(n, text)
+        covered = max(signed, default=0)
+        sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"  # whatever the bytes are
+        for n, raw in self._store.execute(sql, (self._tenant,)):
+            self._entry(n, raw)
             expected = signed.pop(self._frontier.size, None)
             if expected is not None and expected != self._frontier.root:
                 raise _Fault(n, "the root differs from the signed one: this entry or one before it was changed")
         newest = max(signed, default=None)
         if newest is not None:
-            raise _Fault(None, f"{newest} entries were signed and {self._frontier.size} stand: the end was cut off")
-        last = self._store.execute("SELECT max(size) FROM checkpoint WHERE tenant = ?", (self._tenant,)).fetchone()[0]
-        if last != self._frontier.size:
-            raise _Fault(last, f"it and what follows is under no checkpoint ({self._frontier.size} stand)")
+            stand = self._frontier.size
+            raise _Fault(stand, f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off")
+        if covered != self._frontier.size:
+            raise _Fault(covered, f"it and what follows is under no checkpoint ({self._frontier.size} stand)")
 
     def _signed(self) -> Iterator[tuple[int, bytes]]:
         sql = "SELECT size, note FROM checkpoint WHERE tenant = ? ORDER BY size"
@@ -137,16 +173,15 @@ class _Log:
             try:
                 found = notes.verify(note, self._name, self._public)
             except notes.BadCheckpoint as error:
-                raise _Fault(None, f"the checkpoint of size {size}: {error}") from error
+                raise _Fault(size - 1, f"the checkpoint after it: {error}") from error
             if found.size != size or found.origin != self._name:
-                raise _Fault(None, f"the checkpoint of size {size} says {found.origin} {found.size}")
+                raise _Fault(size - 1, f"the checkpoint after it says {found.origin} {found.size}")
             yield size, found.root
 
-    def _entry(self, n: int, text: str) -> None:
+    def _entry(self, n: int, raw: bytes) -> None:
         place = self._frontier.size
         if n != place:
             raise _Fault(place, f"it is missing: {n} follows {place - 1}")
-        raw = text.encode()
         try:
             entry = Entry.parse(raw)
             exact = canonical(json.loads(raw)) == raw
@@ -160,25 +195,22 @@ class _Log:
         self._entries.append(entry)
 
     def _anchor(self) -> None:
-        if self._anchor_path is None:
+        if self._anchored is None:
             return
-        path = self._anchor_path.with_name(f"{self._anchor_path.name}.{self._tenant}")
+        if not isinstance(self._anchored, str):
+            raise _Fault(None, f"the anchor: {self._anchored}")
         try:
-            note = notes.Anchor(path).read()
-            anchored = notes.verify(note, self._name, self._public) if note is not None else None
-        except (notes.BadCheckpoint, OSError) as error:
+            anchored = notes.verify(self._anchored, self._name, self._public)
+        except notes.BadCheckpoint as error:
             raise _Fault(None, f"the anchor: {error}") from error
-        if anchored is None:
-            return
-        if anchored.size > self._frontier.size:
+        stand = self._frontier.size
+        if anchored.size > stand:
             raise _Fault(
-                None, f"the anchor says {anchored.size} entries and {self._frontier.size} stand: an older copy"
+                stand, f"it is missing: the anchor says {anchored.size} entries and {stand} stand: an older copy"
             )
-        frontier = Frontier()
-        for entry in self._entries[: anchored.size]:
-            frontier = frontier.appended(leaf_hash(entry.raw))
+        frontier = Frontier().extended(leaf_hash(entry.raw) for entry in self._entries[: anchored.size])
         if frontier.root != anchored.root:
-            raise _Fault(None, f"the root at {anchored.size} differs from the anchor's: another history")
+            raise _Fault(anchored.size - 1, f"the root at {anchored.size} differs from the anchor's: another history")
 
     def _blobs(self) -> None:
         sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"

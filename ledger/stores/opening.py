@@ -10,8 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -22,15 +21,7 @@ from ledger.entry import Entry
 from ledger.journal import Broken
 from ledger.merkle import Frontier, leaf_hash
 from ledger.stores import schema
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The end of one tenant's log: the tree, the time of the last entry, and the checkpoint over all of it."""
-
-    frontier: Frontier = field(default_factory=Frontier)
-    time: datetime | None = None
-    note: str = ""
+from ledger.stores.batch import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +125,11 @@ def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: not
 
 
 def _leaves(connection: sqlite3.Connection, store: Store, tenant: str) -> Iterator[bytes]:
-    rows = connection.execute("SELECT n, bytes FROM entry WHERE tenant = ? ORDER BY n", (tenant,))
-    for place, (n, text) in enumerate(rows):
+    rows = connection.execute("SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n", (tenant,))
+    for place, (n, raw) in enumerate(rows):
         if n != place:
             raise Broken(f"{store.path}: entry {place} of {tenant} is missing; restore the newest copy")
-        yield leaf_hash(text.encode())
+        yield leaf_hash(raw)
 
 
 def _anchored(store: Store, tenant: str, anchor: notes.Anchor) -> notes.Checkpoint | None:
