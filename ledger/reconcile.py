@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES
+from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES, must_settle
 from ledger.entry import Entry
 
 
@@ -53,11 +54,14 @@ class Balance:
         lines = [f"{'book':<15}{'opened':>7}{'open':>6}  settled by"]
         for book in self.books:
             settled = ", ".join(f"{stage} {number}" for stage, number in book.settled.items() if number) or "-"
-            mark = "" if book.balanced else "  DOES NOT BALANCE"
-            lines.append(f"{book.book:<15}{book.opened:>7}{book.outstanding:>6}  {settled}{mark}"[:80])
+            mark = "" if book.balanced else "DOES NOT BALANCE: "
+            # A figure too wide for its column moves the others; a line too long goes on under its beginning.
+            head = f"{book.book:<15}{book.opened:>7} {book.outstanding:>5}  "
+            lines += textwrap.wrap(f"{head}{mark}{settled}", 80, subsequent_indent=" " * 30, drop_whitespace=True)
         for equality in self.across:
             sign = "=" if equality.holds else "DIFFERS FROM"
-            lines.append(f"{equality.left} {equality.left_figure} {sign} {equality.right_figure} {equality.right}"[:80])
+            text = f"{equality.left} {equality.left_figure} {sign} {equality.right_figure} {equality.right}"
+            lines += textwrap.wrap(text, 80, subsequent_indent="  ")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -151,6 +155,8 @@ def _of_the_log(entries: Sequence[Entry]) -> Iterator[Finding]:
             yield Finding(
                 entry.index, "office", f"{entry.actor} posted {entry.stage}", "find who wrote to the database"
             )
+        if entry.settles is None and must_settle(entry.stage):
+            yield Finding(entry.index, "settlement", f"{entry.stage} settles nothing", "find who wrote to the database")
         if entry.settles is not None:
             yield from _of_a_settlement(entry, entries, settled, tenants)
         if entry.stage == "ADOPTED":
@@ -167,7 +173,7 @@ def _of_a_settlement(
     entry: Entry, entries: Sequence[Entry], settled: dict[int, int], tenants: set[str]
 ) -> Iterator[Finding]:
     remedy = "find who wrote to the database"
-    target = entries[entry.settles] if entry.settles is not None and entry.settles < entry.index else None
+    target = entries[entry.settles] if entry.settles is not None and 0 <= entry.settles < entry.index else None
     if target is None:
         yield Finding(entry.index, "settlement", f"it settles {entry.settles}, which is not before it", remedy)
         return
@@ -191,7 +197,7 @@ def _dispatched(entry: Entry, by_index: Mapping[int, Entry], entries: Sequence[E
     if proposed is None or proposed.body.get("digest") != entry.body.get("digest"):
         yield Finding(entry.index, "law 3", "the request is not the proposed one", "treat it as an intrusion")
         return
-    if _text(entry) > proposed.body["authorize_until"]:
+    if _text(entry) > _until(proposed, "authorize_until"):
         yield Finding(entry.index, "late", "dispatched after its authorization had run out", "check the clock")
     halted = [e.index for e in entries[: entry.index] if e.stage == "HALTED"]
     resumed = {e.settles for e in entries[: entry.index] if e.stage == "RESUMED"}
@@ -206,13 +212,12 @@ def _authorized(entry: Entry, by_index: Mapping[int, Entry], entries: Sequence[E
         return
     approvals = [by_index[c] for c in entry.cites if c in by_index and by_index[c].stage == "APPROVED"]
     people = {a.actor for a in approvals if a.cites and a.cites[0] == proposed.index}
-    if len(people) < int(proposed.body["quorum"]):
-        yield Finding(
-            entry.index, "law 3", f"{len(people)} of {proposed.body['quorum']} approved", "treat it as an intrusion"
-        )
+    quorum = proposed.body.get("quorum")
+    if not isinstance(quorum, int) or len(people) < max(quorum, 1):
+        yield Finding(entry.index, "law 3", f"{len(people)} of {quorum} approved", "treat it as an intrusion")
     if entry.actor not in people:
         yield Finding(entry.index, "law 3", f"{entry.actor} did not approve", "treat it as an intrusion")
-    if _text(entry) > proposed.body["authorize_until"]:
+    if _text(entry) > _until(proposed, "authorize_until"):
         yield Finding(entry.index, "late", "authorized after its time", "check the clock")
 
 
@@ -221,10 +226,17 @@ def _answered(entry: Entry, by_index: Mapping[int, Entry], entries: Sequence[Ent
     if proposed is None or proposed.stage != "PROPOSED":
         yield Finding(entry.index, "law 3", "an answer to nothing", "treat it as an intrusion")
         return
-    if entry.actor.partition(":")[2] not in proposed.body["approvers"]:
+    approvers = proposed.body.get("approvers")
+    if not isinstance(approvers, list) or entry.actor.partition(":")[2] not in approvers:
         yield Finding(entry.index, "law 3", f"{entry.actor} is not an approver", "treat it as an intrusion")
-    if _text(entry) >= proposed.body["expires_at"]:
+    if _text(entry) >= _until(proposed, "expires_at"):
         yield Finding(entry.index, "late", "answered after the question had expired", "check the clock")
+
+
+def _until(proposed: Entry, name: str) -> str:
+    """A time of a proposal; where it states none, everything comes after it."""
+    moment = proposed.body.get(name)
+    return moment if isinstance(moment, str) else ""
 
 
 def _text(entry: Entry) -> str:

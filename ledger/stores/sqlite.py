@@ -10,12 +10,10 @@ import asyncio
 import json
 import logging
 import re
-import secrets
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -23,11 +21,10 @@ import aiosqlite
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint as notes
-from ledger.entry import MAX_ENTRY_BYTES, SALT_BYTES, Draft, Entry, NotCanonical, canonical, format_time, parse_time
-from ledger.journal import Broken, Conflict, LedgerError, Receipt, Refused, Unavailable
-from ledger.merkle import leaf_hash
+from ledger.entry import Draft, Entry
+from ledger.journal import Broken, Receipt, Refused, Unavailable
 from ledger.stores import opening, schema
-from ledger.stores.opening import Head
+from ledger.stores.batch import Batch, Head, Job, Scribe, answer
 
 log = logging.getLogger(__name__)
 
@@ -48,31 +45,6 @@ _INSERT_BLOB = (
 )
 
 
-@dataclass(slots=True)
-class _Job:
-    """A post that waits for its turn."""
-
-    tenant: str
-    drafts: tuple[Draft, ...]
-    done: asyncio.Future[Receipt]
-
-    def blobs(self) -> list[tuple[str, str, bytes]]:
-        return [(self.tenant, blob.digest, blob.data) for draft in self.drafts for blob in draft.blobs]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """One transaction as it forms: where each log would end, what was made, what stood before, what each job gets."""
-
-    heads: dict[str, Head] = field(default_factory=dict)
-    made: dict[tuple[str, str], Entry] = field(default_factory=dict)
-    standing: dict[tuple[str, str], Entry] = field(default_factory=dict)
-    results: list[Receipt | LedgerError] = field(default_factory=list)
-
-    def keep(self, entries: Iterable[Entry]) -> None:
-        self.made |= {(entry.tenant_id, entry.id): entry for entry in entries}
-
-
 class SqliteJournal:
     """A `Journal` in one file. Made by `open`; `close` ends it."""
 
@@ -87,12 +59,11 @@ class SqliteJournal:
     ) -> None:
         self._memory = path == ":memory:"
         self._store = opening.Store(Path(path), origin, key.public_key())
-        self._key = key
+        self._scribe = Scribe(origin, key, clock)
         self._anchors = anchors
-        self._clock = clock
         self._durable = durable
         self._heads: dict[str, Head] = {}
-        self._queue: asyncio.Queue[_Job | None] = asyncio.Queue(MAX_WAITING_POSTS)
+        self._queue: asyncio.Queue[Job | None] = asyncio.Queue(MAX_WAITING_POSTS)
         self._grown: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._anchor_errors: dict[str, str] = {}
         self._failed: str | None = None
@@ -139,12 +110,9 @@ class SqliteJournal:
         return journal
 
     def _opened(self, tenant: str) -> Draft:
-        name = self._name(tenant)
+        name = notes.log_origin(self._store.origin, tenant)
         body = {"origin": name, "continues": None, "key": notes.verifier_key(name, self._store.public)}
         return Draft(id="open", stage="OPENED", actor="system", reason=f"the log of {tenant} begins", body=body)
-
-    def _name(self, tenant: str) -> str:
-        return notes.log_origin(self._store.origin, tenant)
 
     # --- opening and closing --------------------------------------------------------------------------------------
 
@@ -212,13 +180,13 @@ class SqliteJournal:
             raise Refused(f"{tenant[:40]!r} is no name for a tenant")
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         try:
-            self._queue.put_nowait(_Job(tenant, tuple(drafts), done))
+            self._queue.put_nowait(Job(tenant, tuple(drafts), done))
         except asyncio.QueueFull:
             raise Unavailable(f"{MAX_WAITING_POSTS} posts are waiting") from None
         return await asyncio.shield(done)
 
     async def _write_forever(self) -> None:
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         last = False
         try:
             while not last and (job := await self._next()) is not None:
@@ -238,10 +206,10 @@ class SqliteJournal:
             while not self._queue.empty():
                 jobs += [job for job in [self._queue.get_nowait()] if job is not None]
             for job in jobs:
-                _answer(job, Unavailable("the ledger is closed; ask again under the same id"))
+                answer(job, Unavailable("the ledger is closed; ask again under the same id"))
             self._wake(list(self._grown))
 
-    async def _next(self) -> _Job | None:
+    async def _next(self) -> Job | None:
         """The next post, or None at the end. An anchor that could not be written is tried again meanwhile."""
         while self._anchor_errors:
             try:
@@ -252,7 +220,7 @@ class SqliteJournal:
                     await self._write_anchor(tenant)
         return await self._queue.get()
 
-    async def _write(self, jobs: list[_Job]) -> None:
+    async def _write(self, jobs: list[Job]) -> None:
         """One transaction for `jobs`, then the anchors, then the answers."""
         try:
             if self._failed is not None:
@@ -263,14 +231,14 @@ class SqliteJournal:
             self._failed = str(error)
             log.error("the ledger cannot be written: %s", error)
             for job in jobs:
-                _answer(job, Unavailable(f"{error}; ask again under the same id"))
+                answer(job, Unavailable(f"{error}; ask again under the same id"))
             return
         # Crash here: the entries stand and the anchor is behind them, which a start accepts and mends.
         self._heads |= batch.heads
         for tenant in batch.heads:
             await self._write_anchor(tenant)
         for job, result in zip(jobs, batch.results, strict=True):
-            _answer(job, result)
+            answer(job, result)
         self._wake(batch.heads)
 
     def _wake(self, tenants: Iterable[str]) -> None:
@@ -291,7 +259,7 @@ class SqliteJournal:
         self._failed = None
         self._wake(list(self._heads))  # a commit that was unknown may have made a log longer
 
-    async def _transact(self, jobs: list[_Job]) -> _Batch:
+    async def _transact(self, jobs: list[Job]) -> Batch:
         """All of `jobs` at once; where the database refuses one of them, each in a savepoint of its own."""
         if self._writer is None:
             raise Unavailable("the ledger is closed")
@@ -310,12 +278,12 @@ class SqliteJournal:
             return batch
         raise AssertionError("unreachable")
 
-    async def _together(self, writer: aiosqlite.Connection, jobs: list[_Job]) -> _Batch:
+    async def _together(self, writer: aiosqlite.Connection, jobs: list[Job]) -> Batch:
         """The usual way: a few statements for the whole batch. Raises IntegrityError where any of it is refused."""
-        batch = _Batch(standing=await self._find_standing(writer, jobs))
+        batch = Batch(standing=await self._find_standing(writer, jobs))
         blobs: list[tuple[str, str, bytes]] = []
         for job in jobs:
-            result = self._take(job, batch)
+            result = self._scribe.take(job, batch, self._heads)
             if isinstance(result, Receipt) and not result.duplicate:
                 blobs += job.blobs()
                 batch.keep(result.entries)
@@ -323,16 +291,17 @@ class SqliteJournal:
         await writer.executemany(_INSERT, [_row(entry) for entry in batch.made.values()])
         if blobs:
             await writer.executemany(_INSERT_BLOB, blobs)
-        signed = [(tenant, head.frontier.size, head.note) for tenant, head in self._signed(batch.heads).items()]
+        batch.heads |= {tenant: self._scribe.signed(tenant, head) for tenant, head in batch.heads.items()}
+        signed = [(tenant, head.frontier.size, head.note) for tenant, head in batch.heads.items()]
         await writer.executemany(_INSERT_CHECKPOINT, signed)
         return batch
 
-    async def _apart(self, writer: aiosqlite.Connection, jobs: list[_Job]) -> _Batch:
+    async def _apart(self, writer: aiosqlite.Connection, jobs: list[Job]) -> Batch:
         """Post by post, so that a refusal leaves the others of the batch. Each is signed as if it were the last."""
-        batch = _Batch(standing=await self._find_standing(writer, jobs))
+        batch = Batch(standing=await self._find_standing(writer, jobs))
         for job in jobs:
             former = batch.heads.get(job.tenant)
-            result = self._take(job, batch)
+            result = self._scribe.take(job, batch, self._heads)
             if isinstance(result, Receipt) and not result.duplicate:
                 refused = await self._insert_apart(writer, job, result.entries, batch)
                 if refused is None:
@@ -345,7 +314,7 @@ class SqliteJournal:
         return batch
 
     async def _insert_apart(
-        self, writer: aiosqlite.Connection, job: _Job, entries: Sequence[Entry], batch: _Batch
+        self, writer: aiosqlite.Connection, job: Job, entries: Sequence[Entry], batch: Batch
     ) -> Refused | None:
         stage = ""
         await writer.execute("SAVEPOINT post")
@@ -354,7 +323,7 @@ class SqliteJournal:
                 stage = entry.stage
                 await writer.execute(_INSERT, _row(entry))
             await writer.executemany(_INSERT_BLOB, job.blobs())
-            head = self._signed({job.tenant: batch.heads[job.tenant]})[job.tenant]
+            head = self._scribe.signed(job.tenant, batch.heads[job.tenant])
             await writer.execute(_INSERT_CHECKPOINT, (job.tenant, head.frontier.size, head.note))
         except sqlite3.IntegrityError as error:
             await writer.execute("ROLLBACK TO post")
@@ -365,7 +334,7 @@ class SqliteJournal:
         batch.heads[job.tenant] = head
         return None
 
-    async def _find_standing(self, writer: aiosqlite.Connection, jobs: Iterable[_Job]) -> dict[tuple[str, str], Entry]:
+    async def _find_standing(self, writer: aiosqlite.Connection, jobs: Iterable[Job]) -> dict[tuple[str, str], Entry]:
         """The entries that stand under any id of `jobs`."""
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for job in jobs:
@@ -376,51 +345,6 @@ class SqliteJournal:
                 entry = Entry.parse(text.encode())
                 found[tenant, entry.id] = entry
         return found
-
-    def _take(self, job: _Job, batch: _Batch) -> Receipt | LedgerError:
-        """What becomes of a post as far as is known before the database is asked; `batch.heads` moves on with it."""
-        ids = [(job.tenant, draft.id) for draft in job.drafts]
-        found = [entry for id in ids if (entry := batch.made.get(id) or batch.standing.get(id)) is not None]
-        try:
-            if not found:
-                head = batch.heads.get(job.tenant) or self._heads.get(job.tenant) or Head()
-                entries, batch.heads[job.tenant] = self._made(job, head)
-                return Receipt(tuple(entries))
-            drafts = [canonical(draft.document(found[0].index)) for draft in job.drafts]
-        except NotCanonical as error:
-            return Refused(f"bytes: {error}", job.drafts[0].stage)
-        if drafts != [canonical(entry.document()) for entry in found]:
-            return Conflict(found[0].id)
-        return Receipt(tuple(found), duplicate=True)
-
-    def _made(self, job: _Job, head: Head) -> tuple[list[Entry], Head]:
-        """The entries of a post: index, time and salt are given here. Raises NotCanonical."""
-        first = head.frontier.size
-        now = self._clock()
-        time = format_time(now if head.time is None else max(now, head.time))
-        entries = []
-        for offset, draft in enumerate(job.drafts):
-            given = {
-                "ledger": self._store.origin,
-                "tenant_id": job.tenant,
-                "index": first + offset,
-                "timestamp": time,
-                "salt": secrets.token_hex(SALT_BYTES),
-            }
-            raw = canonical(draft.document(first) | given)
-            if len(raw) > MAX_ENTRY_BYTES:
-                raise NotCanonical(f"{len(raw)} of them, and an entry has at most {MAX_ENTRY_BYTES}")
-            entries.append(Entry.parse(raw))
-        # The ledger's own time is what was written, to the microsecond.
-        return entries, Head(head.frontier.extended(leaf_hash(entry.raw) for entry in entries), parse_time(time))
-
-    def _signed(self, heads: dict[str, Head]) -> dict[str, Head]:
-        """Every head with the checkpoint over it; `heads` itself is brought up to date."""
-        for tenant, head in heads.items():
-            name = self._name(tenant)
-            note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key)
-            heads[tenant] = Head(head.frontier, head.time, note)
-        return heads
 
     async def _write_anchor(self, tenant: str) -> None:
         anchor = self._anchors.get(tenant)
@@ -464,7 +388,10 @@ class SqliteJournal:
         stage: str | None = None,
         actor: str | None = None,
     ) -> list[Entry]:
-        sql, given = "SELECT bytes FROM entry WHERE tenant = ? AND n > ?", [tenant, min(after, _MAX_SQLITE)]
+        # Left to itself the planner walks the tenant's log by the primary key, which holds every column.
+        index = "INDEXED BY entry_incident" if incident is not None else "INDEXED BY entry_stage" if stage else ""
+        sql = f"SELECT bytes FROM entry {index} WHERE tenant = ? AND n > ?"  # noqa: S608 - words of ours
+        given: list[object] = [tenant, min(after, _MAX_SQLITE)]
         for column, value in (("incident", incident), ("stage", stage), ("actor", actor)):
             if value is not None:
                 sql += f" AND {column} = ?"
@@ -512,16 +439,6 @@ class SqliteJournal:
 
 def _row(entry: Entry) -> tuple[str, int, str]:
     return entry.tenant_id, entry.index, entry.raw.decode()
-
-
-def _answer(job: _Job, result: Receipt | LedgerError) -> None:
-    if job.done.done():
-        return
-    if isinstance(result, Receipt):
-        job.done.set_result(result)
-    else:
-        job.done.set_exception(result)
-        job.done.exception()  # a caller that was cancelled never looks at it
 
 
 def _text(value: str) -> str:

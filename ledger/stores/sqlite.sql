@@ -52,16 +52,24 @@ CREATE TRIGGER entry_close BEFORE INSERT ON entry WHEN NEW.stage IN ('RECOVERED'
 END;
 CREATE TRIGGER entry_proposed BEFORE INSERT ON entry WHEN NEW.stage = 'PROPOSED' BEGIN
   SELECT CASE
-    WHEN json_type(NEW.bytes, '$.body.digest') IS NOT 'text' OR length(json_extract(NEW.bytes, '$.body.digest')) IS NOT 64
+    WHEN json_type(NEW.bytes, '$.body.digest') IS NOT 'text'
+      OR length(json_extract(NEW.bytes, '$.body.digest')) IS NOT 64
       THEN RAISE(ABORT, 'proposal: no digest')
     WHEN json_type(NEW.bytes, '$.body.expires_at') IS NOT 'text'
-      OR length(json_extract(NEW.bytes, '$.body.expires_at')) IS NOT 27
+      OR json_extract(NEW.bytes, '$.body.expires_at') NOT GLOB
+         '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]Z'
       OR json_extract(NEW.bytes, '$.body.expires_at') <= NEW.at
       OR json_type(NEW.bytes, '$.body.authorize_until') IS NOT 'text'
-      OR length(json_extract(NEW.bytes, '$.body.authorize_until')) IS NOT 27
+      OR json_extract(NEW.bytes, '$.body.authorize_until') NOT GLOB
+         '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]Z'
       OR json_extract(NEW.bytes, '$.body.authorize_until') < json_extract(NEW.bytes, '$.body.expires_at')
+      OR strftime('%s', json_extract(NEW.bytes, '$.body.authorize_until'))
+         - strftime('%s', json_extract(NEW.bytes, '$.body.expires_at')) IS NULL
+      OR strftime('%s', json_extract(NEW.bytes, '$.body.authorize_until'))
+         - strftime('%s', json_extract(NEW.bytes, '$.body.expires_at')) > 120
       THEN RAISE(ABORT, 'proposal: no expiry')
-    WHEN json_type(NEW.bytes, '$.body.approvers') IS NOT 'array' OR json_type(NEW.bytes, '$.body.quorum') IS NOT 'integer'
+    WHEN json_type(NEW.bytes, '$.body.approvers') IS NOT 'array'
+      OR json_type(NEW.bytes, '$.body.quorum') IS NOT 'integer'
       OR json_extract(NEW.bytes, '$.body.quorum') < 1
       OR json_extract(NEW.bytes, '$.body.quorum') >
          (SELECT count(DISTINCT value) FROM json_each(NEW.bytes, '$.body.approvers'))
@@ -131,7 +139,8 @@ END;
 CREATE TRIGGER entry_dispatched BEFORE INSERT ON entry WHEN NEW.stage = 'DISPATCHED' BEGIN
   SELECT CASE
     WHEN json_extract(NEW.bytes, '$.body.digest') IS NOT
-         (SELECT json_extract(p.bytes, '$.body.digest') FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
+         (SELECT json_extract(p.bytes, '$.body.digest')
+            FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
            WHERE a.tenant = NEW.tenant AND a.n = NEW.settles) THEN RAISE(ABORT, 'dispatch: not what was proposed')
     WHEN EXISTS (SELECT 1 FROM entry h WHERE +h.tenant = NEW.tenant AND h.stage = 'HALTED'
            AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = h.n))
@@ -140,7 +149,7 @@ CREATE TRIGGER entry_dispatched BEFORE INSERT ON entry WHEN NEW.stage = 'DISPATC
                      FROM entry a JOIN entry p ON p.tenant = a.tenant AND p.n = a.settles
                     WHERE a.tenant = NEW.tenant AND a.n = NEW.settles) THEN RAISE(ABORT, 'dispatch: too late')
     WHEN EXISTS (SELECT 1 FROM entry o
-                  WHERE +o.tenant = NEW.tenant AND o.incident = NEW.incident AND o.stage = 'DISPATCHED'
+                  WHERE +o.tenant = NEW.tenant AND o.incident = NEW.incident AND o.stage IN ('DISPATCHED', 'UNRESOLVED')
                     AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = NEW.tenant AND c.settles = o.n))
       THEN RAISE(ABORT, 'dispatch: one at a time')
   END;
@@ -159,8 +168,16 @@ CREATE TRIGGER entry_adopted BEFORE INSERT ON entry WHEN NEW.stage = 'ADOPTED' B
                     AND json_extract(a.bytes, '$.policy_digest') IS NOT json_extract(NEW.bytes, '$.policy_digest'));
 END;
 
+-- 6. DECLINED comes together with the REJECTED of its proposal: it is the next entry, and no checkpoint is signed before
+--    it stands (see 9).
+CREATE TRIGGER entry_together BEFORE INSERT ON entry WHEN NEW.n > 0 BEGIN
+  SELECT RAISE(ABORT, 'DECLINED: comes with REJECTED')
+    FROM entry d WHERE d.tenant = NEW.tenant AND d.n = NEW.n - 1 AND d.stage = 'DECLINED'
+     AND NOT (NEW.stage IS 'REJECTED' AND NEW.settles IS json_extract(d.bytes, '$.cites[0]'));
+END;
+
 -- SQLite runs the trigger that was made last first, so these two speak before the others.
--- 6. The form of every entry. Uniqueness must be checked here and not only by the indexes: INSERT OR REPLACE resolves
+-- 7. The form of every entry. Uniqueness must be checked here and not only by the indexes: INSERT OR REPLACE resolves
 --    a conflict of any unique index (id and settles too) by removing the older row.
 CREATE TRIGGER entry_form BEFORE INSERT ON entry BEGIN
   SELECT CASE
@@ -185,6 +202,8 @@ CREATE TRIGGER entry_form BEFORE INSERT ON entry BEGIN
       THEN RAISE(ABORT, 'actor: may not post this stage')
     WHEN substr(NEW.actor, 1, instr(NEW.actor || ':', ':') - 1) IN ('engineer', 'operator', 'executor', 'carrier')
          AND instr(NEW.actor || ':', ':') >= length(NEW.actor) THEN RAISE(ABORT, 'actor: has no name')
+    WHEN NEW.actor GLOB 'policy:*' OR NEW.actor GLOB 'claude:*' OR NEW.actor GLOB 'alertmanager:*'
+         OR NEW.actor GLOB 'system:*' THEN RAISE(ABORT, 'actor: has no name of its own')
     WHEN NEW.settles IS NULL AND (SELECT must_settle FROM stage WHERE name = NEW.stage)
       THEN RAISE(ABORT, 'settles: this stage must settle')
     WHEN json_type(NEW.bytes, '$.cites') IS NOT 'array' OR json_type(NEW.bytes, '$.body') IS NOT 'object'
@@ -192,14 +211,10 @@ CREATE TRIGGER entry_form BEFORE INSERT ON entry BEGIN
     WHEN json_extract(NEW.bytes, '$.cites') <> '[]' AND EXISTS (
            SELECT 1 FROM json_each(NEW.bytes, '$.cites') c
             WHERE c.type <> 'integer' OR c.value < 0 OR c.value >= NEW.n) THEN RAISE(ABORT, 'cites: no such entry')
-    WHEN NEW.n > 0 AND (SELECT stage FROM entry WHERE tenant = NEW.tenant AND n = NEW.n - 1) = 'DECLINED'
-         AND NOT (NEW.stage IS 'REJECTED' AND NEW.settles IS
-             (SELECT json_extract(bytes, '$.cites[0]') FROM entry WHERE tenant = NEW.tenant AND n = NEW.n - 1))
-      THEN RAISE(ABORT, 'DECLINED: comes with REJECTED')
   END;
 END;
 
--- 7. A settlement: of something, of this tenant, in the right book, of the same incident, once.
+-- 8. A settlement: of something, of this tenant, in the right book, of the same incident, once.
 CREATE TRIGGER entry_settle BEFORE INSERT ON entry WHEN NEW.settles IS NOT NULL BEGIN
   SELECT CASE
     WHEN json_type(NEW.bytes, '$.settles') IS NOT 'integer' OR NEW.settles >= NEW.n OR NEW.settles < 0
@@ -216,21 +231,25 @@ CREATE TRIGGER entry_settle BEFORE INSERT ON entry WHEN NEW.settles IS NOT NULL 
   END;
 END;
 
--- 8. Checkpoints: one a commit, inside the same transaction, never smaller.
+-- 9. Checkpoints: one a commit, inside the same transaction, never smaller.
 CREATE TABLE checkpoint (tenant TEXT NOT NULL, size INTEGER NOT NULL, note TEXT NOT NULL, PRIMARY KEY (tenant, size))
   STRICT, WITHOUT ROWID;
-CREATE TRIGGER checkpoint_no_update BEFORE UPDATE ON checkpoint BEGIN SELECT RAISE(ABORT, 'a checkpoint is never changed'); END;
-CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint BEGIN SELECT RAISE(ABORT, 'a checkpoint is never deleted'); END;
+CREATE TRIGGER checkpoint_no_update BEFORE UPDATE ON checkpoint
+  BEGIN SELECT RAISE(ABORT, 'a checkpoint is never changed'); END;
+CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint
+  BEGIN SELECT RAISE(ABORT, 'a checkpoint is never deleted'); END;
 CREATE TRIGGER checkpoint_form BEFORE INSERT ON checkpoint BEGIN
   SELECT CASE
     WHEN NEW.size IS NOT (SELECT max(n) + 1 FROM entry WHERE tenant = NEW.tenant)
       THEN RAISE(ABORT, 'checkpoint: not the size of the ledger')
     WHEN EXISTS (SELECT 1 FROM checkpoint WHERE tenant = NEW.tenant AND size = NEW.size)
       THEN RAISE(ABORT, 'checkpoint: already signed')
+    WHEN (SELECT stage FROM entry WHERE tenant = NEW.tenant AND n = NEW.size - 1) IS 'DECLINED'
+      THEN RAISE(ABORT, 'DECLINED: comes with REJECTED')
   END;
 END;
 
--- 9. Blobs: under the digest of their bytes (sha256_hex is given by our own connection), never changed.
+-- 10. Blobs: under the digest of their bytes (sha256_hex is given by our own connection), never changed.
 CREATE TABLE blob (tenant TEXT NOT NULL, digest TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (tenant, digest))
   STRICT, WITHOUT ROWID;
 CREATE TRIGGER blob_no_update BEFORE UPDATE ON blob BEGIN SELECT RAISE(ABORT, 'a blob is never changed'); END;
@@ -245,5 +264,5 @@ END;
 
 CREATE VIEW outstanding AS
   SELECT e.tenant, s.opens AS book, e.n, e.incident, e.at, e.bytes
-    FROM stage s CROSS JOIN entry e ON e.stage = s.name
+    FROM stage s CROSS JOIN entry e INDEXED BY entry_stage ON e.stage = s.name
    WHERE s.opens IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.tenant = e.tenant AND c.settles = e.n);
