@@ -7,8 +7,12 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from receiver.execution.runner_config import RunnerConfig
 
 
 @click.group()
@@ -25,35 +29,38 @@ def serve(executor_config: Path) -> None:
 
     A webhook-id that was seen is never run again, across restarts too: the log file remembers it.
     """
+    from receiver.execution.run_log import RunLogError
     from receiver.execution.runner_config import RunnerConfigError, load_runner_config
 
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = load_runner_config(executor_config)
-    except RunnerConfigError as error:
-        click.echo(f"counterfoil: {error}", err=True)
-        sys.exit(2)
-    try:
+        for warning in config.warnings:
+            click.echo(f"counterfoil: warning: {warning}", err=True)
         asyncio.run(_serve(config))
+    except (RunnerConfigError, RunLogError) as error:
+        _refuse(str(error))
     except OSError as error:
-        click.echo(f"counterfoil: cannot listen on {config.host}:{config.port}: {error.strerror}", err=True)
-        sys.exit(2)
+        _refuse(f"cannot listen on {config.host}:{config.port}: {error.strerror}")
 
 
-async def _serve(config: object) -> None:
+def _refuse(message: str) -> NoReturn:
+    click.echo(f"counterfoil: {message}", err=True)
+    sys.exit(2)
+
+
+async def _serve(config: RunnerConfig) -> None:
     from aiohttp import web
 
     from receiver.execution.runner import Runner
-    from receiver.execution.runner_config import RunnerConfig
 
-    if not isinstance(config, RunnerConfig):
-        raise TypeError("not a runner configuration")
     runner = web.AppRunner(Runner(config).app(), access_log=None)
-    await runner.setup()
     try:
+        await runner.setup()
         await web.TCPSite(runner, config.host, config.port).start()
         host, port = runner.addresses[0][:2]
-        click.echo(f"executor listens on http://{host}:{port}, actions: {', '.join(sorted(config.actions))}")
+        address = f"[{host}]" if ":" in host else host
+        click.echo(f"executor listens on http://{address}:{port}, actions: {', '.join(sorted(config.actions))}")
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

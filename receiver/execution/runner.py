@@ -9,80 +9,71 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
-import signal
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from receiver.execution.runner_config import ActionConfig, RunnerConfig
+from receiver.execution.callback import Callbacks
+from receiver.execution.process import run_command
+from receiver.execution.run_log import RunLog
+from receiver.execution.runner_config import ActionConfig, RunnerConfig, origin_of
 from receiver.execution.signature import ID_HEADER, refusal
 
 log = logging.getLogger(__name__)
 
 BODY_BYTES = 65_536
-KILL_WAIT_SECONDS = 5.0
+ANSWER_OUTPUT_BYTES = 60_000  # of the output as JSON: with the rest around it whoever asked reads 64 kB
+BUSY_SECONDS = 5
 
 
-class RunLog:
-    """The webhook-ids that were begun, and the results of those that ended: JSON lines, appended and synced."""
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One order that may run. callback_url: where the result goes; None where it is the answer."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, dict[str, Any] | None] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    continue  # the last line of a crash: it was begun before this one was written
-                self._known[row["id"]] = row.get("result") or self._known.get(row["id"])
-
-    def __contains__(self, webhook_id: str) -> bool:
-        return webhook_id in self._known
-
-    def result(self, webhook_id: str) -> dict[str, Any] | None:
-        """The result of an id that has ended, else None."""
-        return self._known.get(webhook_id)
-
-    def begin(self, webhook_id: str, action: str) -> None:
-        self._known[webhook_id] = None
-        self._append({"id": webhook_id, "action": action, "begun": True})
-
-    def end(self, webhook_id: str, result: dict[str, Any]) -> None:
-        self._known[webhook_id] = result
-        self._append({"id": webhook_id, "result": result})
-
-    def _append(self, row: Mapping[str, Any]) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, json.dumps(row, sort_keys=True).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    webhook_id: str
+    name: str
+    action: ActionConfig
+    arguments: tuple[str, ...]
+    callback_url: str | None
 
 
 class Runner:
-    """The HTTP side: POST /run/{action}, GET /-/healthy."""
+    """The HTTP side: POST /run/{action}, GET /-/healthy. Setting up its app opens the log and raises RunLogError."""
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
-        self._log = RunLog(config.log_file)
-        self._places = {name: asyncio.Semaphore(action.concurrency) for name, action in config.actions.items()}
+        self._log: RunLog
+        self._callbacks = Callbacks()
+        self._running = dict.fromkeys(config.actions, 0)
+        self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=BODY_BYTES)
         app.router.add_post("/run/{action}", self.run)
         app.router.add_get("/-/healthy", self._healthy)
+        app.cleanup_ctx.append(self._lifetime)
         return app
+
+    async def _lifetime(self, app: web.Application) -> AsyncIterator[None]:
+        self._log = RunLog(self._config.log_file)
+        yield
+        # What was begun ends, or reaches its time limit, and its result is kept. Crash here: it stays begun.
+        await asyncio.gather(*self._tasks)
+        await self._callbacks.close()
+        self._log.close()
 
     async def _healthy(self, request: web.Request) -> web.Response:
         return web.Response(text="healthy\n")
 
     async def run(self, request: web.Request) -> web.Response:
-        """200 with exit code and output; 401, 404, 400, 409 (an id that was begun before), 413, 503 when busy."""
+        """200 with exit code and output, or 202 where the result is posted later.
+
+        401, 404, 400, 413; 409 to an id that was begun before, with its result if there is one; 503 with Retry-After
+        when nothing was begun and another try may be.
+        """
         name = request.match_info["action"]
         action = self._config.actions.get(name)
         if action is None:
@@ -91,105 +82,105 @@ class Runner:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _error(413, "too_large", "a request has at most 64 kB")
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
+            return _error(400, "malformed", "the body cannot be read to its end")
         headers = {key.lower(): value for key, value in request.headers.items()}
         why = refusal(action.secrets, body, headers)
         if why is not None:
             log.warning("refused a request for %s: %s", name, why)
             return _error(401, "unauthorized", why)
-        webhook_id = headers[ID_HEADER]
-        order = _order(body, webhook_id, name)
-        if isinstance(order, str):
-            return _error(400, "malformed", order)
-        arguments = action.arguments(order)
+        order = self._order(body, headers[ID_HEADER], name, action)
+        return order if isinstance(order, web.Response) else await self._take(order)
+
+    def _order(self, body: bytes, webhook_id: str, name: str, action: ActionConfig) -> _Run | web.Response:
+        """What a signed body orders, or why it is not taken."""
+        data = _read(body, webhook_id, name)
+        if isinstance(data, str):
+            return _error(400, "malformed", data)
+        arguments = action.arguments(data["params"])
         if isinstance(arguments, str):
             return _error(400, "not_allowed", arguments)
-        if webhook_id in self._log:
-            return self._seen(webhook_id)
-        if self._places[name].locked():
-            return _error(503, "busy", f"{action.concurrency} runs of {name} are under way", {"Retry-After": "5"})
-        async with self._places[name]:
-            # Crash here: the id was begun and has no result. It is never run again.
-            self._log.begin(webhook_id, name)
-            # A caller that hangs up does not stop what was begun.
-            result = await asyncio.shield(asyncio.ensure_future(self._finish(webhook_id, name, action, arguments)))
-        return web.json_response(result)
+        url = data.get("callback_url") if action.callback else None
+        if url is not None and (not isinstance(url, str) or origin_of(url) != self._config.callback_origin):
+            return _error(400, "not_allowed", "callback_url is not at this executor's callback_origin")
+        return _Run(webhook_id, name, action, arguments, url)
 
-    async def _finish(
-        self, webhook_id: str, name: str, action: ActionConfig, arguments: tuple[str, ...]
-    ) -> dict[str, Any]:
-        result = await run_command(arguments, action.timeout_seconds, action.output_limit_bytes)
-        self._log.end(webhook_id, result)
-        log.info("ran %s for %s: exit code %s", name, webhook_id, result["exit_code"])
+    async def _take(self, run: _Run) -> web.Response:
+        # Law 4: at most once. Nothing is awaited between looking for the id and writing it.
+        if run.webhook_id in self._log:
+            return self._seen(run.webhook_id)
+        if self._running[run.name] >= run.action.concurrency:
+            return _busy(f"{run.action.concurrency} of {run.name} run already")
+        try:
+            self._log.begin(run.webhook_id, run.name)
+        except OSError as error:
+            log.error("the log cannot be written, so nothing runs: %s", error.strerror)
+            return _busy("the log of webhook-ids cannot be written")
+        # Crash here: the id was begun and has no result. It is never run again.
+        self._running[run.name] += 1
+        task = asyncio.create_task(self._finish(run), name=f"run {run.webhook_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if run.callback_url is not None:
+            return web.json_response({"status": "accepted"}, status=202)
+        # Shielded: a caller that hangs up does not stop what was begun.
+        return web.json_response(await asyncio.shield(task), dumps=_dumps)
+
+    async def _finish(self, run: _Run) -> dict[str, Any]:
+        try:
+            result = await run_command(run.arguments, run.action.timeout_seconds, run.action.output_limit_bytes)
+        finally:
+            self._running[run.name] -= 1
+        result["output"] = _fitting(result["output"])
+        try:
+            self._log.end(run.webhook_id, result)
+        except OSError as error:
+            log.error("the result of %s is not kept: %s", run.webhook_id, error.strerror)
+        log.info("ran %s for %s: exit code %s", run.name, run.webhook_id, result["exit_code"])
+        if run.callback_url is not None:
+            self._callbacks.post(run.callback_url, run.action.secrets, run.webhook_id, result)
         return result
 
     def _seen(self, webhook_id: str) -> web.Response:
         earlier = self._log.result(webhook_id)
         if earlier is None:
             return _error(409, "begun_before", "this webhook-id was begun before and its result is not known")
-        # The same answer as the first time: whoever asks again learns what happened, and nothing runs.
-        return web.json_response({**earlier, "repeated": True})
+        # Whoever asks again learns what happened the first time, and nothing runs.
+        error = {"code": "run_before", "message": "this webhook-id was run before; this is how it ended"}
+        return web.json_response({**earlier, "error": error}, status=409, dumps=_dumps)
 
 
-async def run_command(arguments: tuple[str, ...], timeout_seconds: float, limit: int) -> dict[str, Any]:
-    """Run an argument list in a process group of its own: {"exit_code": int, "output": str}. Never raises OSError.
-
-    exit_code is 124 after the time limit, as with timeout(1), and 127 where the program cannot be started.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return {"exit_code": 127, "output": f"cannot start {arguments[0]}: {error.strerror}"}
-    output = bytearray()
-
-    async def collect() -> None:
-        stream = process.stdout
-        while stream is not None and (chunk := await stream.read(4096)):
-            output.extend(chunk[: max(0, limit - len(output))])
-
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            await collect()
-            code = await process.wait()
-    except TimeoutError:
-        code = 124
-        output.extend(f"\nstopped after {timeout_seconds:.0f} s".encode())
-        await _kill(process)
-    return {"exit_code": code, "output": output.decode("utf-8", "replace")}
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the whole process group: politely, then for good."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            async with asyncio.timeout(KILL_WAIT_SECONDS):
-                await process.wait()
-                break
-        except TimeoutError:
-            continue
-
-
-def _order(body: bytes, webhook_id: str, action: str) -> Mapping[str, str] | str:
-    """The parameters of a signed order, or what is wrong with it."""
+def _read(body: bytes, webhook_id: str, action: str) -> Mapping[str, Any] | str:
+    """The order that a signed body is, its params an object of texts; or what is wrong with it."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         return "the body is not JSON"
-    if not isinstance(data, dict) or data.get("id") != webhook_id or data.get("action") != action:
-        return "id and action of the body must be those of the request"
+    if not isinstance(data, dict) or data.get("id") != webhook_id:
+        return "the id of the body is not the webhook-id"
+    # The signature does not cover the address: a body for one action is not taken at another's.
+    if data.get("action") != action:
+        return f"the body is for another action than {action[:60]}, which this address runs"
     params = data.get("params")
-    if not isinstance(params, dict) or not all(isinstance(v, str) for v in params.values()):
+    if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
         return "params is not an object of texts"
-    return params
+    return data
+
+
+def _fitting(output: str) -> str:
+    """`output` without control characters, and no longer than an answer may be."""
+    text = "".join(c if c.isprintable() or c in "\n\t" else " " for c in output)
+    while len(_dumps(text).encode()) > ANSWER_OUTPUT_BYTES:
+        text = text[: len(text) * 9 // 10]
+    return text
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _busy(message: str) -> web.Response:
+    return _error(503, "busy", message, {"Retry-After": str(BUSY_SECONDS)})
 
 
 def _error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:

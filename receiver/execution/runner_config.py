@@ -10,10 +10,14 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from yarl import URL
+
+from receiver.execution.signature import is_secret
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_DURATION = re.compile(r"([1-9][0-9]*)(ms|s|m|h)")
+_DURATION = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+TIMEOUT_MAX_SECONDS = 86_400.0
 
 
 class RunnerConfigError(Exception):
@@ -35,12 +39,14 @@ class _Action(BaseModel):
     timeout: str = "60s"
     concurrency: int = Field(default=1, ge=1, le=64)
     output_limit_bytes: int = Field(default=16_384, ge=1, le=60_000)
+    callback: bool = False
 
 
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     listen: str = "127.0.0.1:9879"
     log_file: Path = Path("executor.log")
+    callback_origin: str | None = None
     actions: Mapping[str, _Action] = Field(min_length=1)
 
 
@@ -54,6 +60,7 @@ class ActionConfig:
     timeout_seconds: float
     concurrency: int
     output_limit_bytes: int
+    callback: bool = False
 
     def arguments(self, given: Mapping[str, str]) -> tuple[str, ...] | str:
         """The argument list for `given`, or why it is not allowed. A value never makes a new argument."""
@@ -71,10 +78,14 @@ class ActionConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunnerConfig:
+    """callback_origin: the only origin that results are posted to. warnings: what works and should not stay so."""
+
     host: str
     port: int
     log_file: Path
     actions: Mapping[str, ActionConfig]
+    callback_origin: URL | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class _Loader(yaml.SafeLoader):
@@ -85,8 +96,11 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, str):
+            raise RunnerConfigError(f"line {line}: a key is not text")
         if key in seen:
-            raise RunnerConfigError(f"line {key_node.start_mark.line + 1}: {key} stands twice")
+            raise RunnerConfigError(f"line {line}: {key} stands twice")
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -96,56 +110,104 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 def load_runner_config(path: Path) -> RunnerConfig:
     """Read executor.yml; files that it names are relative to it. Raises RunnerConfigError."""
+    config = _read(path)
+    host, separator, port = config.listen.rpartition(":")
+    if not separator or not port.isdecimal() or len(port) > 5 or int(port) > 65_535:
+        raise RunnerConfigError(f"{path}: listen: {config.listen!r} is not HOST:PORT")
+    origin = None if config.callback_origin is None else origin_of(config.callback_origin)
+    if config.callback_origin is not None and (origin is None or URL(config.callback_origin).path not in ("", "/")):
+        raise RunnerConfigError(f"{path}: callback_origin: it is http:// or https://, a host and a port, and no more")
+    warnings: list[str] = []
+    actions = {}
+    for name, action in config.actions.items():
+        if action.callback and origin is None:
+            raise RunnerConfigError(f"{path}: actions.{name}.callback: it needs callback_origin, where results may go")
+        actions[name] = _action(path, name, action, warnings)
+    return RunnerConfig(
+        host=host.removeprefix("[").removesuffix("]") or "127.0.0.1",
+        port=int(port),
+        log_file=path.parent / config.log_file,
+        actions=actions,
+        callback_origin=origin,
+        warnings=tuple(warnings),
+    )
+
+
+def origin_of(url: str) -> URL | None:
+    """Scheme, host and port of an absolute http or https URL without a user; None of anything else."""
+    try:
+        parsed = URL(url)
+        if parsed.scheme in ("http", "https") and parsed.host and parsed.user is None and parsed.password is None:
+            return parsed.origin()
+    except ValueError:
+        return None
+    return None
+
+
+def _read(path: Path) -> _File:
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-        config = _File.model_validate(data)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunnerConfigError(f"{path}: cannot be read: {error}") from error
+        return _File.model_validate(data)
+    except OSError as error:
+        raise RunnerConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RunnerConfigError(f"{path}: cannot be read: it is not UTF-8") from error
     except yaml.YAMLError as error:
         raise RunnerConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise RunnerConfigError(f"{path}: it is nested too deep") from error
     except RunnerConfigError as error:
         raise RunnerConfigError(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise RunnerConfigError(f"{path}: {place}: {first['msg']}") from error
-    host, separator, port = config.listen.rpartition(":")
-    if not separator or not port.isdigit():
-        raise RunnerConfigError(f"{path}: listen: {config.listen!r} is not HOST:PORT")
-    actions = {name: _action(path, name, action) for name, action in config.actions.items()}
-    return RunnerConfig(host or "127.0.0.1", int(port), path.parent / config.log_file, actions)
+        raise RunnerConfigError(f"{path}: {place + ': ' if place else ''}{first['msg']}") from error
 
 
-def _action(path: Path, name: str, action: _Action) -> ActionConfig:
+def _action(path: Path, name: str, action: _Action, warnings: list[str]) -> ActionConfig:
     where = f"{path}: actions.{name}"
     duration = _DURATION.fullmatch(action.timeout)
-    if duration is None:
-        raise RunnerConfigError(f"{where}.timeout: {action.timeout!r} is not a duration like 60s")
+    seconds = int(duration[1]) * _UNITS[duration[2]] if duration is not None else 0.0
+    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
+        raise RunnerConfigError(f"{where}.timeout: {action.timeout!r} is not a duration like 60s, of at most 24h")
     used = {place for part in action.command for place in _PLACE.findall(part)}
     if used - set(action.params):
         raise RunnerConfigError(f"{where}.command: {{{min(used - set(action.params))}}} is no parameter of it")
-    if _PLACE.search(action.command[0]):
-        raise RunnerConfigError(f"{where}.command: the program itself cannot come from a parameter")
+    if _PLACE.search(action.command[0]) or not action.command[0]:
+        raise RunnerConfigError(f"{where}.command: the program must be named, and cannot come from a parameter")
     for param, rules in action.params.items():
         dashed = [value for value in rules.allow if value.startswith("-")]
         if dashed and not rules.allow_dash:
             raise RunnerConfigError(
                 f"{where}.params.{param}: {dashed[0]!r} would read as an option; set allow_dash: true if it may"
             )
+    if any(
+        "\0" in text
+        for text in (*action.command, *(value for rules in action.params.values() for value in rules.allow))
+    ):
+        raise RunnerConfigError(f"{where}: no argument can hold a NUL")
     files = [action.secret_file, *([action.previous_secret_file] if action.previous_secret_file else [])]
-    secrets = []
-    for file in files:
-        try:
-            secrets.append((path.parent / file).read_text(encoding="utf-8").strip())
-        except OSError as error:
-            raise RunnerConfigError(f"{where}: {file}: {error.strerror}") from error
-    if not all(secret.startswith("whsec_") for secret in secrets):
-        raise RunnerConfigError(f"{where}: a secret is whsec_ and base64")
     return ActionConfig(
-        secrets=tuple(secrets),
+        secrets=tuple(_secret(path.parent / file, where, warnings) for file in files),
         command=action.command,
         params={param: rules.allow for param, rules in action.params.items()},
-        timeout_seconds=int(duration[1]) * _UNITS[duration[2]],
+        timeout_seconds=seconds,
         concurrency=action.concurrency,
         output_limit_bytes=action.output_limit_bytes,
+        callback=action.callback,
     )
+
+
+def _secret(file: Path, where: str, warnings: list[str]) -> str:
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise RunnerConfigError(f"{where}: {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RunnerConfigError(f"{where}: {file}: a secret is whsec_ and the base64 of 24 to 64 bytes") from error
+    if not is_secret(secret):
+        raise RunnerConfigError(f"{where}: {file}: a secret is whsec_ and the base64 of 24 to 64 bytes")
+    if mode & 0o077:
+        warnings.append(f"{file}: others than its owner may read this secret: chmod 600 {file}")
+    return secret
