@@ -168,8 +168,8 @@ CREATE TRIGGER entry_adopted BEFORE INSERT ON entry WHEN NEW.stage = 'ADOPTED' B
                     AND json_extract(a.bytes, '$.policy_digest') IS NOT json_extract(NEW.bytes, '$.policy_digest'));
 END;
 
--- 6. DECLINED comes together with the REJECTED of its proposal: it is the next entry, and no checkpoint is signed before
---    it stands (see 9).
+-- 6. DECLINED comes together with the REJECTED of its proposal: that is the next entry, and no checkpoint is signed
+--    before it stands (see 9).
 CREATE TRIGGER entry_together BEFORE INSERT ON entry WHEN NEW.n > 0 BEGIN
   SELECT RAISE(ABORT, 'DECLINED: comes with REJECTED')
     FROM entry d WHERE d.tenant = NEW.tenant AND d.n = NEW.n - 1 AND d.stage = 'DECLINED'

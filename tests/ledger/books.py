@@ -13,6 +13,11 @@ from ledger.stores import schema
 ORIGIN = "test.example"
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 DIGEST = "a" * 64
+# Every kind of INSERT that SQLite knows; "…" stands for the columns and values.
+VERBS = (
+    *("INSERT …", "INSERT OR ABORT …", "INSERT OR REPLACE …", "REPLACE …", "INSERT OR IGNORE …", "INSERT OR FAIL …"),
+    *("INSERT OR ROLLBACK …", "INSERT … ON CONFLICT DO NOTHING", "INSERT … ON CONFLICT DO UPDATE SET bytes = '{}'"),
+)
 
 
 def at(seconds: float) -> str:
@@ -36,6 +41,7 @@ class Scribe:
         self.next = 0
         self.seconds = 0.0
         self.number = 0
+        self.verb = VERBS[0]
         self.marks: dict[str, int] = {}
         self.post("OPENED", "system", id="open")
 
@@ -63,10 +69,11 @@ class Scribe:
         }
         return given | fields
 
-    def put(self, entry: dict[str, Any], verb: str = "INSERT", key: tuple[Any, Any] | None = None) -> None:
+    def put(self, entry: dict[str, Any], verb: str | None = None, key: tuple[Any, Any] | None = None) -> None:
         raw = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         tenant, n = key if key is not None else (entry["tenant_id"], entry["index"])
-        self.store.execute(f"{verb} INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", (tenant, n, raw))
+        columns = "INTO entry (tenant, n, bytes) VALUES (?, ?, ?)"
+        self.store.execute((verb or self.verb).replace("…", columns), (tenant, n, raw))
 
     def post(self, stage: str, actor: str, incident: str | None = None, **fields: Any) -> int:
         """Write the next entry as it should be; its index."""
