@@ -215,7 +215,7 @@ async def test_a_commit_that_failed_but_stands_is_found_under_its_id(
     execute = journal._writer.execute
 
     async def failing(sql: str, *given: object) -> object:
-        result = await execute(sql, *given)  # type: ignore[arg-type]  # passed on as it came
+        result = await execute(sql, *given)
         if sql == "COMMIT":
             raise sqlite3.OperationalError("disk I/O error")
         return result
