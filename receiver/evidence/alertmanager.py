@@ -42,10 +42,13 @@ class Alertmanagers:
 
     async def _of(self, server: Server) -> list[Mapping[str, Any]] | None:
         url, headers, ssl = server
+        session = self._session()
+        if session.closed:
+            return None  # the service stops
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
-                self._session().get(
+                session.get(
                     f"{url.rstrip('/')}/api/v2/alerts",
                     params=QUERY,
                     headers=dict(headers),

@@ -15,8 +15,11 @@ from typing import Any
 import aiohttp
 
 from policy_rules.readings import Query, Reading, ReadingState
+from receiver.evidence.freshness import FRESH, age_query
 
 ANSWER_BYTES = 262_144
+HISTORY_POINTS = 60
+DETAIL_CHARACTERS = 200
 QUERIES_AT_ONCE = 8
 SHARED_QUERIES_MAX = 1_000
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
@@ -57,7 +60,7 @@ class Prometheus:
         count: Callable[[str, float], None] = lambda outcome, seconds: None,
     ) -> None:
         """count: called with the state and the seconds of each query that was really asked."""
-        self._address = url.rstrip("/") + "/api/v1/query"
+        self._address = url.rstrip("/") + "/api/v1"
         self._session = session
         self._clock = clock
         self._headers = dict(headers or {})
@@ -97,7 +100,9 @@ class Prometheus:
         began = loop.time()
         try:
             async with asyncio.timeout(timeout_seconds), self._places:
-                answer = await self._request(query, asked_at, timeout_seconds)
+                answer = await self._request(query.promql, query.max_age_seconds, asked_at, timeout_seconds)
+                if answer.state is ReadingState.VALUE:
+                    answer = await self._of_age(query, answer, asked_at, timeout_seconds)
         except TimeoutError:
             answer = _Answer(ReadingState.UNREACHABLE, None, None, f"no answer within {timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
@@ -112,28 +117,69 @@ class Prometheus:
             self._shared[query.promql, query.max_age_seconds] = reading
         return reading
 
-    async def _request(self, query: Query, at: datetime, timeout_seconds: float) -> _Answer:
+    async def _of_age(self, query: Query, answer: _Answer, at: datetime, timeout_seconds: float) -> _Answer:
+        """`answer`, or STALE where every sample that it was made of is older than the signal's `max_age`."""
+        about_age = age_query(query.promql, query.max_age_seconds)
+        if about_age is None:
+            return answer
+        age = await self._request(about_age, query.max_age_seconds, at, timeout_seconds)
+        if age.value == FRESH or age.state is ReadingState.NO_DATA:
+            return answer
+        if age.state is ReadingState.VALUE:
+            why = f"the newest sample is older than {query.max_age_seconds:g} s"
+            return _Answer(ReadingState.STALE, None, answer.sampled_at, why)
+        return _Answer(age.state, None, None, f"its age cannot be told: {age.detail}"[:DETAIL_CHARACTERS])
+
+    async def _request(self, promql: str, max_age_seconds: float, at: datetime, timeout_seconds: float) -> _Answer:
         form = {
-            "query": query.promql,
+            "query": promql,
             "time": f"{at.timestamp():.3f}",
             "timeout": f"{timeout_seconds:g}s",
-            # How far back a series may have its last sample: older than `max_age` is no answer.
-            "lookback_delta": f"{max(1, round(query.max_age_seconds))}s",
+            # How far back a series may have its last sample, where the server obeys; freshness.py is for the others.
+            "lookback_delta": f"{max(1, round(max_age_seconds))}s",
         }
-        async with self._session().post(
-            self._address, data=form, headers=self._headers, ssl=self._ssl or True, allow_redirects=False
+        return _read(*await self._posted("query", form))
+
+    async def history(
+        self, promql: str, start: datetime, end: datetime, step_seconds: float, *, timeout_seconds: float = 5.0
+    ) -> list[tuple[datetime, str]]:
+        """How one series went, as (time, the text that Prometheus sent), oldest first; for a case file, not for policy.
+
+        At most HISTORY_POINTS, the last of them at `end`: a shorter step is made longer. Empty where there is no such
+        series, more than one, or no answer; never raises.
+        """
+        span = (end - start).total_seconds()
+        if span < 0:
+            return []
+        step = math.ceil(max(step_seconds, span / (HISTORY_POINTS - 1), 1.0))
+        form = {
+            "query": promql,
+            "start": f"{end.timestamp() - span // step * step:.3f}",
+            "end": f"{end.timestamp():.3f}",
+            "step": f"{step}",
+            "timeout": f"{timeout_seconds:g}s",
+        }
+        try:
+            async with asyncio.timeout(timeout_seconds), self._places:
+                return _points(*await self._posted("query_range", form))[-HISTORY_POINTS:]
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return []
+
+    async def _posted(self, path: str, form: Mapping[str, str]) -> tuple[int, bytes | None]:
+        """The status and the body; None where the body is too large. Raises OSError and aiohttp.ClientError."""
+        session = self._session()
+        if session.closed:
+            raise aiohttp.ClientConnectionError("the service stops")
+        async with session.post(
+            f"{self._address}/{path}", data=form, headers=self._headers, ssl=self._ssl or True, allow_redirects=False
         ) as response:
-            raw = await _bounded(response)
-            if raw is None:
-                return _Answer(ReadingState.ERROR, None, None, f"an answer of more than {ANSWER_BYTES} bytes")
-            return _read(response.status, raw)
+            return response.status, await _bounded(response)
 
 
-def _read(status: int, raw: bytes) -> _Answer:
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        data = None
+def _read(status: int, raw: bytes | None) -> _Answer:
+    if raw is None:
+        return _Answer(ReadingState.ERROR, None, None, f"an answer of more than {ANSWER_BYTES} bytes")
+    data = _json(raw)
     if not isinstance(data, dict):
         if status >= 500:
             return _Answer(ReadingState.UNREACHABLE, None, None, f"it answers {status}")
@@ -141,7 +187,17 @@ def _read(status: int, raw: bytes) -> _Answer:
     if status != 200 or data.get("status") != "success":
         why = f"{data.get('errorType', status)}: {data.get('error', 'no reason given')}"
         state = ReadingState.UNREACHABLE if status >= 500 else ReadingState.ERROR
-        return _Answer(state, None, None, " ".join(why.split())[:200])
+        return _Answer(state, None, None, " ".join(why.split())[:DETAIL_CHARACTERS])
+    answer = _one_number(data)
+    warnings = data.get("warnings")
+    if answer.state is not ReadingState.VALUE or not isinstance(warnings, list) or not warnings:
+        return answer
+    # A server that asks others (Thanos, remote read) says here that a part did not answer.
+    warning = " ".join(str(warnings[0]).split())
+    return replace(answer, detail=f"Prometheus warns: {warning}"[:DETAIL_CHARACTERS])
+
+
+def _one_number(data: Mapping[str, Any]) -> _Answer:
     result = data.get("data")
     if not isinstance(result, dict):
         return _Answer(ReadingState.ERROR, None, None, "an answer without data")
@@ -169,6 +225,25 @@ def _sample(pair: Any) -> _Answer:
         return _Answer(ReadingState.VALUE, pair[1], at, "")
     # An infinity is what a division by zero leaves: no more a number to compare than NaN is.
     return _Answer(ReadingState.NAN, None, at, f"the value is {pair[1][:20]}")
+
+
+def _points(status: int, raw: bytes | None) -> list[tuple[datetime, str]]:
+    data = _json(raw) if raw is not None and status == 200 else None
+    result = data.get("data") if isinstance(data, dict) else None
+    rows = result.get("result") if isinstance(result, dict) and result.get("resultType") == "matrix" else None
+    if not isinstance(rows, list) or len(rows) != 1 or not isinstance(rows[0], dict):
+        return []
+    pairs = rows[0].get("values")
+    samples = [_sample(pair) for pair in pairs] if isinstance(pairs, list) else []
+    return [(sample.sampled_at, sample.value) for sample in samples if sample.sampled_at and sample.value is not None]
+
+
+def _json(raw: bytes) -> Any:
+    """What the bytes say; None where they are no JSON."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:

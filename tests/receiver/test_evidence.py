@@ -17,9 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy_rules.readings import Query, ReadingState
+from policy_rules.signals import BadSignal, parse, quote, selectors
 from receiver.evidence.alertmanager import ANSWER_BYTES as ALERTS_BYTES
 from receiver.evidence.alertmanager import Alertmanagers
-from receiver.evidence.prometheus import ANSWER_BYTES, QUERIES_AT_ONCE, NoPrometheus, Prometheus, _read
+from receiver.evidence.freshness import age_query
+from receiver.evidence.prometheus import (
+    ANSWER_BYTES,
+    HISTORY_POINTS,
+    QUERIES_AT_ONCE,
+    NoPrometheus,
+    Prometheus,
+    _read,
+)
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 RATIO = Query("error_ratio", 'sum(rate(errors_total{service="checkout"}[1m]))', 120)
@@ -191,7 +200,6 @@ async def test_a_server_that_is_not_there_or_hangs_or_hangs_up_is_unreachable(
     assert reading.state is ReadingState.UNREACHABLE
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="aiohttp's RuntimeError of a closed session is let through")
 async def test_nothing_raises_while_the_service_stops(
     prometheus: Prometheus, server: Server, session: aiohttp.ClientSession
 ) -> None:
@@ -263,6 +271,121 @@ async def test_a_few_requests_at_once_and_the_answers_in_order(prometheus: Prome
     go.set()
     assert [reading.value for reading in await asking] == [query.promql for query in queries]
     assert server.most_at_once == QUERIES_AT_ONCE
+
+
+WIDE = Query("error_ratio", 'sum(rate(errors_total{service="checkout"}[5m]))', 120)
+AGE = (
+    'clamp_max(count(count_over_time({__name__="errors_total",service="checkout"}[120s])), 1)'
+    ' or 0 * (count(count_over_time({__name__="errors_total",service="checkout"}[300s])))'
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "age", "state", "detail"),
+    [
+        (200, vector("1"), ReadingState.VALUE, ""),
+        (200, vector(), ReadingState.VALUE, ""),
+        (200, vector("0"), ReadingState.STALE, "the newest sample is older than 120 s"),
+        (503, vector(), ReadingState.UNREACHABLE, "its age cannot be told: 503: no reason given"),
+        (
+            400,
+            b"",
+            ReadingState.ERROR,
+            "its age cannot be told: it answers 400 with something that is not Prometheus's",
+        ),
+        (200, vector("1", "1"), ReadingState.MANY, "its age cannot be told: 2 series where one number is needed"),
+    ],
+)
+async def test_a_number_whose_age_is_not_known_is_no_number(
+    prometheus: Prometheus, server: Server, status: int, age: Any, state: ReadingState, detail: str
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if (await request.post())["query"] == WIDE.promql:
+            return web.json_response(vector("0.01"))
+        return web.Response(body=age if isinstance(age, bytes) else json.dumps(age).encode(), status=status)
+
+    server.answer = answer
+    (reading,) = await prometheus.ask([WIDE], timeout_seconds=LONG)
+    assert (reading.state, reading.detail) == (state, detail)
+    assert (reading.value is not None) == (state is ReadingState.VALUE)
+    assert [form["query"] for form in server.seen] == [WIDE.promql, AGE]
+
+
+async def test_the_age_is_asked_only_where_it_can_be_too_great(prometheus: Prometheus, server: Server) -> None:
+    server.gives(vector())
+    await prometheus.ask([WIDE], timeout_seconds=LONG)
+    assert len(server.seen) == 1, "no number has no age"
+    server.gives(vector("1"))
+    await prometheus.ask([RATIO], timeout_seconds=LONG)
+    await prometheus.ask([Query("n", WIDE.promql, 300)], timeout_seconds=LONG)
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("promql", "age"),
+    [
+        ("up", 'clamp_max(count(count_over_time({__name__="up"}[60s])), 1) or 0 * (count({__name__="up"}))'),
+        ("rate(up[1m])", None),
+        ("up offset 5m", None),
+        ("max_over_time(up[5m:1m] offset 1h)", None),
+        ("up @ 5", None),
+        ("vector(1) + time()", None),
+        ("sum(", None),
+        ("(" * 26 + "up" + ")" * 26, None),
+        ("up + " * 1_000 + "up", None),
+    ],
+)
+def test_what_is_asked_about_the_age(promql: str, age: str | None) -> None:
+    assert age_query(promql, 60) == age
+
+
+@given(st.text(max_size=20), st.sampled_from(["=", "!=", "=~", "!~"]))
+def test_a_label_says_the_same_in_the_question_about_the_age(value: str, operator: str) -> None:
+    text = quote(value)
+    try:
+        before = selectors(parse(f"rate(x{{a{operator}{text}}}[5m])"))
+    except BadSignal:
+        return  # no regular expression
+    age = age_query(f"rate(x{{a{operator}{text}}}[5m])", 60)
+    assert age is not None
+    after = selectors(parse(age))
+    matchers = [matcher for _, matchers in before for matcher in matchers]
+    assert [matchers for _, matchers in after] == [[("__name__", "=", "x"), *matchers]] * 2
+
+
+async def test_a_warning_of_the_server_goes_with_the_number(prometheus: Prometheus, server: Server) -> None:
+    server.gives(vector("1") | {"warnings": ["a store\n did not answer", "more"]})
+    (reading,) = await prometheus.ask([RATIO], timeout_seconds=LONG)
+    assert (reading.value, reading.detail) == ("1", "Prometheus warns: a store did not answer")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"x" * (ANSWER_BYTES + 1),
+        result("matrix", []),
+        result("matrix", [5]),
+        result("matrix", [{}]),
+        vector(),
+    ],
+)
+async def test_a_history_that_cannot_be_read_is_empty(prometheus: Prometheus, server: Server, body: Any) -> None:
+    server.gives(body)
+    assert await prometheus.history("up", NOW - timedelta(minutes=1), NOW, 10) == []
+
+
+async def test_a_history_leaves_out_what_is_no_number(
+    prometheus: Prometheus, server: Server, session: aiohttp.ClientSession
+) -> None:
+    at = NOW.timestamp()
+    server.gives(result("matrix", [{"values": [[at, "1"], [at, "NaN"], [at, 5], "x", [at, "2e3"]]}]))
+    points = await prometheus.history("up", NOW - timedelta(minutes=1), NOW, 10)
+    assert points == [(NOW, "1"), (NOW, "2e3")]
+    assert server.seen[0]["step"] == "10"
+    await session.close()
+    assert await prometheus.history("up", NOW - timedelta(minutes=1), NOW, 10) == []
 
 
 async def test_every_request_is_counted_with_its_state(
@@ -480,10 +603,37 @@ async def test_a_real_prometheus_gives_each_state(real: Prometheus) -> None:
     assert all(r.sampled_at == NOW for r in readings if r.state is ReadingState.VALUE)
 
 
-@pytest.mark.xfail(reason="Prometheus 2.42 ignores lookback_delta and looks back five minutes")
 async def test_a_real_prometheus_gives_nothing_that_is_older_than_max_age(real: Prometheus) -> None:
-    (reading,) = await real.ask([Query("n", "max(old)", 100)], timeout_seconds=LONG)
-    assert reading.state in (ReadingState.NO_DATA, ReadingState.STALE)
+    """`old` was last seen 200 s ago: a window of five minutes still gives a number for it."""
+    stale, why = ReadingState.STALE, "the newest sample is older than 100 s"
+    texts = {
+        "max(old)": (stale, why),
+        "sum(count_over_time(old[5m]))": (stale, why),
+        "max_over_time(sum(old)[5m:30s])": (stale, why),
+        "sum(count_over_time(old[5m])) or vector(0)": (stale, why),
+        "scalar(max(old))": (stale, why),
+        'sum(count_over_time(fresh{n="1"}[5m]))': (ReadingState.VALUE, ""),
+        'max(old) + max(fresh{n="1"})': (ReadingState.VALUE, ""),
+        "sum(count_over_time(nothing[5m])) or vector(0)": (ReadingState.VALUE, ""),
+        "absent(nothing)": (ReadingState.VALUE, ""),
+        "max(old offset 1m)": (ReadingState.VALUE, ""),
+        "sum(count_over_time(old[90s]))": (ReadingState.NO_DATA, "no series"),
+    }
+    readings = await real.ask([Query("n", text, 100) for text in texts], timeout_seconds=LONG)
+    assert {r.promql: (r.state, r.detail) for r in readings} == texts
+
+
+async def test_a_real_prometheus_gives_the_history_of_one_series(real: Prometheus) -> None:
+    points = await real.history('fresh{n="1"}', NOW - timedelta(minutes=10), NOW, 2)
+    assert [value for _, value in points] == ["0.1"]
+    assert points[0][0] == NOW
+    long = await real.history("max(old) or vector(1)", NOW - timedelta(hours=10), NOW, 1)
+    assert HISTORY_POINTS - 2 < len(long) <= HISTORY_POINTS
+    assert (long[0][1], long[-1]) == ("1", (NOW, "7"))
+    assert timedelta(hours=9) < NOW - long[0][0] <= timedelta(hours=10)
+    for nothing in ("fresh", "nothing", "sum(", "vector(0) / 0"):
+        assert await real.history(nothing, NOW - timedelta(minutes=1), NOW, 10) == []
+    assert await real.history("vector(1)", NOW, NOW - timedelta(minutes=1), 10) == []
 
 
 async def test_a_real_alertmanager_tells_what_fires_and_not_what_is_silenced(
