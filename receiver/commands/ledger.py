@@ -13,9 +13,11 @@ from typing import NoReturn
 import click
 
 from ledger import checkpoint as notes
+from ledger.accounts import STAGES
 from ledger.audit import HARMLESS, NotALedger, read_entries, verify_store
 from ledger.entry import Entry
 from ledger.reconcile import findings, trial_balance
+from ledger.stores import schema
 from receiver.settings import Settings, load_settings
 from receiver.settings_values import SettingsErrors
 
@@ -47,6 +49,8 @@ def verify(config: Path, as_json: bool) -> None:
         )
     except (NotALedger, notes.BadKey) as error:
         _fail(str(error), 2)
+    if not audits:
+        _fail(f"{settings.ledger.path}: it holds no entries; `counterfoil serve` begins the log of each tenant", 1)
     if as_json:
         rows = [
             {"tenant": a.tenant, "entries": a.entries, "root": a.root, "fault": str(a.fault) if a.fault else None}
@@ -81,7 +85,9 @@ def reconcile(config: Path, tenant: str, as_json: bool) -> None:
 @ledger.command()
 @tenant_option
 @click.option("--incident", help="Only of this incident.")
-@click.option("--stage", help="Only of this stage, e.g. AUTHORIZED.")
+@click.option(
+    "--stage", type=click.Choice(STAGES, case_sensitive=False), metavar="STAGE", help="Only of this one: AUTHORIZED."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the last so many.")
 @json_option
 @click.pass_obj
@@ -90,7 +96,7 @@ def show(config: Path, tenant: str, incident: str | None, stage: str | None, lim
     entries = [
         entry
         for entry in _entries(_settings(config), tenant)
-        if (incident is None or entry.incident_id == incident) and (stage is None or entry.stage == stage.upper())
+        if (incident is None or entry.incident_id == incident) and stage in (None, entry.stage)
     ]
     for entry in entries[-limit:] if limit else entries:
         click.echo(json.dumps(entry.to_json()) if as_json else line_of(entry))
@@ -105,23 +111,27 @@ def checkpoint(config: Path, tenant: str) -> None:
     path = settings.ledger.path
     if not path.is_file():
         _fail(f"{path}: no such file", 2)
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
-        sql = "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1"
-        row = store.execute(sql, (tenant,)).fetchone()
+    try:
+        public = notes.load_key_file(settings.ledger.key_file).public_key()
+        with closing(schema.connect(path)) as store:
+            sql = "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1"
+            row = store.execute(sql, (tenant,)).fetchone()
+    except (sqlite3.Error, notes.BadKey) as error:
+        _fail(str(error) if isinstance(error, notes.BadKey) else f"{path}: {error}", 2)
     if row is None:
         _fail(f"there is no tenant {tenant} in {path}", 2)
     name = notes.log_origin(settings.ledger.origin, tenant)
-    public = notes.load_key_file(settings.ledger.key_file).public_key()
     click.echo(notes.verifier_key(name, public), err=True)
     click.echo(row[0], nl=False)
 
 
 def line_of(entry: Entry) -> str:
-    """One entry as a line: index, time, stage, actor, what it settles, and why."""
+    """One entry as one line: index, time, stage, actor, what it settles, and why. Nothing in it moves the cursor."""
     settles = f" settles {entry.settles}" if entry.settles is not None else ""
     incident = f" {entry.incident_id}" if entry.incident_id else ""
     at = entry.timestamp.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    return f"{entry.index:>5} {at} {entry.stage:<12} {entry.actor:<20}{incident}{settles}  {entry.reason}".rstrip()
+    line = f"{entry.index:>5} {at} {entry.stage:<12} {entry.actor:<20}{incident}{settles}  {entry.reason}"
+    return "".join(character if character.isprintable() else " " for character in line).rstrip()
 
 
 def _settings(config: Path) -> Settings:

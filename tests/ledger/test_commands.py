@@ -1,0 +1,201 @@
+"""`counterfoil ledger`: what each command prints, and with which code it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledger import checkpoint as notes
+from ledger.entry import Back, Draft, Entry
+from ledger.stores import schema
+from ledger.stores.sqlite import SqliteJournal
+from receiver.__main__ import counterfoil
+from receiver.commands.init import write_folder
+from receiver.commands.ledger import line_of
+from receiver.settings import load_settings
+
+ENVIRONMENT = {"ANTHROPIC_API_KEY": "sk"}
+STORY = (
+    Draft("r", "RECEIVED", "alertmanager"),
+    Draft("e", "EVALUATED", "policy", settles=Back(0)),
+    Draft("w", "WATCHED", "policy"),
+    Draft("d", "DETECTED", "policy", incident_id="inc-1", settles=Back(2), reason="error_ratio 0.31 >= 0.05"),
+    Draft("n", "NOTED", "operator:root", incident_id="inc-2", reason="two\nlines \x1b[31mred\u202e"),
+)
+
+
+class House:
+    """A folder that `init` wrote, with a ledger in it."""
+
+    def __init__(self, folder: Path) -> None:
+        write_folder(folder)
+        (folder / "secrets/twilio.token").write_text("a token")
+        self.config = folder / "counterfoil.yml"
+        self.ledger = load_settings(self.config, ENVIRONMENT).ledger
+
+    def run(self, *words: str) -> Result:
+        runner = CliRunner(env=ENVIRONMENT)
+        return runner.invoke(counterfoil, ["ledger", *words, "--config", str(self.config)])
+
+    async def write(self, *drafts: Draft) -> None:
+        journal = await SqliteJournal.open(
+            self.ledger.path,
+            origin=self.ledger.origin,
+            key=notes.load_key_file(self.ledger.key_file),
+            anchor_path=self.ledger.anchor_file,
+            clock=lambda: datetime(2026, 11, 23, 8, tzinfo=UTC),
+            tenants=["default"],
+            durable=False,
+        )
+        await journal.post("default", drafts)
+        await journal.close()
+
+    def tamper(self, sql: str) -> None:
+        with sqlite3.connect(self.ledger.path) as store:
+            for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                store.execute(f"DROP TRIGGER {name}")
+            store.execute(sql)
+        store.close()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+@pytest.fixture
+def house(empty: House) -> House:
+    asyncio.run(empty.write(*STORY))
+    return empty
+
+
+def test_verify_says_how_many_and_which_root(house: House) -> None:
+    result = house.run("verify")
+    assert (result.exit_code, result.output.split(", root ")[0]) == (0, "OK: 6 entries")
+    (row,) = json.loads(house.run("verify", "--json").output)
+    assert (row["tenant"], row["entries"], row["fault"]) == ("default", 6, None)
+    assert row["root"] == result.output.split()[-1]
+
+
+def test_verify_says_what_is_wrong_and_where(house: House) -> None:
+    house.tamper("UPDATE entry SET bytes = replace(bytes, '0.31', '0.01') WHERE n = 4")
+    result = house.run("verify")
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "entry " in result.output
+    assert "FAULT" in result.output
+    (row,) = json.loads(house.run("verify", "--json").output)
+    assert row["fault"]
+
+
+def test_reconcile_prints_the_books_and_balances(house: House) -> None:
+    result = house.run("reconcile")
+    assert result.exit_code == 0, result.output
+    assert "the books balance" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+    data = json.loads(house.run("reconcile", "--json").output)
+    assert (data["balanced"], data["findings"]) == (True, [])
+    assert data["books"]["incidents"] == {"opened": 1, "settled": {"RECOVERED": 0, "CLOSED": 0}, "outstanding": 1}
+
+
+def test_reconcile_ends_with_1_on_a_finding(house: House) -> None:
+    house.tamper('UPDATE entry SET bytes = replace(bytes, \'"actor":"policy"\', \'"actor":"claude"\') WHERE n = 4')
+    result = house.run("reconcile")
+    assert result.exit_code == 1
+    assert "finding: entry 4: office" in result.output
+
+
+def test_show_prints_a_line_for_each_entry(house: House) -> None:
+    lines = house.run("show").output.splitlines()
+    assert [line.split()[0] for line in lines] == list("012345")
+    assert "DETECTED" in lines[4]
+    assert lines[4].endswith("policy               inc-1 settles 3  error_ratio 0.31 >= 0.05")
+    assert lines[5].endswith("two lines  [31mred")
+
+
+@pytest.mark.parametrize(
+    ("words", "indices"),
+    [
+        (["--incident", "inc-1"], [4]),
+        (["--incident", "inc-9"], []),
+        (["--stage", "watched"], [3]),
+        (["--stage", "NOTED", "--incident", "inc-2"], [5]),
+        (["--limit", "2"], [4, 5]),
+    ],
+)
+def test_show_filters(house: House, words: list[str], indices: list[int]) -> None:
+    rows = [json.loads(line) for line in house.run("show", "--json", *words).output.splitlines()]
+    assert [row["index"] for row in rows] == indices
+
+
+def test_checkpoint_verifies_under_the_key_that_it_prints(house: House) -> None:
+    result = house.run("checkpoint")
+    assert result.exit_code == 0
+    name, public = notes.parse_verifier_key(result.stderr)
+    assert notes.verify(result.stdout, name, public).size == 6
+
+
+def no_file(house: House) -> None:
+    house.ledger.path.unlink()
+
+
+def no_database(house: House) -> None:
+    for suffix in ("-wal", "-shm"):
+        house.ledger.path.with_name(house.ledger.path.name + suffix).unlink(missing_ok=True)
+    house.ledger.path.write_bytes(b"not a database, but long enough to be taken for one" * 20)
+
+
+def no_tables(house: House) -> None:
+    house.ledger.path.unlink()
+    sqlite3.connect(house.ledger.path).close()
+
+
+def no_key(house: House) -> None:
+    house.ledger.key_file.write_text("no key")
+
+
+@pytest.mark.parametrize("damage", [no_file, no_database, no_tables])
+@pytest.mark.parametrize("command", ["verify", "reconcile", "show", "checkpoint"])
+def test_what_is_no_ledger_is_said_in_one_line(house: House, damage: Callable[[House], None], command: str) -> None:
+    damage(house)
+    result = house.run(command)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert result.stderr.startswith(f"counterfoil: {house.ledger.path}")
+
+
+@pytest.mark.parametrize("command", ["verify", "checkpoint"])
+def test_a_key_that_is_none(house: House, command: str) -> None:
+    no_key(house)
+    result = house.run(command)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "ledger.key" in result.stderr
+
+
+def test_a_ledger_without_entries_is_not_well(empty: House) -> None:
+    with sqlite3.connect(empty.ledger.path) as store:
+        store.executescript(schema.script(empty.ledger.origin))
+    store.close()
+    result = empty.run("verify")
+    assert (result.exit_code, "no entries" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("show", "--tenant", "nobody"), ("show", "--stage", "BLESSED"), ("show", "--limit", "0"), ("checkpoint", "-x")],
+)
+def test_a_wrong_call_ends_with_2(house: House, words: tuple[str, ...]) -> None:
+    assert house.run(*words).exit_code == 2
+
+
+def test_no_entry_breaks_its_line() -> None:
+    given: dict[str, Any] = {"ledger": "o", "tenant_id": "t", "index": 1, "timestamp": "2026-11-23T08:00:00.000000Z"}
+    draft = Draft("x", "NOTED", "system", incident_id="a\r\nb", reason="\u2028\x9b2J")
+    raw = json.dumps(draft.document(0) | given | {"salt": ""}).encode()
+    assert line_of(Entry.parse(raw)).isprintable()
