@@ -132,8 +132,11 @@ class Monitoring:
 
     async def _run(self, url: str, program: str, *arguments: str) -> None:
         log = self._folder / f"{Path(program).name}.log"
-        with log.open("wb") as out:
-            process = await asyncio.create_subprocess_exec(program, *arguments, stdout=out, stderr=out)
+        try:
+            with log.open("wb") as out:
+                process = await asyncio.create_subprocess_exec(program, *arguments, stdout=out, stderr=out)
+        except OSError as error:
+            raise DidNotStart(f"{program} cannot be started: {error.strerror}") from error
         self._programs.append(process)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             for _ in range(READY_TRIES):

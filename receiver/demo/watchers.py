@@ -18,12 +18,13 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 SCRAPE_SECONDS = 1.0
-KEPT_SAMPLES = 600
+KEPT_SAMPLES = 600  # ten minutes: the widest window that is answered
 THRESHOLD = 0.05
+UNITS = {"s": 1.0, "m": 60.0}
 _RATIO = re.compile(
-    r'\(sum\(rate\(http_requests_total\{service="(?P<service>[a-z-]+)",code=~"5\.\."\}\[(?P<window>\d+)s\]\)\)'
+    r'\(sum\(rate\(http_requests_total\{service="(?P<service>[a-z-]+)",code=~"5\.\."\}\[(?P<window>\d{1,4})(?P<unit>[sm])\]\)\)'
     r" or vector\(0\)\)\s*/\s*"
-    r'sum\(rate\(http_requests_total\{service="(?P=service)"\}\[(?P=window)s\]\)\)'
+    r'sum\(rate\(http_requests_total\{service="(?P=service)"\}\[(?P=window)(?P=unit)\]\)\)'
 )
 
 
@@ -85,10 +86,12 @@ class StandInPrometheus:
         form = await request.post() if request.method == "POST" else request.query
         query = form.get("query")
         match = _RATIO.fullmatch(query.strip()) if isinstance(query, str) else None
-        if match is None:
+        seconds = float(match["window"]) * UNITS[match["unit"]] if match is not None else 0.0
+        # A window of which the samples are gone would be another number than the real one's.
+        if match is None or not 0 < seconds <= KEPT_SAMPLES:
             error = {"status": "error", "errorType": "bad_data", "error": "the stand-in answers the demo's query alone"}
             return web.json_response(error, status=400)
-        value = self.ratio(match["service"], float(match["window"]))
+        value = self.ratio(match["service"], seconds)
         rows = [] if value is None else [{"metric": {}, "value": [time.time(), f"{value:.6g}"]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": rows}})
 
