@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -71,9 +71,13 @@ def verify_store(path: Path, *, origin: str, public: Ed25519PublicKey, anchor_pa
             sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
             tenants = {row[0] for row in store.execute(sql)}
             lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
-            return [_Log(store, t, origin, public, anchors.get(t)).verify() for t in sorted(tenants | lost)]
+            audits = [_Log(store, t, origin, public, anchors.get(t)).verify() for t in sorted(tenants | lost)]
+            wrong = _fault_of_the_file(store, origin)
     except sqlite3.Error as error:
         raise NotALedger(f"{path}: {error}") from error
+    if wrong is None:
+        return audits
+    return [replace(a, fault=a.fault or Fault(a.tenant, None, wrong)) for a in audits]
 
 
 def read_entries(path: Path, tenant: str) -> list[Entry]:
@@ -86,6 +90,14 @@ def read_entries(path: Path, tenant: str) -> list[Entry]:
             return [Entry.parse(row[0].encode()) for row in rows]
     except (sqlite3.Error, ValueError) as error:
         raise NotALedger(f"{path}: {error}") from error
+
+
+def _fault_of_the_file(store: sqlite3.Connection, origin: str) -> str | None:
+    """What is wrong with the file itself: a rule that is not as this version makes it, or a damaged page or index."""
+    for change in schema.differences(store, origin):
+        return f"the rules of the database are not those of this version: {change}"
+    (found,) = store.execute("PRAGMA integrity_check(1)").fetchone()
+    return None if found == "ok" else f"the file is damaged: {found}"
 
 
 def _anchors(prefix: Path | None) -> dict[str, _Anchored]:
@@ -138,6 +150,7 @@ class _Log:
         self._anchored = anchor
         self._frontier = Frontier()
         self._entries: list[Entry] = []
+        self._sizes: frozenset[int] = frozenset()
 
     def verify(self) -> Audit:
         fault = None
@@ -146,6 +159,7 @@ class _Log:
             self._anchor()
             self._blobs()
             self._books()
+            self._replay()
         except _Fault as found:
             fault = Fault(self._tenant, found.index, found.message)
         return Audit(self._tenant, self._frontier.size, self._frontier.root.hex(), fault)
@@ -154,6 +168,7 @@ class _Log:
         """Hash the entries in order and compare the root at every size that was signed."""
         signed = dict(self._signed())
         covered = max(signed, default=0)
+        self._sizes = frozenset(signed)
         sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"  # whatever the bytes are
         for n, raw in self._store.execute(sql, (self._tenant,)):
             self._entry(n, raw)
@@ -232,3 +247,17 @@ class _Log:
                 raise _Fault(finding.index, f"{finding.rule}: {finding.detail}")
         if not trial_balance(self._entries).balanced:
             raise _Fault(None, "the books do not balance; see `ledger reconcile`")
+
+    def _replay(self) -> None:
+        """Post every entry again, in order, into an empty ledger that has all of its rules."""
+        with closing(schema.connect(":memory:")) as book:
+            book.executescript(schema.script(self._origin))
+            book.execute("BEGIN")
+            for entry in self._entries:
+                try:
+                    row = (self._tenant, entry.index, entry.raw.decode())
+                    book.execute("INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", row)
+                    if entry.index + 1 in self._sizes:
+                        book.execute("INSERT INTO checkpoint VALUES (?, ?, '')", (self._tenant, entry.index + 1))
+                except sqlite3.Error as error:
+                    raise _Fault(entry.index, f"{entry.stage} breaks a rule of the books: {error}") from error
