@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from ledger.journal import LedgerError
+from ledger.journal import Conflict, LedgerError
 from receiver.execution.signature import ID_HEADER, refusal
 
+log = logging.getLogger(__name__)
+
 BODY_BYTES = 65_536
+BODY_SECONDS = 10.0  # whoever is slower may come again; a place is not held for long by one who has shown no signature
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -40,11 +46,15 @@ class Results:
         self._count = count
 
     async def result(self, request: web.Request) -> web.Response:
-        """200 once it is booked, or was before; 401, 404, 400, 413; 503 when it cannot be booked."""
+        """200 once it is booked, or was before; 401, 404, 400, 408, 413; 503 when it cannot be booked."""
         webhook_id = request.match_info["id"]
-        body = await request.content.read(BODY_BYTES + 1)
-        while len(body) <= BODY_BYTES and (more := await request.content.read(BODY_BYTES + 1 - len(body))):
-            body += more
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _bounded(request)
+        except TimeoutError:
+            return self._answer(408, "too_slow", f"a result is sent within {BODY_SECONDS:g} s")
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
+            return self._answer(400, "malformed", "the body cannot be read to its end")
         if len(body) > BODY_BYTES:
             return self._answer(413, "too_large", "a result has at most 64 kB")
         if not _ID.fullmatch(webhook_id):
@@ -64,8 +74,13 @@ class Results:
             succeeded, output = parsed
             detail = "the executor reports success" if succeeded else "the executor reports failure"
             fresh = await book.settle(webhook_id, succeeded, detail, output)
+        except Conflict:
+            # The same late result was noted before with other words. The first one stands; nothing would change.
+            return self._answer(200, "duplicate", "")
         except LedgerError as error:
-            return self._answer(503, "unavailable", f"it cannot be booked now: {error}")
+            # The reason is for our log: whoever asks may not have signed anything yet.
+            log.error("a result could not be booked: %s", error)
+            return self._answer(503, "unavailable", "it cannot be booked now; send it again")
         return self._answer(200, "accepted" if fresh else "duplicate", "")
 
     async def _find(self, webhook_id: str) -> tuple[str, ExecutionBook, str] | None:
@@ -80,6 +95,14 @@ class Results:
         if status == 200:
             return web.json_response({"status": code})
         return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+
+async def _bounded(request: web.Request) -> bytes:
+    """The body, and where it is larger, one byte more than the limit."""
+    body = bytearray()
+    while len(body) <= BODY_BYTES and (more := await request.content.read(BODY_BYTES + 1 - len(body))):
+        body += more
+    return bytes(body)
 
 
 def _read(body: bytes) -> tuple[bool, str] | str:
