@@ -2,192 +2,246 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from importlib import resources
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
+from urllib.parse import parse_qs, urlencode
 
-import jinja2
 from aiohttp import web
 
-from ledger import reconcile
-from ledger.entry import Entry
+from ledger.accounts import STAGES
 from ledger.journal import Journal, LedgerError
-from receiver.auditor import reading
-from receiver.auditor.api import Api, Gate, number
-from receiver.auditor.reading import BadQuestion
+from receiver.auditor import presenting, questions, telling
+from receiver.auditor.api import Api, Gate
+from receiver.auditor.presenting import Pages
+from receiver.auditor.questions import INDEX_MAX, BadQuestion
+from receiver.auditor.reading import Reader, checkpoint_size
 
-ENTRIES_SHOWN = 50
-BLOB_BYTES_SHOWN = 65_536
+PAGE = 50  # entries or incidents on a page
+FORM_BYTES_MAX = 4_096
 COOKIE = "counterfoil"
-SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-}
+# Paths of ours: no second slash, no backslash, nothing that a browser would drop and so read as another address.
+_OURS = re.compile(r"/(?:[A-Za-z0-9._~-][A-Za-z0-9/._~%=&?:+-]{0,500})?|/\?[A-Za-z0-9/._~%=&:+-]{0,500}")
+
+Values = Mapping[str, Any]
+Show = Callable[[str], Awaitable[Values | None]]
 
 
 class SignIn(Gate, Protocol):
     def sign_in(self, request: web.Request, token: str) -> str | None:
-        """The cookie for whoever knows the admin token, else None."""
+        """The cookie for whoever knows the admin token, else None. Guessing is slowed down here."""
 
 
 class Auditor:
     """Pages and API. gate: who may read. tenants: their names, the first is shown where none is chosen."""
 
     def __init__(self, journal: Journal, gate: Callable[[], SignIn], tenants: Callable[[], list[str]]) -> None:
-        self._journal = journal
+        self._reader = Reader(journal)
         self._gate = gate
         self._tenants = tenants
-        self._api = Api(journal, gate, tenants)
-        self._templates = jinja2.Environment(
-            loader=jinja2.FunctionLoader(_template),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters["clock"] = _clock
-        self._templates.filters["day"] = _day
-        self._templates.filters["said"] = _said
+        self._pages = Pages()
+        self._api = Api(self._reader, gate, tenants)
 
     def add_routes(self, app: web.Application) -> None:
         self._api.add_routes(app)
-        app.router.add_get("/static/auditor.css", self._style)
-        app.router.add_post("/login", self._login)
+        app.router.add_get("/static/{name}", self._static)
+        app.router.add_get("/login", self._ask_in)
+        app.router.add_post("/login", self._sign_in)
+        app.router.add_post("/logout", self._sign_out)
         app.router.add_get("/", self._incidents)
         app.router.add_get("/incidents/{id}", self._incident)
         app.router.add_get("/ledger", self._ledger)
-        app.router.add_get(r"/ledger/{index:\d{1,15}}", self._entry)
-        app.router.add_get("/blobs/{digest:[0-9a-f]{64}}", self._blob)
+        app.router.add_get("/ledger/{index}", self._entry)
+        app.router.add_get("/blobs/{digest}", self._blob)
         app.router.add_get("/balance", self._balance)
 
+    # --- pages -----------------------------------------------------------------------------------------------------
+
     async def _incidents(self, request: web.Request) -> web.Response:
-        async def show(tenant: str) -> Mapping[str, Any]:
-            return {"incidents": await reading.incidents(self._journal, tenant)}
+        async def show(tenant: str) -> Values:
+            before = questions.number(request.query, "before", INDEX_MAX, 0, INDEX_MAX)
+            states = questions.states(request.query)
+            found, following = await self._reader.incidents(tenant, before=before, limit=PAGE, states=states)
+            register = await self._reader.register(tenant)
+            opened = sum(1 for standing in register.incidents.values() if standing.ended_at is None)
+            return {
+                "incidents": found,
+                "following": following,
+                "first": before == INDEX_MAX,
+                "state": request.query.get("state", ""),
+                "opened": opened,
+                "ended": len(register.incidents) - opened,
+                "halts": list(register.halts.values()),
+            }
 
         return await self._page(request, "incidents.html", show)
 
     async def _incident(self, request: web.Request) -> web.Response:
-        async def show(tenant: str) -> Mapping[str, Any] | None:
-            name, at = request.match_info["id"], request.query.get("at")
-            view = await reading.incident(self._journal, tenant, name, at)
-            return None if view is None else {"incident": view, "at": at}
+        async def show(tenant: str) -> Values | None:
+            at = questions.moment(request.query)
+            view = await self._reader.incident(tenant, request.match_info["id"], at)
+            if view is None:
+                return None
+            register = await self._reader.register(tenant)
+            return {
+                "incident": view,
+                "at": request.query.get("at", ""),
+                "steps": telling.steps(view),
+                "moments": telling.moments(view),
+                "policy": register.policies.get(view.policy_digest),
+            }
 
         return await self._page(request, "incident.html", show)
 
     async def _ledger(self, request: web.Request) -> web.Response:
-        async def show(tenant: str) -> Mapping[str, Any]:
-            size = await self._journal.size(tenant)
-            newest = number(request.query.get("until"), "until", size, 0, 2**53)
-            after = max(-1, min(newest, size) - ENTRIES_SHOWN - 1)
-            found = await self._journal.entries(tenant, after=after, limit=ENTRIES_SHOWN)
-            older = found[0].index if found and found[0].index > 0 else None
-            return {"entries": list(reversed(found)), "size": size, "older": older}
+        """The newest entries first; those that a filter chooses in the order in which they were posted."""
+
+        async def show(tenant: str) -> Values:
+            query, journal = request.query, self._reader.journal
+            stage, actor = questions.stage(query), questions.name(query, "actor")
+            incident = questions.name(query, "incident")
+            asked = {"stage": stage, "actor": actor, "incident": incident}
+            chosen = {name: text for name, text in asked.items() if text is not None}
+            size = await journal.size(tenant)
+            until = min(questions.number(query, "until", size, 0, INDEX_MAX), size)
+            after = questions.number(query, "after", -1, -1, INDEX_MAX) if chosen else max(-1, until - PAGE - 1)
+            # One more than is shown tells whether there is a next page.
+            found = await journal.entries(
+                tenant, after=after, limit=PAGE + 1, incident=incident, stage=stage, actor=actor
+            )
+            more: dict[str, int] = {}
+            if chosen:
+                more = {"after": found[PAGE - 1].index} if len(found) > PAGE else {}
+                shown = found[:PAGE]
+            else:
+                shown = [entry for entry in reversed(found) if entry.index < until]
+                more = {"until": shown[-1].index} if shown and shown[-1].index else {}
+            return {
+                "size": size,
+                "asked": asked,
+                "filtered": bool(chosen),
+                "stages": sorted(STAGES),
+                "entries": shown,
+                "more": urlencode({**chosen, "tenant": tenant, **more}) if more else "",
+                "newest": not chosen and until == size,
+            }
 
         return await self._page(request, "ledger.html", show)
 
     async def _entry(self, request: web.Request) -> web.Response:
-        async def show(tenant: str) -> Mapping[str, Any] | None:
-            entry = await self._journal.get(tenant, int(request.match_info["index"]))
+        async def show(tenant: str) -> Values | None:
+            journal, index = self._reader.journal, questions.number(request.match_info, "index", 0, 0, INDEX_MAX)
+            entry = await journal.get(tenant, index)
             if entry is None:
                 return None
-            pretty = json.dumps(json.loads(entry.raw), indent=2, ensure_ascii=False, sort_keys=True)
-            return {"entry": entry, "pretty": pretty, "findings": findings_of(entry)}
+            register = await self._reader.register(tenant)
+            return {
+                "entry": entry,
+                "size": await journal.size(tenant),
+                "pretty": presenting.laid_out(entry.raw),
+                "policy": register.policies.get(entry.policy_digest or ""),
+            }
 
         return await self._page(request, "entry.html", show)
 
     async def _blob(self, request: web.Request) -> web.Response:
-        async def show(tenant: str) -> Mapping[str, Any] | None:
-            data = await self._journal.blob(tenant, request.match_info["digest"])
+        async def show(tenant: str) -> Values | None:
+            digest = request.match_info["digest"]
+            data = await self._reader.journal.blob(tenant, digest)
             if data is None:
                 return None
-            text = data[:BLOB_BYTES_SHOWN].decode("utf-8", "replace")
-            return {"text": text, "digest": request.match_info["digest"], "length": len(data)}
+            index = questions.number(request.query, "entry", INDEX_MAX, 0, INDEX_MAX)
+            entry = await self._reader.journal.get(tenant, index)
+            names = [blob.name for blob in entry.blobs if blob.digest == digest] if entry is not None else []
+            return {
+                "digest": digest,
+                "length": len(data),
+                "text": presenting.laid_out(data),
+                "cut": len(data) > presenting.JSON_BYTES_LAID_OUT,
+                "name": names[0] if names else "",
+                "entry": entry if names else None,
+            }
 
         return await self._page(request, "blob.html", show)
 
     async def _balance(self, request: web.Request) -> web.Response:
-        async def show(tenant: str) -> Mapping[str, Any]:
-            entries = await reading.all_entries(self._journal, tenant)
-            note = await self._journal.checkpoint(tenant)
+        async def show(tenant: str) -> Values:
+            note = await self._reader.journal.checkpoint(tenant)
             return {
-                "balance": reconcile.trial_balance(entries),
-                "findings": reconcile.findings(entries),
+                "books": await self._reader.books(tenant),
                 "checkpoint": note,
+                "signed": checkpoint_size(note),
             }
 
         return await self._page(request, "balance.html", show)
 
-    async def _login(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        token, target = form.get("token"), form.get("next")
-        cookie = self._gate().sign_in(request, token) if isinstance(token, str) else None
+    async def _static(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in presenting.FILES:
+            return self._render("message.html", 404, {"message": "There is no such file.", "tenant": ""})
+        return presenting.static(name)
+
+    # --- signing in --------------------------------------------------------------------------------------------------
+
+    async def _ask_in(self, request: web.Request) -> web.Response:
+        return self._render("login.html", 200, {"wrong": "", "next": "/", "tenant": ""})
+
+    async def _sign_in(self, request: web.Request) -> web.Response:
+        try:
+            form = await read_form(request)
+        except BadQuestion as refused:
+            return self._render("login.html", 400, {"wrong": str(refused), "next": "/", "tenant": ""})
+        target = form.get("next", "/")
+        place = target if _OURS.fullmatch(target) else "/"
+        cookie = self._gate().sign_in(request, form.get("token", "").strip())
         if cookie is None:
-            return self._render("login.html", 401, {"wrong": True, "next": "/", "tenant": ""})
-        # Only a path of ours: never an address elsewhere.
-        place = target if isinstance(target, str) and target.startswith("/") and target[1:2] not in "/\\" else "/"
-        answer = web.Response(status=303, headers={"Location": place})
-        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path="/")
+            wrong = "That is not the admin token, or too many wrong ones came from here within a minute."
+            return self._render("login.html", 401, {"wrong": wrong, "next": place, "tenant": ""})
+        answer = web.Response(status=303, headers={"Location": place, "Cache-Control": "no-store"})
+        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path="/", secure=request.secure)
         return answer
 
-    async def _style(self, request: web.Request) -> web.Response:
-        return web.Response(text=_file("static", "auditor.css"), content_type="text/css", charset="utf-8")
+    async def _sign_out(self, request: web.Request) -> web.Response:
+        answer = web.Response(status=303, headers={"Location": "/login", "Cache-Control": "no-store"})
+        answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+        return answer
 
-    async def _page(self, request: web.Request, template: str, show: Any) -> web.Response:
+    # --- every page --------------------------------------------------------------------------------------------------
+
+    async def _page(self, request: web.Request, template: str, show: Show) -> web.Response:
         if not self._gate().admin_admitted(request):
-            place = request.path if request.method == "GET" else "/"
-            return self._render("login.html", 401, {"wrong": False, "next": place, "tenant": ""})
+            place = request.path_qs if _OURS.fullmatch(request.path_qs) else "/"
+            return self._render("login.html", 401, {"wrong": "", "next": place, "tenant": ""})
         tenants = self._tenants()
         tenant = request.query.get("tenant", tenants[0] if tenants else "default")
         try:
-            if tenant not in tenants:
-                raise BadQuestion(f"there is no tenant {tenant[:40]!r}")
+            tenant = questions.tenant({"tenant": tenant}, tenants)
             shown = await show(tenant)
         except BadQuestion as wrong:
-            return self._render("message.html", 400, {"message": str(wrong), "tenant": ""})
+            return self._render("message.html", 400, {"message": str(wrong), "tenant": tenant})
         except LedgerError as wrong:
             return self._render("message.html", 503, {"message": str(wrong), "tenant": tenant})
         if shown is None:
-            return self._render("message.html", 404, {"message": "There is no such page.", "tenant": tenant})
+            return self._render("message.html", 404, {"message": "The ledger holds no such thing.", "tenant": tenant})
         return self._render(template, 200, {**shown, "tenant": tenant})
 
-    def _render(self, template: str, status: int, values: Mapping[str, Any]) -> web.Response:
-        shared = {"tenants": self._tenants(), "findings_of": findings_of}
-        text = self._templates.get_template(template).render({**shared, **values})
-        return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=SECURITY)
+    def _render(self, template: str, status: int, values: Values) -> web.Response:
+        tenants = self._tenants()
+        known = values["tenant"] if values["tenant"] in tenants else ""
+        return self._pages.render(template, status, {**values, "tenant": known, "tenants": tenants})
 
 
-def findings_of(entry: Entry) -> list[Mapping[str, Any]]:
-    """The comparisons behind an entry's verdict; empty where it holds none."""
-    found = []
-    for name in ("verdict", "service"):
-        verdict = entry.body.get(name)
-        if isinstance(verdict, Mapping):
-            rows = verdict.get("findings")
-            found += [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-    return found
-
-
-def _said(entry: Entry) -> str:
-    """One line on what an entry means, for a reader who does not know the stages."""
-    return entry.reason or str(entry.body.get("detail") or entry.body.get("text") or "")
-
-
-def _clock(moment: datetime) -> str:
-    return moment.strftime("%H:%M:%S.%f")[:-3]
-
-
-def _day(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
-
-
-def _template(name: str) -> str:
-    return _file("templates", name)
-
-
-def _file(folder: str, name: str) -> str:
-    return resources.files("receiver.auditor").joinpath(folder, name).read_text(encoding="utf-8")
+async def read_form(request: web.Request) -> dict[str, str]:
+    """The first value of each field of a form, at most FORM_BYTES_MAX long. Raises BadQuestion."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise BadQuestion("send the form as application/x-www-form-urlencoded")
+    body = b""
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > FORM_BYTES_MAX:
+            raise BadQuestion(f"the form is longer than {FORM_BYTES_MAX} bytes")
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        raise BadQuestion("the form has more than 10 fields") from None
+    return {name: values[0] for name, values in fields.items()}

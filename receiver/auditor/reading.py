@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ledger.entry import Entry, parse_time
+from ledger import merkle, reconcile
+from ledger.entry import Entry
 from ledger.journal import Journal
-from receiver.incident.book import Book
+from receiver.auditor.standing import IncidentView, Standing, standing_of
+from receiver.incident.states import IncidentState
 
 PAGE_ENTRIES = 500
-
-
-class BadQuestion(ValueError):
-    """A parameter that cannot be read; the message names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentView:
-    """An incident as it stood after the last of `entries`."""
-
-    id: str
-    state: str
-    title: str
-    summary: str
-    severity: str
-    rule: str
-    opened_at: datetime
-    ended_at: datetime | None
-    reason: str
-    policy_version: str
-    entries: tuple[Entry, ...]
-
-    def to_json(self, *, timeline: bool) -> dict[str, Any]:
-        data: dict[str, Any] = {
-            "incident_id": self.id,
-            "state": self.state,
-            "title": self.title,
-            "summary": self.summary,
-            "severity": self.severity,
-            "rule": self.rule,
-            "opened_at": _rfc(self.opened_at),
-            "ended_at": _rfc(self.ended_at) if self.ended_at else None,
-            "reason": self.reason,
-            "policy_version": self.policy_version,
-        }
-        if timeline:
-            data["timeline"] = [entry.to_json() for entry in self.entries]
-        return data
+BASIS_MAX = 200  # entries outside of an incident that its own entries rest on
 
 
 async def all_entries(journal: Journal, tenant: str, **chosen: Any) -> list[Entry]:
@@ -62,78 +28,150 @@ async def all_entries(journal: Journal, tenant: str, **chosen: Any) -> list[Entr
     return found
 
 
-async def incidents(journal: Journal, tenant: str) -> list[IncidentView]:
-    """Every incident, the newest first."""
-    detected = await all_entries(journal, tenant, stage="DETECTED")
-    views = [await incident(journal, tenant, entry.incident_id or "") for entry in reversed(detected)]
-    return [view for view in views if view is not None]
+@dataclass(slots=True)
+class Register:
+    """What one tenant's log says of its incidents and halts, up to the index `size`: a cache of the fold."""
+
+    size: int = 0
+    incidents: dict[str, Standing] = field(default_factory=dict)  # in the order in which they were opened
+    halts: dict[int, Entry] = field(default_factory=dict)  # outstanding
+    policies: dict[str, str] = field(default_factory=dict)  # policy digest → digest of the blob with its text
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def take(self, entry: Entry) -> None:
+        self.size = entry.index + 1
+        if entry.stage == "DETECTED" and entry.incident_id is not None:
+            self.incidents.setdefault(entry.incident_id, Standing(entry))
+        elif entry.incident_id in self.incidents:
+            self.incidents[entry.incident_id].take(entry)
+        if entry.stage == "HALTED":
+            self.halts[entry.index] = entry
+        elif entry.stage == "RESUMED" and entry.settles is not None:
+            self.halts.pop(entry.settles, None)
+        elif entry.stage == "ADOPTED" and entry.policy_digest:
+            texts = [blob.digest for blob in entry.blobs if blob.name == "policy"]
+            self.policies.update((entry.policy_digest, digest) for digest in texts)
 
 
-async def incident(journal: Journal, tenant: str, incident_id: str, at: str | None = None) -> IncidentView | None:
-    """One incident, now or as it stood at an index or a time. None where there is none. Raises BadQuestion."""
-    entries = await all_entries(journal, tenant, incident=incident_id)
-    if at is not None:
-        entries = _until(entries, at)
-    detected = next((entry for entry in entries if entry.stage == "DETECTED"), None)
-    if detected is None:
-        return None
-    end = next((entry for entry in entries if entry.stage in ("RECOVERED", "CLOSED")), None)
-    body = detected.body
-    return IncidentView(
-        id=incident_id,
-        state=state_of(entries),
-        title=body["title"],
-        summary=body["summary"],
-        severity=body["severity"],
-        rule=body["rule"],
-        opened_at=detected.timestamp,
-        ended_at=end.timestamp if end else None,
-        reason=detected.reason,
-        policy_version=detected.policy_version or "",
-        entries=tuple(entries),
-    )
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The trial balance of the first `size` entries, and what an auditor would ask about."""
+
+    size: int
+    balance: reconcile.Balance
+    findings: tuple[reconcile.Finding, ...]
 
 
-def state_of(entries: Sequence[Entry]) -> str:
-    """Where an incident stands, by its entries: the last of these that applies."""
-    states = {
-        "DETECTED": "detected",
-        "PROPOSED": "proposed",
-        "AUTHORIZED": "authorized",
-        "DISPATCHED": "executing",
-        "UNRESOLVED": "unresolved",
-        "EXECUTED": "verifying",
-        "RECOVERED": "recovered",
-        "CLOSED": "closed",
-    }
-    back = ("REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "FAILED", "WRITTEN_OFF", "UNCONFIRMED")
-    state = "detected"
-    for entry in entries:
-        if state in ("recovered", "closed"):
-            break
-        state = "detected" if entry.stage in back else states.get(entry.stage, state)
-    return state
+@dataclass(frozen=True, slots=True)
+class Proof:
+    index: int
+    leaf_hash: bytes
+    tree_size: int
+    path: tuple[bytes, ...]
+    note: str
 
 
-async def book_of(journal: Journal, tenant: str) -> Book:
-    """The book without alerts: enough for what is outstanding."""
-    book = Book(tenant)
-    for entry in await all_entries(journal, tenant):
-        book.take(entry)
-    return book
+class Reader:
+    """Reads one ledger. What it remembers is made again from the entries after a restart."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._registers: dict[str, Register] = {}
+        self._books: dict[str, Books] = {}
+        self._counting = asyncio.Lock()
+
+    async def register(self, tenant: str) -> Register:
+        """The register, caught up with the log."""
+        register = self._registers.setdefault(tenant, Register())
+        async with register.lock:
+            while page := await self.journal.entries(tenant, after=register.size - 1, limit=PAGE_ENTRIES):
+                for entry in page:
+                    register.take(entry)
+        return register
+
+    async def incidents(
+        self, tenant: str, *, before: int, limit: int, states: frozenset[IncidentState] | None = None
+    ) -> tuple[list[IncidentView], int | None]:
+        """Incidents opened by an entry below `before`, the newest first, and the `before` of the next page."""
+        register = await self.register(tenant)
+        found: list[IncidentView] = []
+        for standing in reversed(register.incidents.values()):
+            if standing.detected.index >= before or (states is not None and standing.state not in states):
+                continue
+            if len(found) == limit:
+                return found, found[-1].index
+            found.append(standing.view())
+        return found, None
+
+    async def incident(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> IncidentView | None:
+        """One incident with its timeline, now or as it stood at an index or a time. None where there is none."""
+        own: Sequence[Entry] = await all_entries(self.journal, tenant, incident=incident_id)
+        if at is not None:
+            own = until(own, at)
+        standing = standing_of(own)
+        if standing is None:
+            return None
+        basis = await self._basis(tenant, own, standing.detected)
+        return standing.view(sorted([*own, *basis], key=lambda entry: entry.index))
+
+    async def _basis(self, tenant: str, own: Sequence[Entry], detected: Entry) -> list[Entry]:
+        """What the incident's entries settle and cite outside of it: alerts, the watch and its looks, answers."""
+        found: dict[int, Entry] = {}
+        known = {entry.index for entry in own}
+        wanted = [index for entry in own for index in _rests_on(entry)]
+        while wanted and len(found) < BASIS_MAX:
+            index = wanted.pop(0)
+            entry = None if index in known else await self.journal.get(tenant, index)
+            known.add(index)
+            if entry is not None and entry.incident_id is None:
+                found[index] = entry
+                wanted += _rests_on(entry)
+        watched = found.get(detected.settles if detected.settles is not None else -1)
+        if watched is not None:
+            looks = await self.journal.entries(tenant, after=watched.index, limit=BASIS_MAX, stage="LOOKED")
+            of_the_watch = [look for look in looks if look.body.get("subject") == watched.index]
+            found |= {look.index: look for look in of_the_watch if look.index < detected.index}
+        return list(found.values())
+
+    async def books(self, tenant: str) -> Books:
+        """The trial balance and the findings; counted once for each size of the log, away from the event loop."""
+        async with self._counting:
+            known = self._books.get(tenant)
+            if known is None or known.size != await self.journal.size(tenant):
+                entries = await all_entries(self.journal, tenant)
+                self._books[tenant] = await asyncio.to_thread(count, entries)
+        return self._books[tenant]
+
+    async def proof(self, tenant: str, index: int) -> Proof | None:
+        """The entry's place in the tree of the newest checkpoint, or None where that tree does not hold it."""
+        note = await self.journal.checkpoint(tenant)
+        size = checkpoint_size(note)
+        if note is None or index >= size:
+            return None
+        leaves: list[bytes] = []
+        while len(leaves) < size:
+            page = await self.journal.entries(tenant, after=len(leaves) - 1, limit=PAGE_ENTRIES)
+            leaves += [merkle.leaf_hash(entry.raw) for entry in page]
+        del leaves[size:]
+        path = await asyncio.to_thread(merkle.inclusion_proof, leaves, index)
+        return Proof(index, leaves[index], size, tuple(path), note)
 
 
-def _until(entries: list[Entry], at: str) -> list[Entry]:
-    if at.isascii() and at.isdigit() and len(at) < 16:
-        return [entry for entry in entries if entry.index <= int(at)]
-    try:
-        moment = datetime.fromisoformat(at) if len(at) != 27 else parse_time(at)
-    except ValueError as error:
-        raise BadQuestion(f"at: {at[:40]!r} is neither an index nor a time like 2026-11-23T08:58:38Z") from error
-    if moment.tzinfo is None:
-        raise BadQuestion("at: a time needs its zone, as in 2026-11-23T08:58:38Z")
-    return [entry for entry in entries if entry.timestamp <= moment]
+def until(entries: Sequence[Entry], at: int | datetime) -> list[Entry]:
+    """The entries up to an index, or up to a time, that one included."""
+    if isinstance(at, int):
+        return [entry for entry in entries if entry.index <= at]
+    return [entry for entry in entries if entry.timestamp <= at]
 
 
-def _rfc(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def count(entries: Sequence[Entry]) -> Books:
+    return Books(len(entries), reconcile.trial_balance(entries), reconcile.findings(entries))
+
+
+def _rests_on(entry: Entry) -> Sequence[int]:
+    return (*entry.cites, *(() if entry.settles is None else (entry.settles,)))
+
+
+def checkpoint_size(note: str | None) -> int:
+    """The number of entries that a signed note speaks of (C2SP checkpoint, line 2)."""
+    return int(note.split("\n")[1]) if note else 0

@@ -82,7 +82,7 @@ def answer_for(body: Mapping[str, Any], schema: Mapping[str, Any], change: str |
     actions = properties.get("recommended_action", {}).get("enum", ["none"])
     known: dict[str, Any] = {
         "summary": first,
-        "likely_cause": f"What {cited[0]['title']} measures moved first" if cited else "unknown",
+        "likely_cause": f"Not known. Look first at {cited[-1]['title']}" if cited else "unknown",
         "claims": claims,
         "recommended_action": next((name for name in actions if name != "none"), "none") if claims else "none",
         "confidence": 7 if change == "bad_confidence" else 0.62,
