@@ -36,7 +36,7 @@ def changed(change: Change) -> list[Entry]:
     return parsed(documents)
 
 
-def on(stage: str, **fields: Any) -> Change:
+def on(stage: str, /, **fields: Any) -> Change:
     def change(documents: list[dict[str, Any]], marks: dict[str, int]) -> None:
         documents[marks[stage]] |= fields
 
@@ -86,6 +86,12 @@ def at_the_end(stage: str, actor: str, **fields: Any) -> Change:
     return change
 
 
+def halted_and_resumed(documents: list[dict[str, Any]], marks: dict[str, int]) -> None:
+    at_the_end("HALTED", "engineer:rudo", incident_id=None)(documents, marks)
+    halted = documents[-1]["index"]
+    at_the_end("RESUMED", "operator:rudo", incident_id=None, id="added too", settles=halted)(documents, marks)
+
+
 FINDINGS: dict[str, tuple[Change, str, str]] = {
     "an entry is missing": (removed, "gap", "missing"),
     "time steps back": (on("CONFIRMED", timestamp=at(-1)), "clock", "before"),
@@ -120,6 +126,19 @@ FINDINGS: dict[str, tuple[Change, str, str]] = {
     "an answer to nothing": (on("APPROVED", cites=[]), "law 3", "an answer to nothing"),
     "an answer by a stranger": (on("APPROVED", actor="engineer:eve"), "law 3", "not an approver"),
     "an answer after the question": (in_body("PROPOSED", expires_at=at(0)), "late", "expired"),
+    "one id twice": (at_the_end("NOTED", "system", id="open"), "id", "open stands at 0"),
+    "an incident twice": (at_the_end("DETECTED", "policy", settles=4), "incident", "detected before"),
+    "an incident without a name": (on("DETECTED", incident_id=None), "incident", "is none"),
+    "a question about a closed incident": (at_the_end("PROPOSED", "policy"), "incident", "not open"),
+    "a consultation about a closed incident": (at_the_end("CONSULTED", "system"), "incident", "not open"),
+    "a dispatch for no incident": (on("DISPATCHED", incident_id="inc9"), "incident", "not open"),
+    "a recovery over an open question": (on("AUTHORIZED", settles=None), "incident", "over an open"),
+    "a second question": (added("AUTHORIZED", "PROPOSED", "policy", body={}), "incident", "a second question"),
+    "an expiry before its time": (on("AUTHORIZED", stage="EXPIRED", actor="policy"), "early", "before its time"),
+    "a decline without its rejection": (on("APPROVED", stage="DECLINED"), "decline", "not rejected"),
+    "a decline at the end": (at_the_end("DECLINED", "engineer:rudo"), "decline", "not rejected"),
+    "an authorization of what was declined": (on("APPROVED", stage="DECLINED"), "law 3", "had been declined"),
+    "a halt that its own author ends": (halted_and_resumed, "halt", "the same person"),
 }  # fmt: skip
 
 
