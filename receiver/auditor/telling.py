@@ -175,12 +175,16 @@ def _authorized(last: Mapping[str, Entry]) -> Step:
     title = plain(last["PROPOSED"].body.get("title")) if "PROPOSED" in last else ""
     if entry.stage == "PROPOSED":
         who = plain(entry.body.get("approvers"))
-        return Step(name, "waiting", who, f"asked to {title}, {plain(entry.body.get('quorum'))} needed", entry.index)
+        return Step(name, "waiting", who, f"{title or 'asked'}: {_needed(entry)}", entry.index)
     if entry.stage == "AUTHORIZED":
         return Step(
             name, "done", plain(entry.body.get("approved_by")) or entry.actor, title or said(entry), entry.index
         )
     return Step(name, "bad", entry.actor, f"{entry.stage.lower()}: {said(entry) or title}", entry.index)
+
+
+def _needed(proposed: Entry) -> str:
+    return f"waiting for {plain(proposed.body.get('quorum')) or 'one'} of them"
 
 
 def _executed(last: Mapping[str, Entry]) -> Step:

@@ -178,7 +178,7 @@ async def test_an_incident_is_shown_as_it_stood(browser: Any, index: int, state:
     assert by_time[: len(then["timeline"])] == then["timeline"]
     page = await read(browser, f"/incidents/{INCIDENT}?at={index}")
     assert f'<span class="state {state}">' in page
-    assert "As it stood at" in page
+    assert f"As it stood after entry {index}." in page
 
 
 async def test_an_incident_that_was_not_open_yet_is_not_there(browser: Any) -> None:
