@@ -304,11 +304,12 @@ async def long(journal: SqliteJournal) -> SqliteJournal:
 
 async def test_the_ledger_is_read_page_by_page(browser: Any, long: SqliteJournal) -> None:
     stages: list[str] = []
-    place, steps = "", 0
+    place: str | None = ""
+    steps = 0
     while place is not None:
         page = await ask(browser, f"/api/v1/ledger?limit=50{place}")
         stages += [entry["stage"] for entry in page["entries"]]
-        place = f"&after={page['next']}" if page["next"] is not None else None  # type: ignore[assignment]
+        place = f"&after={page['next']}" if page["next"] is not None else None
         steps += 1
     assert (len(stages), steps) == (139, 3)
     whole = await ask(browser, "/api/v1/ledger?limit=139")
@@ -476,7 +477,7 @@ async def test_no_request_is_an_error_of_ours(browser: Any) -> None:
     rng = random.Random(7)
     places = [*PAGES, *READS, "/ledger/{}", "/blobs/{}", "/incidents/{}", "/api/v1/ledger/{}/proof", "/static/{}"]
     names = ("tenant", "limit", "after", "before", "until", "stage", "actor", "incident", "at", "state", "entry")
-    odd = (
+    odd: tuple[str, ...] = (
         "",
         "-0",
         "1e9",
@@ -553,14 +554,15 @@ def test_the_document_names_every_route_of_the_api(journal: SqliteJournal) -> No
 
             return handler
 
-    auditor = Auditor(journal, Anything, lambda: ["default"])
+    anything: Any = Anything
+    auditor = Auditor(journal, anything, lambda: ["default"])
     app = private_app(
-        alerts=Anything(),
-        changes=Anything(),
-        admission=Anything,
-        metrics=Anything(),
+        alerts=anything(),
+        changes=anything(),
+        admission=anything,
+        metrics=anything(),
         not_ready=list,
-        reload=Anything().reload,
+        reload=anything().reload,
         reading=auditor.add_routes,
         measure=lambda: None,
     )
@@ -659,7 +661,7 @@ async def test_a_reader_catches_up_and_reads_nothing_twice(journal: SqliteJourna
         asked.append(after)
         return await entries(tenant, after=after, **chosen)
 
-    journal.entries = counted  # type: ignore[assignment]
+    journal.entries = counted  # type: ignore[method-assign]
     assert (await reader.register("default")).size == 19
     assert (await reader.register("default")).size == 19
     assert asked == [-1, 18, 18]
