@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policy_rules.readings import Query, ReadingState
@@ -33,6 +33,8 @@ from receiver.evidence.prometheus import (
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 RATIO = Query("error_ratio", 'sum(rate(errors_total{service="checkout"}[1m]))', 120)
 LONG = 5.0  # seconds: no test waits for it
+# In a fresh clone Hypothesis first builds its tables of Unicode, for seconds, which it then takes for slow drawing.
+COLD = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -339,6 +341,7 @@ def test_what_is_asked_about_the_age(promql: str, age: str | None) -> None:
     assert age_query(promql, 60) == age
 
 
+@COLD
 @given(st.text(max_size=20), st.sampled_from(["=", "!=", "=~", "!~"]))
 def test_a_label_says_the_same_in_the_question_about_the_age(value: str, operator: str) -> None:
     text = quote(value)
@@ -426,6 +429,7 @@ JSON = st.recursive(
 )
 
 
+@COLD
 @given(
     JSON | JSON.map(lambda pair: vector(pair)) | JSON.map(lambda rows: result("vector", rows)), st.integers(200, 599)
 )

@@ -21,7 +21,7 @@ from aiohttp.resolver import ThreadedResolver
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.execution.addresses import forbidden_target, is_forbidden
@@ -33,6 +33,8 @@ KEY, OLD_KEY = bytes(range(32)), bytes(range(100, 132))
 SECRET, OLD_SECRET = ("whsec_" + base64.b64encode(key).decode() for key in (KEY, OLD_KEY))
 ORDER = Order("wh_1", "default", "inc-7f3a9c0000", "restart", "restart", {"service": "checkout"}, None)
 LONG = 5.0  # seconds: no test waits for it
+# In a fresh clone Hypothesis first builds its tables of Unicode, for seconds, which it then takes for slow drawing.
+COLD = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -211,6 +213,8 @@ async def test_an_exit_code_at_the_end_of_a_long_answer_in_many_pieces_counts(ex
         await response.prepare(request)
         for start in range(0, len(body), 5_000):
             await response.write(body[start : start + 5_000])
+            # Nobody says when the other side has read: without a pause the pieces arrive as one.
+            await asyncio.sleep(0.01)
         return response
 
     executor.answer = answer
@@ -248,6 +252,7 @@ async def test_what_an_executor_writes_is_cleaned(executor: Executor) -> None:
     assert len(output) == 2_000
 
 
+@COLD
 @given(
     st.integers(200, 599),
     st.binary(max_size=80)
@@ -560,6 +565,7 @@ def test_each_refusal_has_its_name(secrets: list[str], body: bytes, given: dict[
     assert refusal(secrets, body, headers) == why
 
 
+@COLD
 @given(
     st.lists(st.sampled_from([SECRET, OLD_SECRET, "whsec_", "x", ""]), max_size=3),
     st.binary(max_size=40),

@@ -23,6 +23,8 @@ from receiver.intake.results import BODY_BYTES, ExecutionBook, Results
 
 KEYS = {name: name.encode() * 8 for name in ("restart", "previous", "other")}
 LONG = 10.0  # seconds: a bound, not a wait
+# In a fresh clone Hypothesis first builds its tables of Unicode, for seconds, which it then takes for slow drawing.
+COLD = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 DONE = b'{"status":"succeeded","output":"restarted"}'
 ID = "wh_1"
 
@@ -236,7 +238,7 @@ async def test_a_request_that_is_no_http_is_no_500(intake: Intake, rest: bytes) 
     assert intake.settled == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=COLD)
 @given(
     body=st.binary(max_size=60)
     | st.fixed_dictionaries(

@@ -36,6 +36,8 @@ from tests.tools import ROOT
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 LONG = 10.0  # seconds: a bound, not a wait
+# In a fresh clone Hypothesis first builds its tables of Unicode, for seconds, which it then takes for slow drawing.
+COLD = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 TRIES = 1000  # looks of 10 ms
 SAY = 'import sys; print("|".join(sys.argv[1:]))'
 # Says its process id into a file, then waits for the file beside it to be removed.
@@ -325,6 +327,7 @@ def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
     assert again.result("a") is None
 
 
+@settings(deadline=None, suppress_health_check=COLD)
 @given(st.integers(0, 400))
 def test_wherever_a_crash_cuts_an_id_that_was_begun_is_known(
     tmp_path_factory: pytest.TempPathFactory, cut: int
@@ -574,7 +577,7 @@ async def test_an_action_without_callback_answers_itself(machine: Machine) -> No
 # --- nothing is a 500
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=COLD)
 @given(
     body=st.binary(max_size=60)
     | st.recursive(
