@@ -14,7 +14,7 @@ _CALLS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 45, 90)
 _HUMAN = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 
 SOURCES = ("alertmanager", "grafana", "twilio", "executor")
-WEBHOOK_OUTCOMES = ("accepted", "duplicate", "malformed", "unauthorized", "too_large", "unavailable")
+WEBHOOK_OUTCOMES = ("accepted", "duplicate", "malformed", "unauthorized", "too_large", "busy", "unavailable")
 STATES = ("detected", "proposed", "authorized", "executing", "unresolved", "verifying")
 PROPOSAL_OUTCOMES = ("proposed", "authorized", "rejected", "expired", "withdrawn")
 MESSAGE_OUTCOMES = ("sent", "delivered", "undelivered", "read")
@@ -87,7 +87,7 @@ class Metrics:
         for source in ("alertmanager", "grafana"):
             for outcome in WEBHOOK_OUTCOMES:
                 self.webhook_requests.labels(tenant, source, outcome)
-        for status in ("firing", "resolved"):
+        for status in ("firing", "resolved", "unreadable"):
             self.alerts_received.labels(tenant, status)
         for family in (self.alerts_unmatched, self.ledger_entries, self.halted, self.ledger_findings):
             family.labels(tenant)
@@ -109,6 +109,8 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _start(self) -> None:
+        for outcome in ("unauthorized", "busy"):  # for a tenant that there is not
+            self.webhook_requests.labels("", "alertmanager", outcome)
         for reason in REFUSALS:
             self.answers_refused.labels(reason)
         for outcome in MESSAGE_OUTCOMES:

@@ -17,8 +17,8 @@ from typing import Any
 from policy_rules.readings import Alert
 
 MAX_ALERTS = 10_000
-MAX_LABELS = 128
-MAX_LABEL_CHARACTERS = 4_096
+MAX_LABELS = 128  # of one alert; of annotations, too
+MAX_LABEL_CHARACTERS = 4_096  # a longer label is another label, so it is refused; a longer annotation is cut
 MAX_NESTING = 50
 MAX_BAD_ALERTS_NAMED = 20
 
@@ -27,6 +27,8 @@ _TIME = re.compile(
     re.ASCII,
 )
 _FINGERPRINT = re.compile(r"[0-9A-Za-z_-]{1,64}")
+# A string (to the end of the text where nothing closes it, so that no text is walked twice) or a bracket.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 _FNV_OFFSET, _FNV_PRIME, _SIXTY_FOUR = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
 
 
@@ -36,8 +38,9 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One delivery. alerts: those that could be read. bad_alerts: why each of the others could not.
+    """One delivery. alerts: those that could be read. unreadable: how many could not. bad_alerts: why, of the first.
 
+    source: "alertmanager" or "grafana". truncated: how many alerts its sender left out.
     content_digest: SHA-256 over the content without externalURL, so that the same delivery by two peers of a cluster is
     one.
     """
@@ -48,16 +51,19 @@ class Notification:
     bad_alerts: tuple[str, ...]
     truncated: int
     content_digest: str
+    unreadable: int = 0
+
+
+class _Repeating(dict[str, Any]):
+    """An object in which a key stands twice: which of the values is meant cannot be known."""
 
 
 def read_notification(body: bytes) -> Notification:
-    """Read a webhook's body. Raises Malformed."""
-    data = _json(body)
-    if not isinstance(data, dict):
-        raise Malformed(f"the body is {_kind(data)}, not an object")
-    rows = data.get("alerts", [])
-    if rows is None:
-        rows = []
+    """Read a webhook's body. Raises Malformed where it is not a notification, or none of its alerts can be read."""
+    data = _object(_json(body), "the body")
+    if "alerts" not in data:
+        raise Malformed("the body has no alerts: it is not a notification of Alertmanager's webhook")
+    rows = [] if data["alerts"] is None else data["alerts"]
     if not isinstance(rows, list):
         raise Malformed(f"alerts is {_kind(rows)}, not a list")
     if len(rows) > MAX_ALERTS:
@@ -65,20 +71,20 @@ def read_notification(body: bytes) -> Notification:
     alerts, bad = [], []
     for number, row in enumerate(rows):
         try:
-            alerts.append(_alert(row))
+            alerts.append(read_alert(row))
         except Malformed as error:
             bad.append(f"alert {number}: {error}")
     if bad and not alerts:
         raise Malformed(f"none of {len(bad)} alerts can be read; {bad[0]}")
-    truncated = data.get("truncatedAlerts", 0)
-    receiver = data.get("receiver", "")
+    truncated = data.get("truncatedAlerts")
     return Notification(
-        source="grafana" if "orgId" in data else "alertmanager",
-        receiver=receiver[:200] if isinstance(receiver, str) else "",
+        source="grafana" if "orgId" in data or data.get("version") == "1" else "alertmanager",
+        receiver=_shown(data.get("receiver"), 200),
         alerts=tuple(alerts),
         bad_alerts=tuple(bad[:MAX_BAD_ALERTS_NAMED]),
-        truncated=truncated if isinstance(truncated, int) and 0 <= truncated < 2**31 else 0,
+        truncated=truncated if type(truncated) is int and 0 <= truncated < 2**31 else 0,
         content_digest=_digest(data),
+        unreadable=len(bad),
     )
 
 
@@ -115,49 +121,78 @@ def read_time(text: object) -> datetime | None:
         raise Malformed(f"{text[:40]!r} is not a time: {error}") from error
 
 
-def _alert(row: object) -> Alert:
-    if not isinstance(row, dict):
-        raise Malformed(f"it is {_kind(row)}, not an object")
-    labels = _texts(row.get("labels"), "labels")
+def read_alert(row: object) -> Alert:
+    """One element of `alerts`. Each alert's own status counts, never its group's. Raises Malformed."""
+    data = _object(row, "it")
+    labels = _texts(data.get("labels"), "labels")
     if not labels:
         raise Malformed("it has no labels")
-    annotations = _texts(row.get("annotations"), "annotations")
-    starts_at = read_time(row.get("startsAt"))
+    starts_at = read_time(data["startsAt"]) if data.get("startsAt") else None
     if starts_at is None:
         raise Malformed("startsAt is missing")
-    ends_at = read_time(row["endsAt"]) if row.get("endsAt") else None
-    status = row.get("status")
-    if status not in ("firing", "resolved"):
-        raise Malformed(f"status is {str(status)[:40]!r}, not firing or resolved")
-    fingerprint = row.get("fingerprint")
+    firing = _fires(data)
+    fingerprint = data.get("fingerprint")
     if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
         fingerprint = fingerprint_of(labels)
-    url = row.get("generatorURL")
-    firing = status == "firing"
     return Alert(
         fingerprint=fingerprint,
         labels=labels,
-        annotations=annotations,
+        annotations=_texts(data.get("annotations"), "annotations", cut=True),
         firing=firing,
         starts_at=starts_at,
-        ends_at=None if firing else ends_at,
-        generator_url=url[:2_000] if isinstance(url, str) else "",
+        ends_at=None if firing or not data.get("endsAt") else read_time(data["endsAt"]),
+        generator_url=_shown(data.get("generatorURL"), 2_000),
     )
 
 
-def _texts(value: object, what: str) -> dict[str, str]:
-    if value is None:
-        return {}
+def _fires(data: Mapping[str, Any]) -> bool:
+    status = data.get("status")
+    if status in ("firing", "resolved"):
+        return bool(status == "firing")
+    # Without a status an alert that has no end fires. One with an end may or may not: the end may lie ahead.
+    if status is None and (not data.get("endsAt") or read_time(data["endsAt"]) is None):
+        return True
+    said = "missing" if status is None else f"{status[:40]!r}" if isinstance(status, str) else _kind(status)
+    raise Malformed(f"status is {said}, not firing or resolved")
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Malformed(f"{what} is {_kind(value)}, not an object")
-    if len(value) > MAX_LABELS:
-        raise Malformed(f"{len(value)} {what}; at most {MAX_LABELS} are taken")
-    for name, text in value.items():
+    if isinstance(value, _Repeating):
+        raise Malformed(f"{what} has a key twice")
+    return value
+
+
+def _texts(value: object, what: str, *, cut: bool = False) -> dict[str, str]:
+    """Labels or annotations. cut: shorten what is too long and drop what is too many, instead of refusing it."""
+    pairs = {} if value is None else _object(value, what)
+    if len(pairs) > MAX_LABELS and not cut:
+        raise Malformed(f"{len(pairs)} {what}; at most {MAX_LABELS} are taken")
+    texts = {}
+    for name, text in list(pairs.items())[:MAX_LABELS]:
         if not isinstance(text, str):
-            raise Malformed(f"{what}.{name[:40]} is {_kind(text)}, not text")
-        if len(text) > MAX_LABEL_CHARACTERS or len(name) > MAX_LABEL_CHARACTERS:
-            raise Malformed(f"{what}.{name[:40]} is longer than {MAX_LABEL_CHARACTERS} characters")
-    return dict(value)
+            raise Malformed(f"{what}: {name[:40]!r} is {_kind(text)}, not text")
+        if not (_is_unicode(name) and _is_unicode(text)):
+            raise Malformed(f"{what}: {name[:40]!r} holds a lone surrogate, which is no character")
+        if len(name) > MAX_LABEL_CHARACTERS or (len(text) > MAX_LABEL_CHARACTERS and not cut):
+            raise Malformed(f"{what}: {name[:40]!r} is longer than {MAX_LABEL_CHARACTERS} characters")
+        texts[name] = text[:MAX_LABEL_CHARACTERS]
+    return texts
+
+
+def _shown(value: object, limit: int) -> str:
+    """Text that is only shown: what is no text is none."""
+    return value[:limit] if isinstance(value, str) and _is_unicode(value) else ""
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether `text` can be stored and sent on: JSON may escape half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json(body: bytes) -> Any:
@@ -167,19 +202,21 @@ def _json(body: bytes) -> Any:
         raise Malformed(f"not UTF-8 at byte {error.start}") from error
     _check_nesting(text)
     try:
-        data = json.loads(text, parse_constant=_constant, object_pairs_hook=_once)
+        return json.loads(text, parse_constant=_constant, object_pairs_hook=_pairs)
+    except json.JSONDecodeError as error:
+        raise Malformed(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except Malformed:
         raise
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON: {str(error)[:120]}") from error
-    _check_text(text)
-    return data
+    except ValueError as error:
+        raise Malformed("a number has thousands of digits") from error
 
 
 def _check_nesting(text: str) -> None:
-    """Refuse deep nesting before the parser walks into it."""
+    """Refuse deep nesting before the parser walks into it: how deep it could go depends on who calls it."""
+    if text.count("[") + text.count("{") <= MAX_NESTING:
+        return
     depth = 0
-    for mark in re.finditer(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', text, re.DOTALL):
+    for mark in _STRING_OR_BRACKET.finditer(text):
         if mark[0] in "[{":
             depth += 1
             if depth > MAX_NESTING:
@@ -188,36 +225,18 @@ def _check_nesting(text: str) -> None:
             depth -= 1
 
 
-def _check_text(text: str) -> None:
-    """A lone surrogate is no character and could be neither stored nor sent on."""
-    for escape in re.finditer(r"\\(?:u([0-9a-fA-F]{4})(?:\\u([0-9a-fA-F]{4}))?|.)", text, re.DOTALL):
-        first, second = escape[1], escape[2]
-        if first is None or not 0xD800 <= int(first, 16) <= 0xDFFF:
-            if second is not None and 0xD800 <= int(second, 16) <= 0xDFFF:
-                _check_text(text[escape.start() + 6 :])
-                return
-            continue
-        if int(first, 16) > 0xDBFF or second is None or not 0xDC00 <= int(second, 16) <= 0xDFFF:
-            raise Malformed("text with a lone surrogate")
-
-
 def _constant(name: str) -> Any:
     raise Malformed(f"{name} is not JSON")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
-    if len(data) != len(pairs):
-        raise Malformed("a key stands twice in an object")
-    return data
+    return data if len(data) == len(pairs) else _Repeating(pairs)
 
 
 def _digest(data: Mapping[str, Any]) -> str:
     content = {name: value for name, value in data.items() if name != "externalURL"}
-    try:
-        encoded = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    except ValueError as error:  # an integer of thousands of digits
-        raise Malformed(f"a number that cannot be read: {str(error)[:80]}") from error
+    encoded = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(encoded.encode()).hexdigest()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import zlib
 from collections.abc import Callable
 
 from aiohttp import web
@@ -13,7 +12,7 @@ from aiohttp import web
 from ledger.entry import Blob, Draft
 from ledger.journal import Conflict, Journal, LedgerError
 from receiver.incident.notification import Malformed, Notification, read_notification
-from receiver.intake.admission import Admission
+from receiver.intake.admission import Admission, BodyRefused, bounded_body
 from receiver.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -21,6 +20,7 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 10 * 1024 * 1024
 PARSE_BESIDE_BYTES = 256 * 1024  # a larger body is read in a thread, so that others are answered meanwhile
 RETRY_AFTER_SECONDS = "5"
+ERROR_CHARACTERS = 500
 
 
 class AlertIntake:
@@ -32,16 +32,25 @@ class AlertIntake:
         self._metrics = metrics
 
     async def alerts(self, request: web.Request) -> web.Response:
-        """200 after the commit; 400 malformed (set aside), 401, 413, 503 when it cannot be booked."""
+        """200 after the commit; 400 malformed (set aside), 401, 413, 503 when it cannot be booked or is too much."""
         tenant = request.match_info.get("tenant", "default")
-        if not self._admission().tenant_admitted(request, tenant):
-            return self._answer("", "alertmanager", 401, "unauthorized", "the bearer token is not this tenant's")
-        try:
-            body = await bounded_body(request, MAX_BODY_BYTES)
-        except web.HTTPRequestEntityTooLarge:
-            return self._answer(tenant, "alertmanager", 413, "too_large", f"at most {MAX_BODY_BYTES} bytes are taken")
-        except Malformed as error:
-            return self._answer(tenant, "alertmanager", 400, "malformed", str(error))
+        admission = self._admission()
+        if not admission.tenant_admitted(request, tenant):
+            return self._not_admitted(request, admission, tenant)
+        if not admission.request_taken(tenant):
+            return self._busy(tenant, "this tenant sends too many notifications")
+        with admission.room.held() as take:
+            try:
+                body = await bounded_body(request, MAX_BODY_BYTES, take)
+            except BodyRefused as refused:
+                if refused.status == 503:
+                    return self._busy(tenant, str(refused))
+                return self._answer(tenant, "alertmanager", refused.status, refused.code, str(refused))
+            if not admission.bytes_taken(tenant, len(body)):
+                return self._busy(tenant, "this tenant sends too many bytes")
+            return await self._take(tenant, body)
+
+    async def _take(self, tenant: str, body: bytes) -> web.Response:
         try:
             notification = await _read(body)
         except Malformed as error:
@@ -53,11 +62,12 @@ class AlertIntake:
     async def _book(self, tenant: str, body: bytes, notification: Notification) -> web.Response:
         firing = sum(alert.firing for alert in notification.alerts)
         resolved = len(notification.alerts) - firing
+        unread = f", {notification.unreadable} unreadable" if notification.unreadable else ""
         draft = Draft(
             id=f"receive:{notification.content_digest}",
             stage="RECEIVED",
             actor="alertmanager",
-            reason=f"{len(notification.alerts)} alerts, {firing} firing",
+            reason=f"{len(notification.alerts)} alerts, {firing} firing{unread}",
             body={
                 "source": notification.source,
                 "receiver": notification.receiver,
@@ -77,10 +87,12 @@ class AlertIntake:
             duplicate = True
         except LedgerError as error:
             return self._unavailable(tenant, notification.source, error)
+        # Crash here: it is booked and Alertmanager does not know. It sends it again, and that is a duplicate.
         self._metrics.last_notification_timestamp_seconds.labels(tenant).set_to_current_time()
         if not duplicate:
             self._metrics.alerts_received.labels(tenant, "firing").inc(firing)
             self._metrics.alerts_received.labels(tenant, "resolved").inc(resolved)
+            self._metrics.alerts_received.labels(tenant, "unreadable").inc(notification.unreadable)
         return self._answer(tenant, notification.source, 200, "duplicate" if duplicate else "accepted", "")
 
     async def _set_aside(self, tenant: str, body: bytes, why: str) -> web.Response:
@@ -90,8 +102,8 @@ class AlertIntake:
             id=f"quarantine:{digest}",
             stage="NOTED",
             actor="system",
-            reason=f"a notification that cannot be read: {why}"[:500],
-            body={"kind": "quarantine", "digest": digest, "length": len(body), "error": why[:500]},
+            reason=f"a notification that cannot be read: {why}"[:ERROR_CHARACTERS],
+            body={"kind": "quarantine", "digest": digest, "length": len(body), "error": why[:ERROR_CHARACTERS]},
             blobs=(Blob("payload", body),),
         )
         try:
@@ -100,10 +112,31 @@ class AlertIntake:
             log.info("tenant %s: %s is set aside already", tenant, digest[:12])
         except LedgerError as error:
             return self._unavailable(tenant, "alertmanager", error)
+        log.warning("tenant %s: a notification is set aside as %s: %s", tenant, digest[:12], why)
         return self._answer(tenant, "alertmanager", 400, "malformed", why)
 
-    def _unavailable(self, tenant: str, source: str, error: LedgerError) -> web.Response:
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def _not_admitted(self, request: web.Request, admission: Admission, tenant: str) -> web.Response:
+        """401, the same for a wrong token and for a tenant that there is not."""
+        known = tenant if tenant in admission.tenant_tokens else ""
+        if admission.locked(request, tenant):
+            # 503: a good token may be among those of this address, and its notifications must not be given up.
+            answer = self._busy(known, "too many wrong tokens came from this address; wait a minute")
+            answer.headers["Retry-After"] = "60"
+            return answer
+        answer = self._answer(known, "alertmanager", 401, "unauthorized", "the token is not this tenant's")
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="counterfoil", Basic realm="counterfoil"'
+        return answer
+
+    def _busy(self, tenant: str, why: str) -> web.Response:
         # 503 and never 429: Alertmanager tries again within the flush for the one and not for the other.
+        log.warning("tenant %s: a notification is turned away: %s", tenant or "?", why)
+        answer = self._answer(tenant, "alertmanager", 503, "busy", why)
+        answer.headers["Retry-After"] = RETRY_AFTER_SECONDS
+        return answer
+
+    def _unavailable(self, tenant: str, source: str, error: LedgerError) -> web.Response:
         log.error("tenant %s: a notification could not be booked: %s", tenant, error)
         answer = self._answer(tenant, source, 503, "unavailable", f"it cannot be booked now: {error}")
         answer.headers["Retry-After"] = RETRY_AFTER_SECONDS
@@ -120,20 +153,3 @@ async def _read(body: bytes) -> Notification:
     if len(body) > PARSE_BESIDE_BYTES:
         return await asyncio.to_thread(read_notification, body)
     return read_notification(body)
-
-
-async def bounded_body(request: web.Request, limit: int) -> bytes:
-    """The body, unpacked where it is gzip or deflate, at most `limit` bytes. Raises HTTPRequestEntityTooLarge.
-
-    The server hands over what it has unpacked in pieces, so a small body that unpacks to a huge one stops here too.
-    """
-    parts, size = [], 0
-    try:
-        async for chunk in request.content.iter_chunked(65_536):
-            size += len(chunk)
-            if size > limit:
-                raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
-            parts.append(chunk)
-    except (zlib.error, web.PayloadAccessError, web.RequestPayloadError) as error:
-        raise Malformed(f"the body cannot be unpacked: {type(error).__name__}") from error
-    return b"".join(parts)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
 
-from ledger.journal import LedgerError, Receipt
-from receiver.intake.admission import Admission
+from ledger.journal import Conflict, LedgerError, Receipt
+from receiver.intake.admission import Admission, BodyRefused, bounded_body
 from receiver.papers import ChangeRefused, UnknownSubject
 
 BODY_BYTES = 16_384
 TEXT_CHARACTERS = 2_000
+BODY_SECONDS = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 OUTCOMES = ("ran", "did_not_run", "written_off")
 
@@ -31,6 +32,9 @@ class Changes(Protocol):
     async def resume(self, by: str, reason: str) -> Receipt: ...
 
     async def settle(self, incident_id: str, by: str, outcome: str, text: str) -> Receipt: ...
+
+
+Change = Callable[[Changes, str, Mapping[str, str]], Awaitable[Receipt]]
 
 
 class Malformed(ValueError):
@@ -60,9 +64,9 @@ class ChangeDesk:
     async def resume(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "reason"), lambda c, i, f: c.resume(f["by"], f["reason"]))
 
-    async def _do(self, request: web.Request, fields: tuple[str, ...], change: Any) -> web.Response:
+    async def _do(self, request: web.Request, fields: tuple[str, ...], change: Change) -> web.Response:
         if not self._admission().admin_admitted(request):
-            return error(401, "unauthorized", "the admin token is needed")
+            return not_admitted()
         # A page elsewhere could post a form with the browser's cookie; only JSON is taken, which it cannot send.
         if request.content_type != "application/json":
             return error(415, "not_json", "send application/json")
@@ -70,24 +74,28 @@ class ChangeDesk:
         if changes is None:
             return error(404, "unknown_tenant", "there is no such tenant")
         try:
-            given = _read(await request.content.read(BODY_BYTES + 1), fields)
-            receipt: Receipt = await change(changes, request.match_info.get("id", ""), given)
+            given = _read(await bounded_body(request, BODY_BYTES, seconds=BODY_SECONDS), fields)
+            receipt = await change(changes, request.match_info.get("id", ""), given)
+        except BodyRefused as wrong:
+            return error(wrong.status, wrong.code, str(wrong))
         except Malformed as wrong:
             return error(400, "malformed", str(wrong))
         except UnknownSubject as wrong:
             return error(404, "unknown", str(wrong))
         except ChangeRefused as wrong:
             return error(409, "refused", str(wrong))
+        except Conflict:
+            return error(409, "refused", "somebody else did it first, in other words; look again")
         except LedgerError as wrong:
             return error(503, "unavailable", f"it cannot be booked now: {wrong}")
         return web.json_response({"entries": [entry.to_json() for entry in receipt.entries]})
 
 
 def _read(body: bytes, fields: tuple[str, ...]) -> Mapping[str, str]:
-    if len(body) > BODY_BYTES:
-        raise Malformed(f"at most {BODY_BYTES} bytes are taken")
     try:
-        data = json.loads(body)
+        data = json.loads(body, object_pairs_hook=_once)
+    except Malformed:
+        raise
     except (ValueError, RecursionError) as wrong:
         raise Malformed("the body is not JSON") from wrong
     if not isinstance(data, dict) or set(data) != set(fields):
@@ -103,6 +111,18 @@ def _read(body: bytes, fields: tuple[str, ...]) -> Mapping[str, str]:
     if data.get("outcome", "ran") not in OUTCOMES:
         raise Malformed(f"outcome is one of {', '.join(OUTCOMES)}")
     return data
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise Malformed("a key stands twice")
+    return dict(pairs)
+
+
+def not_admitted() -> web.Response:
+    answer = error(401, "unauthorized", "the admin token is needed")
+    answer.headers["WWW-Authenticate"] = 'Bearer realm="counterfoil"'
+    return answer
 
 
 def error(status: int, code: str, message: str) -> web.Response:

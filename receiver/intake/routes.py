@@ -9,13 +9,17 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from receiver.intake.admission import REQUESTS_AT_ONCE, Admission
-from receiver.intake.alerts import AlertIntake
-from receiver.intake.changes import ChangeDesk, error
+from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
+from receiver.intake.changes import ChangeDesk, error, not_admitted
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.metrics import CONTENT_TYPE, Metrics
 
 log = logging.getLogger(__name__)
+
+# Answered however much else there is to do: they say how it stands.
+ALWAYS_ANSWERED = frozenset({"/metrics", "/-/healthy", "/-/ready"})
+CODES = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,7 +39,7 @@ def private_app(
 
     reading: adds the auditor's pages and API. measure: sets what is only known when it is asked for.
     """
-    app = web.Application(middlewares=[_places(), _errors])
+    app = web.Application(middlewares=[_places(), _errors], client_max_size=MAX_BODY_BYTES)
 
     async def exposition(request: web.Request) -> web.Response:
         measure()
@@ -52,7 +56,7 @@ def private_app(
 
     async def reread(request: web.Request) -> web.Response:
         if not admission().admin_admitted(request):
-            return error(401, "unauthorized", "the admin token is needed")
+            return not_admitted()
         if await reload():
             return web.json_response({"status": "reloaded"})
         return error(500, "not_reloaded", "the configuration or a policy does not hold; the log says where")
@@ -69,6 +73,7 @@ def private_app(
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
     app.router.add_post("/-/reload", reread)
+    app.router.add_put("/-/reload", reread)
     reading(app)
     return app
 
@@ -91,8 +96,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as refused:
         if refused.status < 400:
             raise
-        code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(refused.status, "refused")
-        answer = error(refused.status, code, refused.reason)
+        answer = error(refused.status, CODES.get(refused.status, "refused"), refused.reason)
         if "Allow" in refused.headers:
             answer.headers["Allow"] = refused.headers["Allow"]
         return answer
@@ -105,6 +109,8 @@ def _places() -> Middleware:
     @web.middleware
     async def places(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal under_way
+        if request.path in ALWAYS_ANSWERED:
+            return await handler(request)
         if under_way >= REQUESTS_AT_ONCE:
             answer = error(503, "busy", "too many requests at once")
             answer.headers["Retry-After"] = "1"
