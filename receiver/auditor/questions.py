@@ -86,4 +86,5 @@ def moment(query: Mapping[str, str]) -> int | datetime | None:
 
 def shown(text: str) -> str:
     """What was asked, short and without anything that cannot be seen."""
-    return ascii(text[:40] + ("…" if len(text) > 40 else "")).replace("\\u2026", "…")
+    seen = ascii(text[:40])
+    return seen if len(text) <= 40 and len(seen) <= 60 else f"{seen[:60]}…"

@@ -77,7 +77,7 @@ class Stage:
         self.phones: PhoneNetwork
         self.monitoring: Monitoring
         self.service: Service
-        self.shop_url = self.executor_url = ""
+        self.shop_url = self.executor_url = self.private_url = ""
         self._executor: web.AppRunner | None = None
         self.real_claude = bool(os.environ.get("ANTHROPIC_API_KEY"))
 
@@ -87,6 +87,13 @@ class Stage:
 
     async def start(self) -> None:
         """Start everything, the service last. Raises what keeps any of it from starting."""
+        await self.prepare()
+        self.service = Service(self.load(), reread=self.load)
+        await self.service.start()
+        self.phones.message_url = f"{self.service.public_url}/twilio/message"
+
+    async def prepare(self) -> None:
+        """Start everything but the service, and write its configuration."""
         self.shop_url = await self.shop.start("127.0.0.1")
         claude = await self.claude.start("127.0.0.1")
         await asyncio.to_thread(self._write_secrets)
@@ -115,11 +122,10 @@ class Stage:
             executor=self.executor_url,
         )
         (self.folder / "counterfoil.yml").write_text(text, encoding="utf-8")
-        self.service = Service(self._load(), reread=self._load)
-        await self.service.start()
-        self.phones.message_url = f"{self.service.public_url}/twilio/message"
+        self.phones.message_url = f"http://127.0.0.1:{public}/twilio/message"
+        self.private_url = f"http://127.0.0.1:{private}"
 
-    def _load(self) -> Loaded:
+    def load(self) -> Loaded:
         return load_config(self.folder / "counterfoil.yml", self.environment())
 
     def environment(self) -> Mapping[str, str]:

@@ -69,7 +69,7 @@ class Monitoring:
         self._shop = shop_url
         self._webhook = webhook_url
         self._token = webhook_token
-        self._programs: list[asyncio.subprocess.Process] = []
+        self.programs: list[asyncio.subprocess.Process] = []
         self._prometheus: StandInPrometheus | None = None
         self._alertmanager: StandInAlertmanager | None = None
         self.prometheus_url = self.alertmanager_url = ""
@@ -92,7 +92,7 @@ class Monitoring:
         """Start the real ones; False, and `trouble` says why, where one of them does not become ready."""
         try:
             await self._start_programs(prometheus, alertmanager)
-        except DidNotStart as error:
+        except (DidNotStart, OSError) as error:  # OSError: what was found cannot be executed
             self.trouble = str(error)
             await self._stop_programs()
             return False
@@ -137,7 +137,7 @@ class Monitoring:
                 process = await asyncio.create_subprocess_exec(program, *arguments, stdout=out, stderr=out)
         except OSError as error:
             raise DidNotStart(f"{program} cannot be started: {error.strerror}") from error
-        self._programs.append(process)
+        self.programs.append(process)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             for _ in range(READY_TRIES):
                 try:
@@ -159,17 +159,17 @@ class Monitoring:
         await self._stop_programs()
 
     async def _stop_programs(self) -> None:
-        for process in self._programs:
+        for process in self.programs:
             if process.returncode is None:
                 process.terminate()
-        for process in self._programs:
+        for process in self.programs:
             try:
                 async with asyncio.timeout(STOP_SECONDS):
                     await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()
-        self._programs.clear()
+        self.programs.clear()
 
 
 def free_ports(count: int) -> list[int]:

@@ -66,7 +66,8 @@ class Alertmanagers:
                         log.warning("%s answers with more than %s bytes", url, ANSWER_BYTES)
                         return None
                 rows = json.loads(bytes(raw))
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            # RuntimeError: nesting too deep to read, or a session that is closed, at the end.
             log.warning("%s cannot be asked for its alerts: %s", url, type(error).__name__)
             return None
         return [_row(row) for row in rows if isinstance(row, dict) and _fires(row)] if isinstance(rows, list) else None

@@ -105,7 +105,7 @@ class Prometheus:
                     answer = await self._of_age(query, answer, asked_at, timeout_seconds)
         except TimeoutError:
             answer = _Answer(ReadingState.UNREACHABLE, None, None, f"no answer within {timeout_seconds:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:  # RuntimeError: the session is closed, at the end
             answer = _Answer(ReadingState.UNREACHABLE, None, None, f"{type(error).__name__}: it does not answer")
         self._count(answer.state.value, loop.time() - began)
         reading = Reading(

@@ -1,0 +1,160 @@
+"""Journeys with a real Prometheus that scrapes the shop, and a real Alertmanager that posts to the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.town import Town
+
+
+@pytest.fixture
+async def town(tmp_path: Path, tool: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    """Not started: a test may write its policy first, and then says `await town.start()`."""
+    monkeypatch.setenv("COUNTERFOIL_TOOLS", str(tool("prometheus").parent))
+    tool("alertmanager")
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    town = Town(tmp_path / "town")
+    yield town
+    await town.stop()
+
+
+async def asks(town: Town, who: str) -> None:
+    await town.phones.phone(who).next_message(lambda m: bool(m.buttons), timeout=60)
+
+
+async def test_from_a_real_alert_to_a_recorded_recovery(town: Town) -> None:
+    """Two people are asked; the first tap runs the webhook once, and the second hears who was first."""
+    await town.start()
+    assert town.monitoring.real, town.monitoring.trouble
+    town.shop.break_()
+    await asks(town, "tendai")
+    await asks(town, "rudo")
+    await town.phones.phone("tendai").tap("Approve")
+    await town.shop.wait_restarted()
+    await town.phones.phone("rudo").tap("Approve")
+    await town.phones.phone("rudo").next_message(says="already approved by tendai", timeout=60)
+    recovered = (await town.until("RECOVERED"))[0]
+    assert recovered.actor == "policy"
+    assert len(recovered.body["hold"]) > 1  # the readings of the whole hold
+    assert [entry.actor for entry in await town.entries("AUTHORIZED")] == ["engineer:tendai"]
+    assert town.shop.restarts == 1
+    # The restart removed every 5xx series, and the readings that recovery rests on are still numbers.
+    assert {f["value"] for f in recovered.body["verdict"]["findings"]} == {"0"}
+    await town.phones.phone("tendai").next_message(says="Recovered", timeout=60)
+    await town.ends_well()
+
+
+async def test_a_rejection_runs_nothing(town: Town) -> None:
+    await town.start()
+    town.shop.break_()
+    await asks(town, "rudo")
+    await town.phones.phone("rudo").tap("Reject")
+    await town.until("REJECTED")
+    await town.phones.phone("tendai").next_message(says="already rejected by rudo", timeout=60)
+    assert not await town.entries("DISPATCHED")
+    assert town.shop.restarts == 0
+    await town.ends_well()
+
+
+async def test_a_halt_stops_the_dispatch_until_somebody_else_resumes(town: Town) -> None:
+    await town.start()
+    town.shop.break_()
+    await asks(town, "tendai")
+    await town.phones.phone("tendai").say("HALT the database is being moved")
+    await town.until("HALTED")
+    await town.phones.phone("tendai").tap("Approve")
+    await town.until("AUTHORIZED")
+    await town.phones.phone("tendai").say("RESUME")
+    await town.until("REFUSED")
+    assert not await town.entries("DISPATCHED")
+    assert town.shop.restarts == 0
+    await town.phones.phone("rudo").say("RESUME")
+    await town.until("DISPATCHED")
+    await town.shop.wait_restarted()
+    await town.until("RECOVERED")
+    await town.ends_well()
+
+
+async def test_a_group_of_500_alerts_becomes_the_right_incidents(town: Town) -> None:
+    """Alerts that no rule takes are told to everyone: one incident for each alertname, not one for each alert."""
+    await town.start()
+    await town.fire([{"alertname": f"Disk{n % 5}", "instance": f"node-{n}"} for n in range(500)])
+    detected = await town.until("DETECTED", 5)
+    assert {entry.body["key"]["alertname"] for entry in detected} == {f"Disk{n}" for n in range(5)}
+    await town.until_all_of(500)
+    await town.phones.phone("rudo").next_message(says="Disk", timeout=60)
+    assert len(await town.entries("DETECTED")) == 5
+    await town.ends_well()
+
+
+async def test_what_fires_while_the_service_is_down_is_not_lost(town: Town) -> None:
+    """Firing, then down; what still fires when it is back is found, and what has ended opens nothing."""
+    await town.start()
+    await town.service.stop()
+    await town.fire([{"alertname": "StillThere"}])
+    await town.restart_service()
+    detected = (await town.until("DETECTED"))[0]
+    assert detected.body["key"] == {"alertname": "StillThere"}
+    await town.fire([{"alertname": "StillThere"}], ended=True)
+    await town.until("RECOVERED")
+    await town.ends_well()
+
+
+async def test_a_silenced_alert_opens_nothing(town: Town) -> None:
+    await town.start()
+    await town.silence("alertname", "Noise")
+    await town.fire([{"alertname": "Noise"}, {"alertname": "Signal"}])
+    detected = (await town.until("DETECTED"))[0]
+    assert detected.body["key"] == {"alertname": "Signal"}
+    await next(iter(town.service.governors.values())).compare()
+    assert len(await town.entries("WATCHED")) == 1
+    await town.ends_well()
+
+
+async def test_firing_resolved_firing_are_two_incidents(town: Town) -> None:
+    await town.start()
+    for number in (1, 2):
+        await town.fire([{"alertname": "Flaps"}])
+        await town.until("DETECTED", number)
+        await town.fire([{"alertname": "Flaps"}], ended=True)
+        await town.until("RECOVERED", number)
+    await town.ends_well()
+
+
+async def test_a_reading_that_rises_after_the_alert_is_watched_for(town: Town) -> None:
+    """The alert fires while the shop is well: policy watches, and opens the incident when the reading says so."""
+    await town.start()
+    await town.fire([{"alertname": "HighErrorRate", "severity": "critical", "service": "checkout"}])
+    await town.until("WATCHED")
+    looked = (await town.until("LOOKED"))[0]
+    assert looked.decision in ("ignore", "unknown")
+    assert not await town.entries("DETECTED")
+    town.shop.break_()
+    detected = (await town.until("DETECTED"))[0]
+    assert "error_ratio" in detected.reason
+    await town.ends_well()
+
+
+async def test_without_prometheus_the_alert_counts_and_nothing_recovers(town: Town) -> None:
+    """Prometheus is gone at detection, at the tap and afterwards: an incident opens, a person is asked and may act,
+    and recovery is never declared on missing data."""
+    town.write_policy({"unknown_after: 1m": "unknown_after: 2s"})
+    await town.start()
+    prometheus = town.monitoring.programs[-1]
+    prometheus.terminate()
+    await prometheus.wait()
+    await town.fire([{"alertname": "HighErrorRate", "severity": "critical", "service": "checkout"}])
+    detected = (await town.until("DETECTED"))[0]
+    assert "unknown" in detected.reason
+    await asks(town, "tendai")
+    await town.phones.phone("tendai").tap("Approve")
+    await town.until("EXECUTED")
+    authorized = (await town.entries("AUTHORIZED"))[0]
+    assert "unknown" in authorized.body["verdict"]["reason"]
+    await town.fire([{"alertname": "HighErrorRate", "severity": "critical", "service": "checkout"}], ended=True)
+    await town.until("EVALUATED", 2)
+    assert not await town.entries("RECOVERED")
+    await town.ends_well()

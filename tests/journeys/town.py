@@ -1,0 +1,117 @@
+"""A small town for journeys: the demo's stage with the real Prometheus and Alertmanager, and what a test asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from ledger import checkpoint
+from ledger.audit import Audit, verify_store
+from ledger.entry import Entry
+from ledger.reconcile import trial_balance
+from receiver.auditor.reading import all_entries
+from receiver.commands.demo_stage import Stage
+
+WAIT_SECONDS = 60.0
+
+
+class Town(Stage):
+    """A stage whose service may be stopped and started, with the questions that journeys ask."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder)
+
+    def write_policy(self, changes: Mapping[str, str]) -> None:
+        """The starter policy with these changes of its text, before the start."""
+        from importlib.resources import files
+
+        text = files("policy_rules").joinpath("starter.yml").read_text(encoding="utf-8")
+        for before, after in changes.items():
+            assert before in text, before
+            text = text.replace(before, after)
+        (self.folder / "policy.yml").write_text(text, encoding="utf-8")
+
+    async def restart_service(self) -> None:
+        """Start the service again on the same files, after `service.stop()`."""
+        from receiver.app import Service
+
+        self.service = Service(self.load(), reread=self.load)
+        await self.service.start()
+
+    async def entries(self, stage: str | None = None) -> list[Entry]:
+        chosen = {} if stage is None else {"stage": stage}
+        return await all_entries(self.service.journal, "default", **chosen)
+
+    async def until(self, stage: str, count: int = 1) -> list[Entry]:
+        """The entries of `stage`, once there are `count`."""
+        journal = self.service.journal
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(found := await self.entries(stage)) < count:
+                await journal.wait("default", await journal.size("default"))
+        return found
+
+    async def until_all_of(self, alerts: int) -> None:
+        """Wait until so many different alerts are known."""
+        (governor,) = self.service.governors.values()
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(governor.desk.book.alerts) < alerts:
+                await self.service.journal.wait("default", governor.desk.book.size)
+
+    async def fire(self, alerts: Sequence[Mapping[str, str]], *, ended: bool = False) -> None:
+        """Put alerts with these labels into the real Alertmanager, as Prometheus would."""
+        now = datetime.now(UTC)
+        ends = now if ended else now + timedelta(minutes=5)
+        rows = [
+            {
+                "labels": dict(labels),
+                "annotations": {"summary": "put there by a test"},
+                "startsAt": (now - timedelta(seconds=1)).isoformat(),
+                "endsAt": ends.isoformat(),
+            }
+            for labels in alerts
+        ]
+        await self._post("/api/v2/alerts", rows)
+
+    async def silence(self, name: str, value: str) -> None:
+        now = datetime.now(UTC)
+        matcher = {"name": name, "value": value, "isRegex": False, "isEqual": True}
+        body = {
+            "matchers": [matcher],
+            "startsAt": now.isoformat(),
+            "endsAt": (now + timedelta(hours=1)).isoformat(),
+            "createdBy": "test",
+            "comment": "quiet",
+        }
+        await self._post("/api/v2/silences", body)
+
+    async def _post(self, path: str, body: Any) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.monitoring.alertmanager_url + path, json=body) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+    async def ends_well(self) -> None:
+        """Stop the service; the ledger verifies and its books balance."""
+        entries = await self.entries()
+        await self.service.stop()
+        balance = trial_balance(entries)
+        assert balance.balanced, str(balance)
+        audit = audit_of(self)
+        assert audit.fault is None, str(audit)
+
+
+def audit_of(stage: Stage) -> Audit:
+    settings = stage.load().settings
+    return verify_store(
+        settings.ledger.path,
+        origin=settings.ledger.origin,
+        public=checkpoint.load_key_file(settings.ledger.key_file).public_key(),
+        anchor_path=settings.ledger.anchor_file,
+    )[0]
