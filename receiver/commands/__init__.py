@@ -1,4 +1,4 @@
-"""One file a command group. What they share stands here: how a wrong configuration is told.
+"""One file, or one folder, a command group. What they share stands here: how a wrong configuration is told.
 
 A command gets the configuration's path by `@click.pass_obj`; `--config` is given to each by `receiver.__main__`.
 """

@@ -19,7 +19,7 @@ from ledger.stores import schema
 from ledger.stores.sqlite import SqliteJournal
 from receiver.__main__ import counterfoil
 from receiver.commands.init import write_folder
-from receiver.commands.ledger import line_of
+from receiver.commands.ledger.common import line_of
 from receiver.settings import load_settings
 
 ENVIRONMENT = {"ANTHROPIC_API_KEY": "sk"}

@@ -1,0 +1,18 @@
+"""`counterfoil ledger`: one file a command; `common.py` has what they share."""
+
+from __future__ import annotations
+
+import click
+
+from receiver.commands.ledger.reconcile import reconcile
+from receiver.commands.ledger.show import checkpoint, show
+from receiver.commands.ledger.verify import verify
+
+
+@click.group()
+def ledger() -> None:
+    """What was recorded: verify it, balance its books, read it. Nothing here writes."""
+
+
+for command in (verify, reconcile, show, checkpoint):
+    ledger.add_command(command)
