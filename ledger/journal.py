@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ledger.entry import Draft, Entry
+from ledger.merkle import Range
 
 
 class LedgerError(Exception):
@@ -77,6 +78,12 @@ class Journal(Protocol):
 
     async def checkpoint(self, tenant: str) -> str | None:
         """The newest signed checkpoint, as a signed note."""
+
+    async def tree_hashes(self, tenant: str, ranges: Sequence[Range]) -> list[bytes]:
+        """The root over each range [begin, end) of entries, such as those of a proof (`ledger.merkle`).
+
+        Raises IndexError where a range goes beyond the log.
+        """
 
     async def outstanding(self, tenant: str) -> list[Entry]:
         """The entries that opened an obligation which nothing has settled, in order."""

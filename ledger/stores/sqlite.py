@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import checkpoint as notes
 from ledger.entry import Draft, Entry
 from ledger.journal import Broken, Receipt, Refused, Unavailable
+from ledger.merkle import Range
 from ledger.stores import opening, schema
 from ledger.stores.batch import Batch, Head, Job, Scribe, answer
+from ledger.stores.forest import Forest
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class SqliteJournal:
         self._queue: asyncio.Queue[Job | None] = asyncio.Queue(MAX_WAITING_POSTS)
         self._grown: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._anchor_errors: dict[str, str] = {}
+        self._forest = Forest(self._bytes)
         self._failed: str | None = None
         self._closed = False
         self._shared = asyncio.Lock()  # an in-memory ledger has one connection for writing and reading
@@ -420,6 +423,18 @@ class SqliteJournal:
 
     async def checkpoint(self, tenant: str) -> str | None:
         return self._heads.get(tenant, Head()).note or None
+
+    async def tree_hashes(self, tenant: str, ranges: Sequence[Range]) -> list[bytes]:
+        return await self._forest.hashes(tenant, await self.size(tenant), ranges)
+
+    async def _bytes(self, tenant: str, first: int, end: int) -> list[bytes]:
+        """The bytes of the entries from `first` to before `end`. Raises Unavailable where one of them is missing."""
+        sql = "SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? AND n >= ? AND n < ? ORDER BY n"
+        async with self._reading() as reader:
+            rows = [row[0] for row in await reader.execute_fetchall(sql, (tenant, first, end))]
+        if len(rows) != end - first:
+            raise Unavailable(f"{len(rows)} of the entries from {first} to {end - 1} of {tenant} can be read")
+        return rows
 
     async def outstanding(self, tenant: str) -> list[Entry]:
         return await self._rows("SELECT bytes FROM outstanding WHERE tenant = ? ORDER BY n", (tenant,))

@@ -145,16 +145,12 @@ class Reader:
     async def proof(self, tenant: str, index: int) -> Proof | None:
         """The entry's place in the tree of the newest checkpoint, or None where that tree does not hold it."""
         note = await self.journal.checkpoint(tenant)
+        entry = await self.journal.get(tenant, index)
         size = checkpoint_size(note)
-        if note is None or index >= size:
+        if note is None or entry is None or index >= size:
             return None
-        leaves: list[bytes] = []
-        while len(leaves) < size:
-            page = await self.journal.entries(tenant, after=len(leaves) - 1, limit=PAGE_ENTRIES)
-            leaves += [merkle.leaf_hash(entry.raw) for entry in page]
-        del leaves[size:]
-        path = await asyncio.to_thread(merkle.inclusion_proof, leaves, index)
-        return Proof(index, leaves[index], size, tuple(path), note)
+        path = await self.journal.tree_hashes(tenant, merkle.inclusion_ranges(index, size))
+        return Proof(index, merkle.leaf_hash(entry.raw), size, tuple(path), note)
 
 
 def until(entries: Sequence[Entry], at: int | datetime) -> list[Entry]:

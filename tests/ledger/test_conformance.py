@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import checkpoint as notes
 from ledger.entry import Back, Blob, Draft, Entry, format_time
 from ledger.journal import Conflict, Journal, Receipt, Refused, Unavailable
-from ledger.merkle import leaf_hash, tree_root
+from ledger.merkle import inclusion_ranges, leaf_hash, tree_root, verify_inclusion
 from ledger.stores.sqlite import MAX_POST_ENTRIES, SqliteJournal
 from tests.ledger.books import ORIGIN, START
 
@@ -454,3 +454,21 @@ async def test_the_time_of_an_entry_is_what_stands_in_its_bytes(journal: Journal
     text = await journal.checkpoint("default")
     assert text is not None
     assert base64.b64decode(text.splitlines()[2]) == tree_root([leaf_hash(e.raw) for e in await everything(journal)])
+
+
+@pytest.mark.parametrize("after", [0, 300])
+async def test_the_roots_over_any_entries_that_a_proof_asks_for(journal: Journal, after: int) -> None:
+    """The second time more entries stand, of which the store must not believe what it knew before."""
+    for entries in (700, after):
+        await journal.post("default", [note(f"{entries}:{number}") for number in range(entries)] or [note("one more")])
+        leaves = [leaf_hash(entry.raw) for entry in await everything(journal)]
+        size = len(leaves)
+        for index in (0, 255, 256, 511, 512, size - 1):
+            path = await journal.tree_hashes("default", inclusion_ranges(index, size))
+            assert verify_inclusion(leaves[index], index, size, path, tree_root(leaves))
+            (root,) = await journal.tree_hashes("default", [(0, index + 1)])
+            assert root == tree_root(leaves[: index + 1])
+    with pytest.raises(IndexError):
+        await journal.tree_hashes("default", [(0, size + 1)])
+    (own,) = await journal.tree_hashes("other", [(0, 1)])
+    assert own == leaf_hash((await everything(journal, "other"))[0].raw)

@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.merkle import (
+    BLOCK,
     EMPTY_ROOT,
     Frontier,
+    Subtrees,
+    blocks_of,
     consistency_proof,
+    consistency_ranges,
     inclusion_proof,
+    inclusion_ranges,
     leaf_hash,
     node_hash,
     tree_root,
@@ -144,3 +149,97 @@ def test_the_same_size_is_consistent_with_itself_alone() -> None:
     assert verify_consistency(3, 3, root, root, [])
     assert not verify_consistency(3, 3, root, EMPTY_ROOT, [])
     assert not verify_consistency(3, 3, root, root, [root])
+
+
+# The paths that Certificate Transparency implementations share: (index, size) and (old, size), over LEAVES.
+N01, N23, N45, N67, N03 = (
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+    "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+    "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+)
+L0, L1, L4 = (
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+    "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+)
+N47 = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"
+
+
+@pytest.mark.parametrize(
+    ("index", "size", "path"),
+    [(0, 1, []), (0, 8, [L1, N23, N47]), (5, 8, [L4, N67, N03]), (2, 3, [N01]), (1, 5, [L0, N23, L4])],
+)
+def test_the_published_inclusion_proofs(index: int, size: int, path: list[str]) -> None:
+    leaves = [leaf_hash(leaf) for leaf in LEAVES[:size]]
+    assert [step.hex() for step in inclusion_proof(leaves, index)] == path
+    assert verify_inclusion(leaves[index], index, size, [bytes.fromhex(step) for step in path], tree_root(leaves))
+
+
+@pytest.mark.parametrize(
+    ("old", "size", "path"),
+    [(1, 1, []), (1, 8, [L1, N23, N47]), (6, 8, [N45, N67, N03]), (2, 5, [N23, L4]), (4, 8, [N47])],
+)
+def test_the_published_consistency_proofs(old: int, size: int, path: list[str]) -> None:
+    leaves = [leaf_hash(leaf) for leaf in LEAVES[:size]]
+    assert [step.hex() for step in consistency_proof(leaves, old)] == path
+    roots = tree_root(leaves[:old]), tree_root(leaves)
+    assert verify_consistency(old, size, *roots, [bytes.fromhex(step) for step in path])
+
+
+def test_the_example_of_the_rfc() -> None:
+    """RFC 9162, 2.1.5: seven leaves; a to f, g to l are written as the leaves that they are made of."""
+    c, d, f, i, j, g, h, k, m = (2, 3), (3, 4), (5, 6), (4, 6), (6, 7), (0, 2), (2, 4), (0, 4), (4, 7)
+    assert inclusion_ranges(0, 7) == [(1, 2), h, m]
+    assert inclusion_ranges(3, 7) == [c, g, m]
+    assert inclusion_ranges(4, 7) == [f, j, k]
+    assert inclusion_ranges(6, 7) == [i, k]
+    assert consistency_ranges(3, 7) == [c, d, g, m]
+    assert consistency_ranges(4, 7) == [m]
+    assert consistency_ranges(6, 7) == [i, j, k]
+
+
+MANY = [leaf_hash(b"%d" % number) for number in range(5 * BLOCK + 3)]
+EDGES = (1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 7, 4 * BLOCK, 4 * BLOCK + 129, 5 * BLOCK + 3)
+
+
+def subtrees(size: int) -> Subtrees:
+    """What is known of the first `size` of MANY, taken in pieces."""
+    known = Subtrees()
+    for first in range(0, size - size % BLOCK, BLOCK):
+        known.take(MANY[first : first + BLOCK])
+    return known
+
+
+def roots(size: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+    blocks = {number: MANY[number * BLOCK : min((number + 1) * BLOCK, size)] for number in blocks_of(ranges)}
+    assert len(blocks) <= 2 * len(ranges)
+    known = subtrees(size)
+    assert known.size == size - size % BLOCK
+    return [known.hash_of(leaves, blocks) for leaves in ranges]
+
+
+@pytest.mark.parametrize("size", EDGES)
+def test_known_subtrees_and_two_blocks_give_every_proof_and_root(size: int) -> None:
+    leaves = MANY[:size]
+    assert roots(size, [(0, size)]) == [tree_root(leaves)]
+    for place in sorted({0, size - 1, size // 2, *(edge for edge in EDGES if edge < size)}):
+        inclusion = inclusion_ranges(place, size)
+        assert roots(size, inclusion) == inclusion_proof(leaves, place)
+        assert len(blocks_of(inclusion)) <= 2
+        assert roots(size, [(0, place)]) == [tree_root(leaves[:place])]
+        if place:
+            consistency = consistency_ranges(place, size)
+            assert roots(size, consistency) == consistency_proof(leaves, place)
+            assert len(blocks_of(consistency)) <= 2
+
+
+def test_subtrees_are_of_whole_blocks_and_end_where_the_log_does() -> None:
+    known = subtrees(BLOCK)
+    with pytest.raises(ValueError, match="no whole blocks"):
+        known.take(MANY[:3])
+    with pytest.raises(IndexError):
+        known.hash_of((0, 2 * BLOCK), {})
+    with pytest.raises(IndexError):
+        known.hash_of((BLOCK, BLOCK + 2), {1: MANY[:1]})
