@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ledger.accounts import BOOKS, OPENS, SETTLES
 from ledger.entry import Entry
 from ledger.findings import Finding, findings
 
-__all__ = ["Balance", "BookBalance", "Equality", "Finding", "findings", "trial_balance"]
+__all__ = ["Balance", "BookBalance", "Equality", "Finding", "Tally", "findings", "trial_balance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +81,51 @@ class Balance:
         }
 
 
-def trial_balance(entries: Sequence[Entry]) -> Balance:
+class Tally:
+    """The trial balance as it grows, entry by entry, in order: it keeps a few bytes of each obligation and no entry."""
+
+    def __init__(self) -> None:
+        self._books: dict[int, str] = {}  # by the index of the entry that opened an obligation
+        self._outstanding: set[int] = set()
+        self._opened: Counter[str] = Counter()
+        self._settled: dict[str, Counter[str]] = {book: Counter() for book in BOOKS}
+
+    def add(self, entry: Entry) -> None:
+        book = OPENS.get(entry.stage)
+        if book is not None:
+            self._books[entry.index] = book
+            self._outstanding.add(entry.index)
+            self._opened[book] += 1
+        settled = self._books.get(entry.settles) if entry.settles is not None else None
+        if settled is not None and entry.settles is not None:
+            self._settled[settled][entry.stage] += 1
+            self._outstanding.discard(entry.settles)
+
+    def balance(self) -> Balance:
+        """Every book opened = settled + outstanding, and the equalities across books."""
+        opened, settled = self._opened, self._settled
+        outstanding = Counter(self._books[index] for index in self._outstanding)
+        books = tuple(
+            BookBalance(book, opened[book], {s: settled[book][s] for s in SETTLES[book]}, outstanding[book])
+            for book in BOOKS
+        )
+        executed = settled["executions"]["EXECUTED"] + settled["suspense"]["EXECUTED"]
+        across = (
+            Equality(
+                "proposals AUTHORIZED", settled["proposals"]["AUTHORIZED"], "authorizations", opened["authorizations"]
+            ),
+            Equality(
+                "authorizations DISPATCHED", settled["authorizations"]["DISPATCHED"], "executions", opened["executions"]
+            ),
+            Equality("EXECUTED", executed, "verifications", opened["verifications"]),
+            Equality("executions UNRESOLVED", settled["executions"]["UNRESOLVED"], "suspense", opened["suspense"]),
+        )
+        return Balance(books, across)
+
+
+def trial_balance(entries: Iterable[Entry]) -> Balance:
     """Every book opened = settled + outstanding, and the equalities across books."""
-    by_index = {entry.index: entry for entry in entries}
-    opened: Counter[str] = Counter()
-    settled: dict[str, Counter[str]] = {book: Counter() for book in BOOKS}
-    done = set()
+    tally = Tally()
     for entry in entries:
-        if entry.stage in OPENS:
-            opened[OPENS[entry.stage]] += 1
-        if entry.settles is not None:
-            target = by_index.get(entry.settles)
-            book = OPENS.get(target.stage, "") if target is not None else ""
-            if book in settled:
-                settled[book][entry.stage] += 1
-                done.add(entry.settles)
-    outstanding = Counter(OPENS[e.stage] for e in entries if e.stage in OPENS and e.index not in done)
-    books = tuple(
-        BookBalance(book, opened[book], {s: settled[book][s] for s in SETTLES[book]}, outstanding[book])
-        for book in BOOKS
-    )
-    executed = settled["executions"]["EXECUTED"] + settled["suspense"]["EXECUTED"]
-    across = (
-        Equality(
-            "proposals AUTHORIZED", settled["proposals"]["AUTHORIZED"], "authorizations", opened["authorizations"]
-        ),
-        Equality(
-            "authorizations DISPATCHED", settled["authorizations"]["DISPATCHED"], "executions", opened["executions"]
-        ),
-        Equality("EXECUTED", executed, "verifications", opened["verifications"]),
-        Equality("executions UNRESOLVED", settled["executions"]["UNRESOLVED"], "suspense", opened["suspense"]),
-    )
-    return Balance(books, across)
+        tally.add(entry)
+    return tally.balance()
