@@ -90,7 +90,8 @@ class Tally:
         self._opened: Counter[str] = Counter()
         self._settled: dict[str, Counter[str]] = {book: Counter() for book in BOOKS}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> tuple[str | None, str | None]:
+        """Take the next entry; the book in which it opens an obligation, and the one in which it settles one."""
         book = OPENS.get(entry.stage)
         if book is not None:
             self._books[entry.index] = book
@@ -100,6 +101,7 @@ class Tally:
         if settled is not None and entry.settles is not None:
             self._settled[settled][entry.stage] += 1
             self._outstanding.discard(entry.settles)
+        return book, settled
 
     def balance(self) -> Balance:
         """Every book opened = settled + outstanding, and the equalities across books."""

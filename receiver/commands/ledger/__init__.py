@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from receiver.commands.ledger.export import export
 from receiver.commands.ledger.reconcile import reconcile
 from receiver.commands.ledger.show import checkpoint, show
 from receiver.commands.ledger.verify import verify
@@ -14,5 +15,5 @@ def ledger() -> None:
     """What was recorded: verify it, balance its books, read it. Nothing here writes."""
 
 
-for command in (verify, reconcile, show, checkpoint):
+for command in (verify, reconcile, show, checkpoint, export):
     ledger.add_command(command)

@@ -1,0 +1,84 @@
+"""`counterfoil ledger export`: a log as a folder for an auditor, read-only and beside a running service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from ledger import checkpoint as notes
+from ledger.exporting.export import Format
+from ledger.exporting.export import export as export_log
+from ledger.exporting.part import Choice
+from ledger.exporting.source import NoExport, stored
+from receiver.commands.client import fail
+from receiver.commands.ledger.common import settings_of, tenant_option
+
+
+class Moment(click.ParamType[datetime]):
+    """A time with its zone, as in RFC 3339, or a day of UTC."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value if "T" in value else f"{value}T00:00:00Z")
+        except ValueError:
+            self.fail(f"{value!r} is neither a time like 2026-11-23T08:58:38Z nor a day like 2026-11-23", param, ctx)
+        if moment.tzinfo is None:
+            self.fail("a time needs its zone, as in 2026-11-23T08:58:38Z", param, ctx)
+        return moment
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@tenant_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(Format), case_sensitive=False),
+    default=Format.TILES,
+    show_default=True,
+    help="All of it, which can be verified; or one file of it.",
+)
+@click.option("--incident", help="Only the entries of this one, each with its proof.")
+@click.option("--since", type=Moment(), help="Only entries from this time on, each with its proof.")
+@click.option("--until", type=Moment(), help="Only entries before this time, each with its proof.")
+@click.pass_obj
+def export(
+    config: Path,
+    folder: Path,
+    tenant: str,
+    form: Format,
+    incident: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    """Write the log of a tenant into DIR, a new folder, for an auditor.
+
+    The folder has the entries, what they name, the tree and its signed root, the trial balance, and the books for a
+    spreadsheet and for beancount. `counterfoil ledger verify --export DIR` verifies it, and so do verifiers that we
+    did not write; its README.txt says how.
+    """
+    settings = settings_of(config)
+    try:
+        public = notes.load_key_file(settings.ledger.key_file).public_key()
+        with stored(settings.ledger.path, settings.ledger.origin, tenant, public) as source:
+            export_log(source, folder, Choice(incident, since, until), form, _progress())
+            click.echo(f"{folder}: from {source.head.size} entries, root {source.head.root.hex()}")
+    except notes.BadKey as error:
+        fail(str(error), 2)
+    except (NoExport, OSError) as error:
+        fail(str(error), 1)
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Says how far it is on a terminal's standard error, and nothing elsewhere."""
+
+    def tell(done: int, size: int) -> None:
+        click.echo(f"\r{done:,} of {size:,} entries", err=True, nl=done == size)
+
+    return tell if sys.stderr.isatty() else lambda done, size: None
