@@ -27,7 +27,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "AUTHORIZED": ("approved_by", "quorum"),
     "DISPATCHED": ("executor", "webhook_id", "until"),
     "EXECUTED": ("http_status", "output", "attempts", "verify_until"),
-    "FAILED": ("http_status", "output", "attempts"),
+    "FAILED": ("http_status", "output", "attempts", "ran"),
     "UNRESOLVED": ("http_status", "output", "attempts"),
     "WRITTEN_OFF": ("text",),
     "NOTED": ("text",),

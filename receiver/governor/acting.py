@@ -188,8 +188,13 @@ async def execute(desk: Desk, due: Due) -> None:
         await settle(desk, proposal, result, f"executor:{proposal.body['executor']}")
 
 
-async def settle(desk: Desk, proposal: Proposal, result: ExecutionResult, actor: str, text: str = "") -> bool:
-    """EXECUTED or FAILED, by whoever knows. False where nothing is outstanding any more."""
+async def settle(
+    desk: Desk, proposal: Proposal, result: ExecutionResult, actor: str, text: str = "", *, ran: bool = True
+) -> bool:
+    """EXECUTED or FAILED, by whoever knows. False where nothing is outstanding any more.
+
+    ran: False where it is certain that the action never began: then nothing was tried, and it may be proposed again.
+    """
     if proposal.executing:
         settles, id = proposal.dispatched, f"result:{proposal.dispatched}"
     elif proposal.in_suspense:
@@ -214,6 +219,7 @@ async def settle(desk: Desk, proposal: Proposal, result: ExecutionResult, actor:
             "output": result.output[:2000],
             "detail": result.detail[:500],
             "attempts": desk.attempts.get(proposal.dispatched or -1, 0) + 1,
+            "ran": ran,
             "verify_until": stamp(verify_until),
         },
     )
@@ -255,7 +261,7 @@ async def unresolved(desk: Desk, proposal: Proposal, why: str) -> None:
 
 async def failed_by_us(desk: Desk, proposal: Proposal, why: str) -> None:
     result = ExecutionResult(ExecutionOutcome.FAILED, why)
-    await settle(desk, proposal, result, "system")
+    await settle(desk, proposal, result, "system", ran=False)
 
 
 async def overdue(desk: Desk, due: Due) -> None:

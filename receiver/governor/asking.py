@@ -70,7 +70,7 @@ def _tried(incident: Incident) -> set[str]:
     return {
         proposal.body["action"]
         for proposal in incident.proposals
-        if (proposal.result == "FAILED" or proposal.verified == "UNCONFIRMED")
+        if ((proposal.result == "FAILED" and proposal.ran) or proposal.verified == "UNCONFIRMED")
         and (since is None or proposal.proposed_at > since)
     }
 

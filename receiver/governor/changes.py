@@ -123,7 +123,7 @@ class GovernorChanges:
         ran = ExecutionOutcome.EXECUTED if outcome == "ran" else ExecutionOutcome.FAILED
         result = ExecutionResult(ran, f"{by} says that it {'ran' if outcome == 'ran' else 'did not run'}")
         settled = doubt.result_index
-        await acting.settle(self._desk, doubt, result, self._actor(by), text)
+        await acting.settle(self._desk, doubt, result, self._actor(by), text, ran=outcome == "ran")
         entry = await self._desk.journal.find(self._desk.tenant, f"settle:{settled}")
         if entry is None:
             raise ChangeRefused(f"{incident_id}: it was settled meanwhile")

@@ -248,6 +248,7 @@ class Book:
         settled = _settled(entry)
         proposal = self.executions.pop(settled, None) or self.suspense.pop(settled)
         proposal.result, proposal.result_index = entry.stage, entry.index
+        proposal.ran = bool(entry.body.get("ran", True))
         if entry.stage == "UNRESOLVED":
             self.suspense[entry.index] = proposal
         elif entry.stage == "EXECUTED":

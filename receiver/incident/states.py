@@ -100,6 +100,7 @@ class Proposal:
     execute_until: datetime | None = None
     result: str | None = None  # EXECUTED, FAILED, UNRESOLVED, WRITTEN_OFF, VOIDED
     result_index: int | None = None  # the entry that says so
+    ran: bool = True  # False where it is certain that the action never began
     verify_until: datetime | None = None
     verified: str | None = None  # CONFIRMED, UNCONFIRMED, WAIVED
 

@@ -52,16 +52,21 @@ class Town(Stage):
         """The entries of `stage`, once there are `count`."""
         journal = self.service.journal
         async with asyncio.timeout(WAIT_SECONDS):
-            while len(found := await self.entries(stage)) < count:
-                await journal.wait("default", await journal.size("default"))
-        return found
+            while True:
+                size = await journal.size("default")  # asked first: what comes after it ends the wait
+                if len(found := await self.entries(stage)) >= count:
+                    return found
+                await journal.wait("default", size)
 
     async def until_all_of(self, alerts: int) -> None:
-        """Wait until so many different alerts are known."""
-        (governor,) = self.service.governors.values()
+        """Wait until so many alerts that were not known before have been evaluated."""
+        journal = self.service.journal
         async with asyncio.timeout(WAIT_SECONDS):
-            while len(governor.desk.book.alerts) < alerts:
-                await self.service.journal.wait("default", governor.desk.book.size)
+            while True:
+                size = await journal.size("default")
+                if sum(e.body["alerts"] - e.body["old"] for e in await self.entries("EVALUATED")) >= alerts:
+                    return
+                await journal.wait("default", size)
 
     async def fire(self, alerts: Sequence[Mapping[str, str]], *, ended: bool = False) -> None:
         """Put alerts with these labels into the real Alertmanager, as Prometheus would."""
