@@ -44,6 +44,7 @@ _SURPRISES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+"), "is a number to some readers: write it out, or quote it"),
     (re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?"), "is too long a number: quote it if it is text"),
 )
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[-+][0-9]{2}:[0-9]{2})")
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^}\n]*))?\}|\$\{")
 _NO_VALUE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -61,9 +62,12 @@ def read(text: str, file: str) -> tuple[Any, Mapping[Path, Position]]:
     return data, positions
 
 
-def collect(text: str, file: str) -> tuple[Any, dict[Path, Position], list[Problem]]:
-    """What `read` gives, with the problems beside it; where the text is no YAML at all the data is None."""
-    reader = _Reader(file)
+def collect(text: str, file: str, *, times: bool = False) -> tuple[Any, dict[Path, Position], list[Problem]]:
+    """What `read` gives, with the problems beside it; where the text is no YAML at all the data is None.
+
+    times: a plain RFC 3339 time is text, as where nobody can take it for anything else.
+    """
+    reader = _Reader(file, times=times)
     if len(text) > TEXT_MAX:
         problem = Problem(file, 1, 1, f"the file has {len(text)} characters; at most {TEXT_MAX} are read")
         return None, {}, [problem]
@@ -138,6 +142,7 @@ class _Reader:
     """Builds plain data of YAML's events, without recursion: no document can exhaust the stack."""
 
     file: str
+    times: bool = False
     root: Any = None
     positions: dict[Path, Position] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -176,7 +181,7 @@ class _Reader:
         self._plain_node(event, place)
         value, complaint = resolve(event.value) if event.style is None else (event.value, None)
         named = place if not self.frames or self._awaits_key() else self.frames[-1].key_place or place
-        if complaint is not None:
+        if complaint is not None and not (self.times and _RFC_3339.fullmatch(event.value)):
             self._wrong(named, f"{event.value[:40]} {complaint}")
             value = event.value
         if isinstance(value, str) and _NO_TEXT.search(value):

@@ -15,6 +15,7 @@ from policy_rules.loading import PolicyErrors, Problem, load, warnings
 from policy_rules.permission import Person
 from policy_rules.rulebook import Rulebook
 from receiver.commands import Wrong, settings_or_exit
+from receiver.commands.policy_test import test
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +130,6 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     else:
         size = f"{result['rules']} rule(s), {result['signals']} signal(s)"
         yield f"{result['file']}: ok, {result['name']} {result['version']}, {size}, sha256 {result['digest'][:12]}"
+
+
+policy.add_command(test)

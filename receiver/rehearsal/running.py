@@ -1,0 +1,326 @@
+"""Run one case: the real governor, on a made-up outside, with the clock in the case's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ledger.entry import Blob, Draft, Entry
+from ledger.journal import LedgerError
+from policy_rules import conditions, detection
+from policy_rules.casebook.cases import Case, CaseAlert, Event, Expectation
+from policy_rules.readings import Alert
+from policy_rules.rulebook import EVERYONE, Rulebook
+from policy_rules.verdict import Finding
+from receiver.governor.changes import GovernorChanges
+from receiver.governor.desk import Charter, Desk, Member
+from receiver.governor.loop import Governor
+from receiver.incident.notification import read_notification
+from receiver.incident.states import Incident, Key
+from receiver.metrics import Metrics
+from receiver.papers import ChangeRefused, Diagnosis, OutgoingMessage, Recipient, Usage
+from receiver.rehearsal.expecting import Missed, compare
+from receiver.rehearsal.memory import MemoryJournal
+from receiver.rehearsal.outside import CaseClock, CaseExecutors, Outside
+
+TENANT = "rehearsal"
+TURNS_MAX = 500
+REST_SECONDS = 60.0  # with nothing due, the clock goes on in steps of at most this
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a case reached of its policy: rules that opened something, terms by their value, actions proposed."""
+
+    rules: frozenset[str]
+    terms: frozenset[tuple[str, str, bool]]  # (rule, "NAME OPERATOR NUMBER", value)
+    actions: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a case: `missed` is empty where everything held. log: every entry, in order."""
+
+    case: Case
+    missed: tuple[Missed, ...]
+    reached: Reached
+    log: tuple[Entry, ...]
+
+
+def run_case(case: Case, rulebook: Rulebook, people: Mapping[str, tuple[str, ...]] | None) -> Outcome:
+    """Run `case` under `rulebook`. people: name → roles; None for a roster of everyone whom policy or case names."""
+    return asyncio.run(_Run(case, rulebook, people or roster_for(case, rulebook)).run())
+
+
+def roster_for(case: Case, rulebook: Rulebook) -> dict[str, tuple[str, ...]]:
+    """A roster for a case that has none: everyone whom the policy or the case names, with every role there is."""
+    roles, names = set[str](), {event.by for event in case.events if event.by}
+    for rule in rulebook.rules:
+        for action in rule.actions.values():
+            roles |= set(action.approvers.roles)
+            names |= set(action.approvers.people)
+        for wanted in (word for step in rule.escalation for word in step.notify if word != EVERYONE):
+            kind, _, name = wanted.partition(":")
+            (roles if kind == "role" else names).add(name)
+    quorum = max((a.approvers.quorum for r in rulebook.rules for a in r.actions.values()), default=1)
+    names |= {f"person-{number}" for number in range(1, max(1, quorum) + 1)} if len(names) < quorum else set()
+    return {name: tuple(sorted(roles)) for name in sorted(names) or ["person-1"]}
+
+
+@dataclass(slots=True)
+class _Run:
+    case: Case
+    rulebook: Rulebook
+    people: Mapping[str, tuple[str, ...]]
+    missed: list[Missed] = field(default_factory=list)
+    rules: set[str] = field(default_factory=set)
+    terms: set[tuple[str, str, bool]] = field(default_factory=set)
+    states: list[tuple[datetime, Incident, str]] = field(default_factory=list)
+    clock: CaseClock = field(init=False)
+    outside: Outside = field(init=False)
+    journal: MemoryJournal = field(init=False)
+    desk: Desk = field(init=False)
+    governor: Governor = field(init=False)
+    firing: dict[str, tuple[Mapping[str, str], datetime]] = field(default_factory=dict)
+    heard: int = 0
+
+    def __post_init__(self) -> None:
+        self.clock = CaseClock(self.case.start)
+        self.outside = Outside(self.case, self.clock)
+        self.journal = MemoryJournal(TENANT, self.clock.now)
+        members = {
+            name: Member(Recipient(name, f"whatsapp:+100000000{place:02}"), frozenset(roles), f"{place:064x}")
+            for place, (name, roles) in enumerate(sorted(self.people.items()))
+        }
+        executors = {a.executor: "http://rehearsal.example/" for r in self.rulebook.rules for a in r.actions.values()}
+        self.desk = Desk(
+            tenant=TENANT,
+            journal=self.journal,
+            clock=self.clock,
+            evidence=self.outside,
+            alert_source=self.outside,
+            diagnostician=self.outside,
+            carrier=self.outside,
+            executors=CaseExecutors(self.outside),
+            charter=Charter(self.rulebook, members, executors),
+            metrics=Metrics(),
+            secret=b"rehearsal",
+            model="none",
+        )
+        self.governor = Governor(self.desk, poll=False)
+
+    async def run(self) -> Outcome:
+        await self.governor.start()
+        try:
+            await self._play()
+        finally:
+            self.outside.diagnosed.set()
+            await self.governor.drain()
+        actions = frozenset(
+            (self.desk.book.incidents[p.incident_id].rule, str(p.body["action"]))
+            for p in self.desk.book.proposals.values()
+        )
+        reached = Reached(frozenset(self.rules), frozenset(self.terms), actions)
+        return Outcome(self.case, tuple(self.missed), reached, tuple(self.journal.log))
+
+    async def _play(self) -> None:
+        """Take every moment of the case in order: its events, then whatever is due, then what is expected."""
+        case = self.case
+        plan: dict[datetime, list[Event | Expectation]] = {}
+        for alert in case.alerts:
+            labels = alert.labels
+            plan.setdefault(self._at(alert.from_seconds), []).append(
+                Event(alert.from_seconds, "fire", "", details=labels)
+            )
+            if alert.until_seconds is not None:
+                plan.setdefault(self._at(alert.until_seconds), []).append(
+                    Event(alert.until_seconds, "resolve", "", details=labels)
+                )
+            self._own_signals(alert)
+        for event in case.events:
+            plan.setdefault(self._at(event.at_seconds), []).append(event)
+        times = [event.at_seconds for event in case.events]
+        times += [expected.at_seconds for expected in case.expectations if expected.at_seconds is not None]
+        end = max(times, default=0)
+        for expectation in case.expectations:
+            at = self._at(expectation.at_seconds if expectation.at_seconds is not None else end)
+            plan.setdefault(at, []).append(expectation)
+        for moment in sorted(plan):
+            await self._until(moment)
+            for item in plan[moment]:
+                if isinstance(item, Event):
+                    await self._happen(item)
+                    await self._rest()
+            await self._rest()
+            for item in plan[moment]:
+                if isinstance(item, Expectation):
+                    self.missed += compare(item, self.desk.book, self.journal.log, self.outside.messages, self.states)
+
+    def _at(self, seconds: float) -> datetime:
+        return self.case.start + timedelta(seconds=seconds)
+
+    def _own_signals(self, alert: CaseAlert) -> None:
+        """The samples that an alert brings with it answer the queries that are made for its key."""
+        seen = Alert("0", alert.labels, {}, True, self.case.start, None)
+        for assigned in detection.assign(self.rulebook, seen):
+            rule = self.rulebook.rule(assigned.rule)
+            for query in detection.queries(self.rulebook, rule, assigned.key):
+                if query.name in alert.signals:
+                    self.outside.own[(query.name, query.promql)] = alert.signals[query.name]
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    async def _until(self, moment: datetime) -> None:
+        """Let the clock run to `moment`, stopping wherever something falls due."""
+        while self.clock.now() < moment:
+            later = await self._rest()
+            step = self.clock.now() + timedelta(seconds=REST_SECONDS)
+            self.clock.advance(min(moment, step, max(later or step, self.clock.now() + timedelta(milliseconds=1))))
+
+    async def _rest(self) -> datetime | None:
+        """Turn until nothing is due; when the next thing will be. What waits for a diagnosis is not waited for."""
+        for _ in range(TURNS_MAX):
+            before = len(self.journal.log)
+            taken, later = await self.governor.turn()
+            for _ in range(4):
+                await asyncio.sleep(0)  # the steps beside the turn go on
+            self._look()
+            if not taken and len(self.journal.log) == before:
+                return later
+        raise RuntimeError(f"case {self.case.name!r}: the agenda does not come to rest")
+
+    def _look(self) -> None:
+        """Keep what was reached: every state of every incident, and the value of every term at every look."""
+        now = self.clock.now()
+        for incident in self.desk.book.incidents.values():
+            state = incident.state.value
+            known = next((s for _, i, s in reversed(self.states) if i is incident), None)
+            if state != known:
+                self.states.append((now, incident, state))
+                self.rules.add(incident.rule)
+        for watch in self.desk.book.watches.values():
+            self._judge(watch.index, watch.rule, watch.key, detect=True)
+        for incident in self.desk.book.open.values():
+            self._judge(incident.index, incident.rule, incident.key, detect=False)
+
+    def _judge(self, subject: int, name: str, key: Key, *, detect: bool) -> None:
+        if self.desk.looked.get(subject) != self.clock.now():
+            return
+        rule = self.rulebook.rule(name)
+        wanted = [(q.name, q.promql) for q in detection.queries(self.rulebook, rule, dict(key))]
+        readings = [self.outside.readings[pair] for pair in wanted if pair in self.outside.readings]
+        alerts = self.desk.book.alerts_of(name, key)
+        known = conditions.values(self.rulebook, alerts, readings, self.clock.now())
+        condition = rule.detect.when if detect else rule.recover.when
+        for found in conditions.judge(condition, known).findings:
+            if found.holds is not None:
+                self.terms.add((name, term_text(found), found.holds))
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    async def _happen(self, event: Event) -> None:
+        changes = GovernorChanges(self.desk)
+        try:
+            if event.what in ("fire", "resolve"):
+                await self._notify(event.details, firing=event.what == "fire")
+            elif event.what == "answer":
+                await self._answer(event)
+            elif event.what == "diagnosis":
+                self._diagnose(event.details)
+            elif event.what == "halt":
+                await changes.halt(event.by, event.value)
+            elif event.what == "resume":
+                await changes.resume(event.by, event.value)
+            elif event.what == "executor":
+                self.outside.executor = event.value
+            elif event.what == "prometheus":
+                self.outside.prometheus_up = event.value == "up"
+            elif event.what == "close":
+                await self._close(event, changes)
+            elif event.what == "settle":
+                await self._settle(event, changes)
+        except (ChangeRefused, LedgerError) as refused:
+            self._impossible(event, str(refused))
+
+    def _impossible(self, event: Event, why: str) -> None:
+        at = self.clock.now() - self.case.start
+        self.missed.append(Missed(self.case.line, at.total_seconds(), event.what, event.value, f"impossible: {why}"))
+
+    async def _notify(self, labels: Mapping[str, str], *, firing: bool) -> None:
+        """The notification that Alertmanager would send, booked as the intake books it."""
+        now = self.clock.now()
+        name = json.dumps(dict(labels), sort_keys=True)
+        since = now if firing else self.firing.get(name, (labels, now))[1]
+        self.firing[name] = (labels, since)
+        row = {
+            "status": "firing" if firing else "resolved",
+            "labels": dict(labels),
+            "annotations": {},
+            "startsAt": since.isoformat(),
+            "endsAt": "0001-01-01T00:00:00Z" if firing else now.isoformat(),
+        }
+        body = json.dumps({"version": "4", "receiver": "counterfoil", "alerts": [row]}).encode()
+        read = read_notification(body)
+        await self.desk.post(
+            Draft(
+                id=f"receive:{read.content_digest}",
+                stage="RECEIVED",
+                actor="alertmanager",
+                body={"source": read.source, "receiver": read.receiver, "alerts": 1, "truncated": 0},
+                blobs=(Blob("payload", body),),
+            )
+        )
+
+    async def _answer(self, event: Event) -> None:
+        message = self._question_to(event.by)
+        if message is None:
+            self._impossible(event, f"{event.by} was asked nothing")
+            return
+        index = int(message.message_id.rpartition("-")[2])
+        about = self.desk.book.messages[index].proposal
+        asked = str(self.desk.book.proposals[about].body["action"]) if about is not None else "nothing"
+        if event.action and asked != event.action:
+            self._impossible(event, f"{event.by} was asked about {asked}, not about {event.action}")
+            return
+        self.heard += 1
+        await self.desk.post(
+            Draft(
+                id=f"heard:{self.heard}",
+                stage="HEARD",
+                actor="carrier:whatsapp",
+                reason=f"{event.by}: {event.value}",
+                body={"person": event.by, "verb": event.value, "token": message.token, "code": None, "text": ""},
+            )
+        )
+
+    def _question_to(self, person: str) -> OutgoingMessage | None:
+        mine = (m for m in reversed(self.outside.messages) if m.recipient.name == person and m.token is not None)
+        return next(mine, None)
+
+    def _diagnose(self, details: Mapping[str, str]) -> None:
+        cause = details["cause"] or "the case's diagnosis"
+        recommend, confidence = details["recommend"] or None, details["confidence"]
+        self.outside.diagnosis = Diagnosis(
+            cause, cause, (), recommend, confidence, "", 0, "none", "", Usage(), 0.0, "", ""
+        )
+        self.outside.diagnosed.set()
+
+    async def _settle(self, event: Event, changes: GovernorChanges) -> None:
+        doubts = [i for i in self.desk.book.incidents.values() if any(p.in_suspense for p in i.proposals)]
+        if not doubts:
+            self._impossible(event, "no execution is unresolved")
+        for incident in doubts:
+            await changes.settle(incident.id, event.by, event.value, event.value)
+
+    async def _close(self, event: Event, changes: GovernorChanges) -> None:
+        if not self.desk.book.open:
+            self._impossible(event, "no incident is open")
+        for incident in list(self.desk.book.open.values()):
+            await changes.close(incident.id, event.by, event.value)
+
+
+def term_text(finding: Finding) -> str:
+    return f"{finding.name} {finding.operator} {finding.threshold}"
