@@ -6,13 +6,13 @@ What the books allow is proven of the real stores; here the real governor runs o
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from ledger.accounts import OPENS
 from ledger.entry import Draft, Entry, canonical, format_time
 from ledger.journal import Conflict, Receipt
+from ledger.merkle import Range, leaf_hash, tree_root
 
 ORIGIN = "rehearsal.example"
 SALT = "0" * 32
@@ -89,6 +89,10 @@ class MemoryJournal:
     async def checkpoint(self, tenant: str) -> str | None:
         return None
 
+    async def tree_hashes(self, tenant: str, ranges: Sequence[Range]) -> list[bytes]:
+        leaves = [leaf_hash(entry.raw) for entry in self.log]
+        return [tree_root(leaves[begin:end]) for begin, end in ranges]
+
     async def outstanding(self, tenant: str) -> list[Entry]:
         return [e for e in self.log if e.stage in OPENS and e.index not in self._settled]
 
@@ -104,7 +108,3 @@ class MemoryJournal:
 
     async def close(self) -> None:
         return None
-
-    def to_lines(self) -> list[str]:
-        """The log as JSON lines, to look at."""
-        return [json.dumps(entry.to_json(), sort_keys=True) for entry in self.log]

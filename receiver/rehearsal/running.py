@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ledger.entry import Blob, Draft, Entry
-from ledger.journal import LedgerError
+from ledger.entry import Entry
 from policy_rules import conditions, detection
 from policy_rules.casebook.cases import Case, CaseAlert, Event, Expectation
 from policy_rules.readings import Alert
 from policy_rules.rulebook import EVERYONE, Rulebook
 from policy_rules.verdict import Finding
-from receiver.governor.changes import GovernorChanges
 from receiver.governor.desk import Charter, Desk, Member
 from receiver.governor.loop import Governor
-from receiver.incident.notification import read_notification
 from receiver.incident.states import Incident, Key
 from receiver.metrics import Metrics
-from receiver.papers import ChangeRefused, Diagnosis, OutgoingMessage, Recipient, Usage
+from receiver.papers import Recipient
 from receiver.rehearsal.expecting import Missed, compare
+from receiver.rehearsal.happening import Happenings
 from receiver.rehearsal.memory import MemoryJournal
 from receiver.rehearsal.outside import CaseClock, CaseExecutors, Outside
 
@@ -84,8 +81,7 @@ class _Run:
     journal: MemoryJournal = field(init=False)
     desk: Desk = field(init=False)
     governor: Governor = field(init=False)
-    firing: dict[str, tuple[Mapping[str, str], datetime]] = field(default_factory=dict)
-    heard: int = 0
+    happenings: Happenings = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = CaseClock(self.case.start)
@@ -111,6 +107,7 @@ class _Run:
             model="none",
         )
         self.governor = Governor(self.desk, poll=False)
+        self.happenings = Happenings(self.desk, self.outside)
 
     async def run(self) -> Outcome:
         await self.governor.start()
@@ -219,107 +216,11 @@ class _Run:
             if found.holds is not None:
                 self.terms.add((name, term_text(found), found.holds))
 
-    # --- events -----------------------------------------------------------------------------------------------------
-
     async def _happen(self, event: Event) -> None:
-        changes = GovernorChanges(self.desk)
-        try:
-            if event.what in ("fire", "resolve"):
-                await self._notify(event.details, firing=event.what == "fire")
-            elif event.what == "answer":
-                await self._answer(event)
-            elif event.what == "diagnosis":
-                self._diagnose(event.details)
-            elif event.what == "halt":
-                await changes.halt(event.by, event.value)
-            elif event.what == "resume":
-                await changes.resume(event.by, event.value)
-            elif event.what == "executor":
-                self.outside.executor = event.value
-            elif event.what == "prometheus":
-                self.outside.prometheus_up = event.value == "up"
-            elif event.what == "close":
-                await self._close(event, changes)
-            elif event.what == "settle":
-                await self._settle(event, changes)
-        except (ChangeRefused, LedgerError) as refused:
-            self._impossible(event, str(refused))
-
-    def _impossible(self, event: Event, why: str) -> None:
-        at = self.clock.now() - self.case.start
-        self.missed.append(Missed(self.case.line, at.total_seconds(), event.what, event.value, f"impossible: {why}"))
-
-    async def _notify(self, labels: Mapping[str, str], *, firing: bool) -> None:
-        """The notification that Alertmanager would send, booked as the intake books it."""
-        now = self.clock.now()
-        name = json.dumps(dict(labels), sort_keys=True)
-        since = now if firing else self.firing.get(name, (labels, now))[1]
-        self.firing[name] = (labels, since)
-        row = {
-            "status": "firing" if firing else "resolved",
-            "labels": dict(labels),
-            "annotations": {},
-            "startsAt": since.isoformat(),
-            "endsAt": "0001-01-01T00:00:00Z" if firing else now.isoformat(),
-        }
-        body = json.dumps({"version": "4", "receiver": "counterfoil", "alerts": [row]}).encode()
-        read = read_notification(body)
-        await self.desk.post(
-            Draft(
-                id=f"receive:{read.content_digest}",
-                stage="RECEIVED",
-                actor="alertmanager",
-                body={"source": read.source, "receiver": read.receiver, "alerts": 1, "truncated": 0},
-                blobs=(Blob("payload", body),),
-            )
-        )
-
-    async def _answer(self, event: Event) -> None:
-        message = self._question_to(event.by)
-        if message is None:
-            self._impossible(event, f"{event.by} was asked nothing")
-            return
-        index = int(message.message_id.rpartition("-")[2])
-        about = self.desk.book.messages[index].proposal
-        asked = str(self.desk.book.proposals[about].body["action"]) if about is not None else "nothing"
-        if event.action and asked != event.action:
-            self._impossible(event, f"{event.by} was asked about {asked}, not about {event.action}")
-            return
-        self.heard += 1
-        await self.desk.post(
-            Draft(
-                id=f"heard:{self.heard}",
-                stage="HEARD",
-                actor="carrier:whatsapp",
-                reason=f"{event.by}: {event.value}",
-                body={"person": event.by, "verb": event.value, "token": message.token, "code": None, "text": ""},
-            )
-        )
-
-    def _question_to(self, person: str) -> OutgoingMessage | None:
-        mine = (m for m in reversed(self.outside.messages) if m.recipient.name == person and m.token is not None)
-        return next(mine, None)
-
-    def _diagnose(self, details: Mapping[str, str]) -> None:
-        cause = details["cause"] or "the case's diagnosis"
-        recommend, confidence = details["recommend"] or None, details["confidence"]
-        self.outside.diagnosis = Diagnosis(
-            cause, cause, (), recommend, confidence, "", 0, "none", "", Usage(), 0.0, "", ""
-        )
-        self.outside.diagnosed.set()
-
-    async def _settle(self, event: Event, changes: GovernorChanges) -> None:
-        doubts = [i for i in self.desk.book.incidents.values() if any(p.in_suspense for p in i.proposals)]
-        if not doubts:
-            self._impossible(event, "no execution is unresolved")
-        for incident in doubts:
-            await changes.settle(incident.id, event.by, event.value, event.value)
-
-    async def _close(self, event: Event, changes: GovernorChanges) -> None:
-        if not self.desk.book.open:
-            self._impossible(event, "no incident is open")
-        for incident in list(self.desk.book.open.values()):
-            await changes.close(incident.id, event.by, event.value)
+        why = await self.happenings.happen(event)
+        if why is not None:
+            at = (self.clock.now() - self.case.start).total_seconds()
+            self.missed.append(Missed(self.case.line, at, event.what, event.value, f"impossible: {why}"))
 
 
 def term_text(finding: Finding) -> str:

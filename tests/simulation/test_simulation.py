@@ -200,11 +200,11 @@ def keeps_the_question_of_an_old_policy() -> Any:
 def leaves_a_late_result_open() -> Any:
     real = acting.settle
 
-    async def settle(desk: Any, proposal: Any, result: Any, actor: str, text: str = "") -> bool:
+    async def settle(desk: Any, proposal: Any, *result: Any, **told: Any) -> bool:
         incident = desk.book.incidents[proposal.incident_id]
         closed, incident.closed = incident.closed, None
         try:
-            return await real(desk, proposal, result, actor, text)
+            return await real(desk, proposal, *result, **told)
         finally:
             incident.closed = closed
 
