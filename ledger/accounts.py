@@ -98,6 +98,7 @@ OFFICES: Mapping[str, tuple[str, ...]] = {
     "REMINDED": ("policy",),
     "NOTED": ("system", "engineer", "operator", "executor"),
     "ERASED": ("operator",),
+    "REKEYED": ("operator",),
     "REGRESSED": ("system",),
 }
 

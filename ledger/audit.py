@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
 from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, canonical
+from ledger.keys import KeyFault, Keyring
 from ledger.merkle import Frontier, leaf_hash
 from ledger.reconcile import findings, trial_balance
 from ledger.stores import schema
+from ledger.stores.opening import keys_of
 
 HARMLESS = frozenset({"clock stepped"})  # a finding for the auditor, and no sign of tampering
 
@@ -59,8 +61,13 @@ class NotALedger(Exception):
     """The file cannot be read as a ledger."""
 
 
-def verify_store(path: Path, *, origin: str, public: Ed25519PublicKey, anchor_path: Path | None = None) -> list[Audit]:
-    """Verify every log of the SQLite ledger at `path`, read-only. Raises NotALedger."""
+def verify_store(
+    path: Path, *, origin: str, public: Ed25519PublicKey, newest: bool = False, anchor_path: Path | None = None
+) -> list[Audit]:
+    """Verify every log of the SQLite ledger at `path`, read-only. Raises NotALedger.
+
+    public: the key that is trusted: any that the logs ever had, or, where `newest` is set, the one in force.
+    """
     if not path.is_file():
         raise NotALedger(f"{path}: no such file")
     try:
@@ -71,7 +78,7 @@ def verify_store(path: Path, *, origin: str, public: Ed25519PublicKey, anchor_pa
             sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
             tenants = {row[0] for row in store.execute(sql)}
             lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
-            audits = [_Log(store, t, origin, public, anchors.get(t)).verify() for t in sorted(tenants | lost)]
+            audits = [_Log(store, t, origin, public, newest, anchors.get(t)).verify() for t in sorted(tenants | lost)]
             wrong = _fault_of_the_file(store, origin)
     except sqlite3.Error as error:
         raise NotALedger(f"{path}: {error}") from error
@@ -140,13 +147,15 @@ class _Log:
         tenant: str,
         origin: str,
         public: Ed25519PublicKey,
+        newest: bool,
         anchor: _Anchored | None,
     ) -> None:
         self._store = store
         self._tenant = tenant
         self._origin = origin
-        self._name = notes.log_origin(origin, tenant)
         self._public = public
+        self._newest = newest
+        self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
         self._anchored = anchor
         self._frontier = Frontier()
         self._entries: list[Entry] = []
@@ -155,6 +164,7 @@ class _Log:
     def verify(self) -> Audit:
         fault = None
         try:
+            self._keys = self._keyring()
             self._checkpoints_and_entries()
             self._anchor()
             self._blobs()
@@ -183,15 +193,32 @@ class _Log:
             raise _Fault(covered, f"it and what follows is under no checkpoint ({self._frontier.size} stand)")
 
     def _signed(self) -> Iterator[tuple[int, bytes]]:
+        before = 0
         sql = "SELECT size, note FROM checkpoint WHERE tenant = ? ORDER BY size"
         for size, note in self._store.execute(sql, (self._tenant,)):
             try:
-                found = notes.verify(note, self._name, self._public)
+                found = self._keys.verify(note)
+                self._keys.vouch(note, after=before)
             except notes.BadCheckpoint as error:
                 raise _Fault(size - 1, f"the checkpoint after it: {error}") from error
-            if found.size != size or found.origin != self._name:
-                raise _Fault(size - 1, f"the checkpoint after it says {found.origin} {found.size}")
+            if found.size != size:
+                raise _Fault(size - 1, f"the checkpoint after it says {found.size}")
+            before = size
             yield size, found.root
+
+    def _keyring(self) -> Keyring:
+        """The keys that the log names. What names them is itself under the signatures that are checked with them."""
+        try:
+            keys = keys_of(self._store, self._origin, self._tenant)
+        except KeyFault as error:
+            if self._store.execute("SELECT 1 FROM entry WHERE tenant = ?", (self._tenant,)).fetchone() is None:
+                return self._keys  # an anchor alone, or checkpoints alone
+            raise _Fault(error.index, str(error)) from error
+        if not keys.holds(self._public):
+            raise _Fault(None, f"the key that verifies is none of its keys, of which the newest is {keys.newest.vkey}")
+        if self._newest and keys.newest.public != self._public:
+            raise _Fault(keys.newest.first, f"the key that verifies was retired: {keys.newest.vkey} is in force")
+        return keys
 
     def _entry(self, n: int, raw: bytes) -> None:
         place = self._frontier.size
@@ -215,7 +242,7 @@ class _Log:
         if not isinstance(self._anchored, str):
             raise _Fault(None, f"the anchor: {self._anchored}")
         try:
-            anchored = notes.verify(self._anchored, self._name, self._public)
+            anchored = self._keys.verify(self._anchored)
         except notes.BadCheckpoint as error:
             raise _Fault(None, f"the anchor: {error}") from error
         stand = self._frontier.size

@@ -69,37 +69,68 @@ def parse_verifier_key(text: str) -> tuple[str, Ed25519PublicKey]:
     return name, public
 
 
-def sign(checkpoint: Checkpoint, name: str, key: Ed25519PrivateKey) -> str:
-    """The signed note: the body, an empty line, and one signature line."""
+def sign(checkpoint: Checkpoint, name: str, *keys: Ed25519PrivateKey) -> str:
+    """The signed note: the body, an empty line, and one signature line for each key."""
     body = checkpoint.body()
+    return f"{body}\n" + "".join(_signature_line(body, name, key) for key in keys)
+
+
+def _signature_line(body: str, name: str, key: Ed25519PrivateKey) -> str:
     signature = base64.b64encode(key_id(name, key.public_key()) + key.sign(body.encode())).decode()
-    return f"{body}\n\u2014 {name} {signature}\n"
+    return f"\u2014 {name} {signature}\n"
+
+
+def open_note(note: str, name: str, public: Ed25519PublicKey) -> str:
+    """The text of a note that `name` signed, with its last newline (C2SP signed-note). Raises BadCheckpoint.
+
+    Signatures of others are passed over; one by this key that does not hold spoils the note.
+    """
+    text, separator, lines = note.rpartition("\n\n")
+    if not separator or not lines.endswith("\n"):
+        raise BadCheckpoint("not a signed note")
+    text += "\n"
+    own = [blob[4:] for blob in _signatures(lines, name) if blob[:4] == key_id(name, public)]
+    if not own:
+        raise BadCheckpoint(f"no signature by {name}")
+    try:
+        for signature in own:
+            public.verify(signature, text.encode())
+    except (InvalidSignature, ValueError) as error:
+        raise BadCheckpoint(f"the signature of {name} does not hold") from error
+    return text
+
+
+def signer_ids(note: str, name: str) -> list[bytes]:
+    """The ids of the keys by which `name` says that it signed; nothing is verified. Raises BadCheckpoint."""
+    return [blob[:4] for blob in _signatures(note.rpartition("\n\n")[2], name)]
+
+
+def _signatures(lines: str, name: str) -> list[bytes]:
+    """Key id and signature of each line by `name`. Raises BadCheckpoint where one of them is not base64."""
+    found = []
+    for line in lines.splitlines():
+        dash, _, rest = line.partition(" ")
+        signer, _, encoded = rest.partition(" ")
+        if (dash, signer) == ("\u2014", name):
+            try:
+                found.append(base64.b64decode(encoded, validate=True))
+            except ValueError as error:
+                raise BadCheckpoint(f"the signature of {name} does not hold") from error
+    return found
 
 
 def verify(note: str, name: str, public: Ed25519PublicKey) -> Checkpoint:
     """The checkpoint of a note that `name` signed. Raises BadCheckpoint."""
-    body, separator, signatures = note.partition("\n\n")
-    lines = body.split("\n")
-    if not separator or len(lines) != 3 or not signatures.endswith("\n"):
+    lines = open_note(note, name, public).split("\n")
+    if len(lines) != 4:
         raise BadCheckpoint("not a signed checkpoint")
-    body += "\n"
-    for line in signatures.splitlines():
-        dash, _, rest = line.partition(" ")
-        signer, _, encoded = rest.partition(" ")
-        if dash != "\u2014" or signer != name:
-            continue
-        try:
-            blob = base64.b64decode(encoded, validate=True)
-            if blob[:4] != key_id(name, public):
-                continue
-            public.verify(blob[4:], body.encode())
-            size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
-        except (ValueError, InvalidSignature) as error:
-            raise BadCheckpoint(f"the signature of {name} does not hold") from error
-        if len(root) != 32 or str(size) != lines[1]:
-            raise BadCheckpoint("a checkpoint with an odd size or root")
-        return Checkpoint(lines[0], size, root)
-    raise BadCheckpoint(f"no signature by {name}")
+    try:
+        size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+    except ValueError as error:
+        raise BadCheckpoint("a checkpoint with an odd size or root") from error
+    if len(root) != 32 or str(size) != lines[1] or size < 0:
+        raise BadCheckpoint("a checkpoint with an odd size or root")
+    return Checkpoint(lines[0], size, root)
 
 
 def make_key_file(path: Path) -> Ed25519PrivateKey:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,7 +12,8 @@ import aiohttp
 from aiohttp import web
 
 from ledger import checkpoint
-from ledger.journal import Broken, LedgerError
+from ledger.journal import LedgerError
+from ledger.stores.locks import Locks
 from ledger.stores.sqlite import SqliteJournal
 from policy_rules.loading import PolicyErrors
 from receiver.auditor.pages import Auditor
@@ -63,7 +62,7 @@ class Service:
         self.clock = SystemClock()
         self.governors: dict[str, Governor] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._locks: list[int] = []
+        self._locks = Locks(loaded.settings.ledger.path)
         self._runners: list[web.AppRunner] = []
         self._ready = False
         self._stopping = False
@@ -78,7 +77,7 @@ class Service:
     async def start(self) -> None:
         """Take the tenants' locks, open the ledger, adopt, listen. Raises Broken, LedgerError or OSError."""
         settings = self.loaded.settings
-        self._lock(settings)
+        self._locks.take(settings.tenants)
         try:
             self.journal = await SqliteJournal.open(
                 settings.ledger.path,
@@ -89,7 +88,7 @@ class Service:
                 tenants=list(settings.tenants),
             )
         except LedgerError:
-            self._unlock()
+            self._locks.release()
             raise
         self._session = aiohttp.ClientSession()
         self._claude = self._make_claude(settings)
@@ -129,7 +128,7 @@ class Service:
         await self._claude.close()
         await self._session.close()
         await self.journal.close()
-        self._unlock()
+        self._locks.release()
 
     async def reload(self) -> bool:
         """Read the configuration and the policies again; what does not hold changes nothing.
@@ -169,28 +168,6 @@ class Service:
                     f"policy {charter.rulebook.name} {charter.rulebook.version} stands in the ledger with other "
                     f"contents: raise its version"
                 )
-
-    # --- one governor a tenant ----------------------------------------------------------------------------------------
-
-    def _lock(self, settings: Settings) -> None:
-        """A file lock a tenant: a second service on the same ledger is refused. Raises Broken."""
-        for tenant in settings.tenants:
-            path = settings.ledger.path.with_name(f"{settings.ledger.path.name}.{tenant}.lock")
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            except OSError as error:
-                raise Broken(f"{path}: {error.strerror}") from error
-            self._locks.append(descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                self._unlock()
-                raise Broken(f"{path}: another service governs this tenant") from error
-
-    def _unlock(self) -> None:
-        for descriptor in self._locks:
-            os.close(descriptor)
-        self._locks.clear()
 
     # --- the offices ------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -74,12 +74,14 @@ class Scribe:
 
         heads: the ends of the logs before the batch.
         """
+        if any(draft.stage == "REKEYED" for draft in job.drafts):
+            return Refused("key: only `counterfoil ledger rotate-key` brings another into force", "REKEYED")
         ids = [(job.tenant, draft.id) for draft in job.drafts]
         found = [entry for id in ids if (entry := batch.made.get(id) or batch.standing.get(id)) is not None]
         try:
             if not found:
                 head = batch.heads.get(job.tenant) or heads.get(job.tenant) or Head()
-                entries, batch.heads[job.tenant] = self._made(job, head)
+                entries, batch.heads[job.tenant] = self.write(job.tenant, job.drafts, head)
                 return Receipt(tuple(entries))
             drafts = [canonical(draft.document(found[0].index)) for draft in job.drafts]
         except NotCanonical as error:
@@ -88,16 +90,16 @@ class Scribe:
             return Conflict(found[0].id)
         return Receipt(tuple(found), duplicate=True)
 
-    def _made(self, job: Job, head: Head) -> tuple[list[Entry], Head]:
-        """The entries of a post, and the head after them, unsigned. Raises NotCanonical."""
+    def write(self, tenant: str, drafts: Sequence[Draft], head: Head) -> tuple[list[Entry], Head]:
+        """The entries that follow `head`, and the head after them, unsigned. Raises NotCanonical."""
         first = head.frontier.size
         now = self._clock()
         time = format_time(now if head.time is None else max(now, head.time))
         entries = []
-        for offset, draft in enumerate(job.drafts):
+        for offset, draft in enumerate(drafts):
             given = {
                 "ledger": self._origin,
-                "tenant_id": job.tenant,
+                "tenant_id": tenant,
                 "index": first + offset,
                 "timestamp": time,
                 "salt": secrets.token_hex(SALT_BYTES),
@@ -109,8 +111,8 @@ class Scribe:
         # The ledger's own time is what was written, to the microsecond.
         return entries, Head(head.frontier.extended(leaf_hash(entry.raw) for entry in entries), parse_time(time))
 
-    def signed(self, tenant: str, head: Head) -> Head:
-        """The head with the checkpoint over it."""
+    def signed(self, tenant: str, head: Head, *vouching: Ed25519PrivateKey) -> Head:
+        """The head with the checkpoint over it. vouching: keys that sign it, too, before they are retired."""
         name = notes.log_origin(self._origin, tenant)
-        note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key)
+        note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key, *vouching)
         return replace(head, note=note)

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ledger import checkpoint as notes
 from ledger.entry import Entry
 from ledger.journal import Broken
+from ledger.keys import KeyFault, Keyring
 from ledger.merkle import Frontier, leaf_hash
 from ledger.stores import schema
 from ledger.stores.batch import Head
@@ -44,7 +45,8 @@ def prepare(store: Store, anchors: Mapping[str, notes.Anchor]) -> dict[str, Head
         _check_rules(connection, store)
         heads = {tenant: _head(connection, store, tenant, anchors.get(tenant)) for tenant in tenants(connection)}
     for tenant, anchor in anchors.items():
-        if tenant not in heads and (found := _anchored(store, tenant, anchor)) is not None:
+        keys = Keyring.trusting(notes.log_origin(store.origin, tenant), store.public)
+        if tenant not in heads and (found := _anchored(keys, anchor)) is not None:
             raise Broken(
                 f"{store.path}: it has no log of {tenant}, and {anchor.path} says that there were {found.size} "
                 f"entries: restore the newest copy; only to begin a new ledger move the anchor away"
@@ -92,8 +94,8 @@ def _check_rules(connection: sqlite3.Connection, store: Store) -> None:
 
 def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: notes.Anchor | None) -> Head:
     """Hash every entry of one log, and compare with the newest checkpoint and the anchor."""
-    name = notes.log_origin(store.origin, tenant)
-    anchored = _anchored(store, tenant, anchor) if anchor is not None else None
+    keys = _keys(connection, store, tenant)
+    anchored = _anchored(keys, anchor) if anchor is not None else None
     leaves = _leaves(connection, store, tenant)
     frontier = Frontier()
     if anchored is not None:
@@ -110,12 +112,10 @@ def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: not
     if row is None:
         raise Broken(f"{store.path}: the {frontier.size} entries of {tenant} are under no checkpoint")
     try:
-        signed = notes.verify(row[0], name, store.public)
+        signed = keys.verify(row[0])
     except notes.BadCheckpoint as error:
-        raise Broken(
-            f"{store.path}: the newest checkpoint of {tenant}: {error}; is the key that of this ledger?"
-        ) from error
-    if (signed.origin, signed.size, signed.root) != (name, frontier.size, frontier.root):
+        raise Broken(f"{store.path}: the newest checkpoint of {tenant}: {error}") from error
+    if (signed.size, signed.root) != (frontier.size, frontier.root):
         raise Broken(
             f"{store.path}: {tenant} has {frontier.size} entries, and they are not the {signed.size} that were "
             f"signed last; `counterfoil ledger verify` says where"
@@ -132,9 +132,44 @@ def _leaves(connection: sqlite3.Connection, store: Store, tenant: str) -> Iterat
         yield leaf_hash(raw)
 
 
-def _anchored(store: Store, tenant: str, anchor: notes.Anchor) -> notes.Checkpoint | None:
+def _keys(connection: sqlite3.Connection, store: Store, tenant: str) -> Keyring:
+    """The keys of one log, each vouched for by the one before, the newest of them ours. Raises Broken."""
+    try:
+        keys = keys_of(connection, store.origin, tenant)
+        for key in keys.keys[1:]:
+            sql = "SELECT note FROM checkpoint WHERE tenant = ? AND size > ? ORDER BY size LIMIT 1"
+            for (note,) in connection.execute(sql, (tenant, key.first)):
+                keys.verify(note)
+                keys.vouch(note, after=key.first)
+    except KeyFault as error:
+        raise Broken(f"{store.path}: entry {error.index} of {tenant}: {error}; restore the newest copy") from error
+    except notes.BadCheckpoint as error:
+        raise Broken(f"{store.path}: {tenant}: {error}; restore the newest copy") from error
+    if keys.newest.public == store.public:
+        return keys
+    if keys.holds(store.public):
+        raise Broken(
+            f"{store.path}: entry {keys.newest.first} of {tenant} retired the key of the configuration: put the key "
+            f"{keys.newest.id.hex()} in its place; `counterfoil ledger rotate-key` ends a rotation that was cut off"
+        )
+    raise Broken(f"{store.path}: the key of the configuration is none of {tenant}'s: is it that of this ledger?")
+
+
+def keys_of(connection: sqlite3.Connection, origin: str, tenant: str) -> Keyring:
+    """The keys that the entries of one log name. Raises KeyFault."""
+    sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE +tenant = ? AND stage IN ('OPENED', 'REKEYED') ORDER BY n"
+    entries = []
+    for n, raw in connection.execute(sql, (tenant,)):
+        try:
+            entries.append(Entry.parse(raw))
+        except ValueError as error:
+            raise KeyFault(n, f"it names a key and is no entry: {error}") from error
+    return Keyring.of(notes.log_origin(origin, tenant), entries)
+
+
+def _anchored(keys: Keyring, anchor: notes.Anchor) -> notes.Checkpoint | None:
     try:
         note = anchor.read()
-        return notes.verify(note, notes.log_origin(store.origin, tenant), store.public) if note is not None else None
+        return keys.verify(note) if note is not None else None
     except (notes.BadCheckpoint, OSError) as error:
-        raise Broken(f"the anchor of {tenant}: {error}") from error
+        raise Broken(f"the anchor {anchor.path}: {error}") from error

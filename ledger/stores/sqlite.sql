@@ -168,6 +168,22 @@ CREATE TRIGGER entry_adopted BEFORE INSERT ON entry WHEN NEW.stage = 'ADOPTED' B
                     AND json_extract(a.bytes, '$.policy_digest') IS NOT json_extract(NEW.bytes, '$.policy_digest'));
 END;
 
+-- The next key of the log names the one that it retires, and no key comes back. That the old key vouches for the new one
+-- is in the checkpoint's signatures, which the database cannot read.
+CREATE TRIGGER entry_rekeyed BEFORE INSERT ON entry WHEN NEW.stage = 'REKEYED' BEGIN
+  SELECT CASE
+    WHEN json_type(NEW.bytes, '$.body.key') IS NOT 'text' THEN RAISE(ABORT, 'key: missing')
+    WHEN json_extract(NEW.bytes, '$.body.retires') IS NOT
+         (SELECT json_extract(k.bytes, '$.body.key') FROM entry k
+           WHERE +k.tenant = NEW.tenant AND k.stage IN ('OPENED', 'REKEYED') ORDER BY k.n DESC LIMIT 1)
+      THEN RAISE(ABORT, 'key: retires another than the one in force')
+    WHEN EXISTS (SELECT 1 FROM entry k
+                  WHERE +k.tenant = NEW.tenant AND k.stage IN ('OPENED', 'REKEYED')
+                    AND json_extract(k.bytes, '$.body.key') IS json_extract(NEW.bytes, '$.body.key'))
+      THEN RAISE(ABORT, 'key: was in force before')
+  END;
+END;
+
 -- 6. DECLINED comes together with the REJECTED of its proposal: that is the next entry, and no checkpoint is signed
 --    before it stands (see 9).
 CREATE TRIGGER entry_together BEFORE INSERT ON entry WHEN NEW.n > 0 BEGIN

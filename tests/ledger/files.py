@@ -13,14 +13,15 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import audit
-from ledger.entry import Blob, Draft
+from ledger.entry import Blob, Draft, Entry
 from ledger.journal import Broken
-from ledger.stores import schema
+from ledger.stores import opening, rotation, schema
 from ledger.stores.sqlite import SqliteJournal
 from tests.ledger.books import ORIGIN, START
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
 
 
 def clock() -> datetime:
@@ -93,9 +94,23 @@ class Files:
         with closing(sqlite3.connect(self.path)) as store:
             return store.execute(sql).fetchall()
 
-    def verify(self) -> audit.Audit:
-        (found,) = audit.verify_store(self.path, origin=ORIGIN, public=KEY.public_key(), anchor_path=self.prefix)
+    def verify(self, key: Ed25519PrivateKey = KEY, *, newest: bool = False) -> audit.Audit:
+        (found,) = audit.verify_store(
+            self.path, origin=ORIGIN, public=key.public_key(), newest=newest, anchor_path=self.prefix
+        )
         return found
+
+    def rotate(self, old: Ed25519PrivateKey, new: Ed25519PrivateKey) -> list[Entry]:
+        """The operator changes the key while no service runs."""
+        store = opening.Store(self.path, ORIGIN, old.public_key())
+        given: dict[str, Any] = {
+            "anchor_path": self.prefix,
+            "tenants": ("default",),
+            "clock": clock,
+            "by": "root",
+            "reason": "yearly",
+        }
+        return rotation.rotate(store, old, new, **given)
 
     async def refusal(self, **changed: Any) -> str | None:
         """Why a start is refused, or None where it is not."""

@@ -12,7 +12,7 @@ import pytest
 from ledger import checkpoint as notes
 from ledger.accounts import OFFICES, OPENS, SETTLES
 from tests.ledger.books import ORIGIN
-from tests.ledger.files import KEY, OTHER_KEY, Files
+from tests.ledger.files import KEY, OTHER_KEY, THIRD_KEY, Files
 
 README = (Path(notes.__file__).parent / "README.md").read_text(encoding="utf-8")
 NAME = notes.log_origin(ORIGIN, "default")
@@ -56,6 +56,24 @@ async def test_it_finds_what_was_changed(files: Files, edit: str) -> None:
 
 async def test_it_believes_no_other_key(files: Files) -> None:
     assert verify(files, notes.verifier_key(NAME, OTHER_KEY.public_key())).returncode != 0
+
+
+async def test_it_follows_the_keys_from_the_first(files: Files) -> None:
+    first = notes.verifier_key(NAME, KEY.public_key())
+    files.rotate(KEY, OTHER_KEY)
+    files.rotate(OTHER_KEY, THIRD_KEY)
+    result = verify(files, first)
+    assert (result.returncode, result.stdout.strip()) == (0, str(files.verify())), result.stderr
+    assert verify(files, notes.verifier_key(NAME, OTHER_KEY.public_key())).returncode != 0
+    (size, text), *_ = files.rows("SELECT size, note FROM checkpoint ORDER BY size DESC")
+    lines = text.partition("\n\n")[2].splitlines(keepends=True)
+    assert len(lines) == 2
+    for kept in lines:  # each of the two lines alone is not enough
+        with files.without_rules() as store:
+            body = text.partition("\n\n")[0]
+            store.execute("UPDATE checkpoint SET note = ? WHERE size = ?", (f"{body}\n\n{kept}", size))
+        assert verify(files, first).returncode != 0
+        assert files.verify().fault is not None
 
 
 def test_the_table_of_the_books() -> None:

@@ -447,3 +447,25 @@ def test_no_question_of_the_journal_walks_the_log(sql: str) -> None:
 )
 def test_a_walk_would_be_seen(sql: str) -> None:
     assert walks(connection(), sql) != []
+
+
+def test_a_key_is_retired_by_the_next_and_never_comes_back() -> None:
+    store = connection()
+    scribe = Scribe(store)
+    body = scribe.entry("OPENED", "system", id="open")["body"]
+    assert body == {}  # this log has no key yet, so any REKEYED retires nothing
+    scribe.post("REKEYED", "operator:root", body={"key": "one"})
+    scribe.post("REKEYED", "operator:root", body={"key": "two", "retires": "one"})
+    for actor, body, why in (
+        ("operator:root", {"key": "three"}, "key: retires another"),
+        ("operator:root", {"key": "three", "retires": "one"}, "key: retires another"),
+        ("operator:root", {"key": "one", "retires": "two"}, "key: was in force"),
+        ("operator:root", {"key": "two", "retires": "two"}, "key: was in force"),
+        ("operator:root", {"retires": "two"}, "key: missing"),
+        ("operator:root", {"key": 3, "retires": "two"}, "key: missing"),
+        ("engineer:tendai", {"key": "three", "retires": "two"}, "actor: may not"),
+        ("system", {"key": "three", "retires": "two"}, "actor: may not"),
+    ):
+        refused(scribe, why, partial(scribe.post, "REKEYED", actor, body=body))
+    scribe.post("REKEYED", "operator:root", body={"key": "three", "retires": "two"})
+    Scribe(store, "other").post("REKEYED", "operator:root", body={"key": "one"})

@@ -6,14 +6,15 @@ import click
 
 from receiver.commands.ledger.export import export
 from receiver.commands.ledger.reconcile import reconcile
+from receiver.commands.ledger.rotate_key import rotate_key
 from receiver.commands.ledger.show import checkpoint, show
 from receiver.commands.ledger.verify import verify
 
 
 @click.group()
 def ledger() -> None:
-    """What was recorded: verify it, balance its books, read it. Nothing here writes."""
+    """What was recorded: verify it, balance its books, read it. Only rotate-key writes."""
 
 
-for command in (verify, reconcile, show, checkpoint, export):
+for command in (verify, reconcile, show, checkpoint, export, rotate_key):
     ledger.add_command(command)

@@ -29,6 +29,7 @@ def verify(config: Path, as_json: bool) -> None:
             settings.ledger.path,
             origin=settings.ledger.origin,
             public=public,
+            newest=True,
             anchor_path=settings.ledger.anchor_file,
         )
     except (NotALedger, notes.BadKey) as error:
