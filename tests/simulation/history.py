@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.entry import Blob, Draft, Entry
 from ledger.journal import LedgerError
 from ledger.reconcile import findings, trial_balance
-from ledger.stores.sqlite import SqliteJournal
 from policy_rules.loading import load
 from policy_rules.rulebook import Rulebook
 from receiver.governor.changes import ExecutionDesk, GovernorChanges
@@ -23,6 +22,7 @@ from receiver.governor.loop import Governor
 from receiver.incident.notification import read_notification
 from receiver.metrics import Metrics
 from receiver.papers import ChangeRefused, OutgoingMessage, Recipient
+from tests.simulation.inline import InlineJournal
 from tests.simulation.world import Crash, Reached, SimExecutors, SimJournal, World
 
 SECRET = b"simulation"
@@ -52,6 +52,7 @@ rules:
         verify: {{within: 5m}}
     escalation: [{{after: 0s, notify: ["role:oncall"]}}]
 """
+METRICS = Metrics()  # nothing is judged by them, and making them takes as long as a short history
 PEOPLE = ("tendai", "rudo", "chipo")
 TURNS_MAX = 80
 
@@ -81,7 +82,7 @@ class History:
 
     async def run(self, events: int = 40) -> list[Entry]:
         """Play the history to its quiet end; every entry of its ledger. Raises Broken."""
-        journal = await SqliteJournal.open(
+        journal = await InlineJournal.open(
             ":memory:",
             origin="sim.example",
             key=KEY,
@@ -121,7 +122,7 @@ class History:
             carrier=self.world,
             executors=SimExecutors(self.world),
             charter=self.charter(),
-            metrics=Metrics(),
+            metrics=METRICS,
             secret=SECRET,
             public_url="https://sim.example",
             model="sim",

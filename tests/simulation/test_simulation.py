@@ -5,9 +5,9 @@ A failing seed is printed; `COUNTERFOIL_SEED=N COUNTERFOIL_HISTORIES=1 pytest te
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -19,8 +19,7 @@ from policy_rules.verdict import Outcome
 from receiver.governor import acting, asking, judging, steps
 from receiver.incident import agenda as agenda_module
 from receiver.incident.agenda import Kind
-from tests.simulation.history import Broken, History
-from tests.simulation.world import Reached
+from tests.simulation.pool import play, play_all, processes
 
 HISTORIES = int(os.environ.get("COUNTERFOIL_HISTORIES", "150"))
 FIRST_SEED = int(os.environ.get("COUNTERFOIL_SEED", "1"))
@@ -43,24 +42,13 @@ FAULTS_REACHED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quiet_log() -> Any:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-async def test_every_history_ends_in_balance() -> None:
-    reached = Reached()
-    for seed in range(FIRST_SEED, FIRST_SEED + HISTORIES):
-        try:
-            await History(seed, reached).run()
-        except Broken as broken:
-            pytest.fail(f"COUNTERFOIL_SEED={seed} COUNTERFOIL_HISTORIES=1: {broken}")
+def test_every_history_ends_in_balance() -> None:
+    reached, broken = play_all(FIRST_SEED, HISTORIES)
     print(f"\n{HISTORIES} histories from seed {FIRST_SEED}")
     print("stages:", dict(sorted(reached.stages.items())))
     print("faults:", dict(sorted(reached.faults.items())))
     print("refusals:", dict(sorted(reached.refusals.items())))
+    assert not broken, "\n".join(f"COUNTERFOIL_SEED={s} COUNTERFOIL_HISTORIES=1: {law}" for s, law in broken.items())
     if HISTORIES >= 150:
         assert set(reached.stages) >= STAGES_REACHED, sorted(STAGES_REACHED - set(reached.stages))
         assert set(reached.faults) >= FAULTS_REACHED, sorted(FAULTS_REACHED - set(reached.faults))
@@ -235,13 +223,25 @@ BUGS: list[Callable[[], Any]] = [
 ]
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
-async def test_a_planted_bug_is_caught(bug: Callable[[], Any]) -> None:
+def catch(name: str) -> str | None:
+    """The first thing that the histories find wrong with the bug of that name, or None."""
+    bug = next(bug for bug in BUGS if bug.__name__ == name)
     with bug():
         for seed in range(1, SEEDS_TO_CATCH + 1):
-            try:
-                await History(seed, Reached()).run()
-            except Broken as broken:
-                print(f"\n{bug.__name__}: {broken}")
-                return
-    pytest.fail(f"{SEEDS_TO_CATCH} histories did not notice: {bug.__name__}")
+            _, broken = play([seed])
+            if broken:
+                return broken[seed]
+    return None
+
+
+@pytest.fixture(scope="module")
+def catches() -> Iterator[Mapping[str, Future[str | None]]]:
+    with processes() as pool:
+        yield {bug.__name__: pool.submit(catch, bug.__name__) for bug in BUGS}
+
+
+@pytest.mark.parametrize("name", [bug.__name__ for bug in BUGS])
+def test_a_planted_bug_is_caught(name: str, catches: Mapping[str, Future[str | None]]) -> None:
+    broken = catches[name].result()
+    assert broken is not None, f"{SEEDS_TO_CATCH} histories did not notice: {name}"
+    print(f"\n{name}: {broken[:200]}")

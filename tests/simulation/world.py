@@ -67,6 +67,12 @@ class Reached:
     refusals: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: Reached) -> None:
+        """Count in what another run has reached."""
+        self.stages.update(other.stages)
+        self.refusals.update(other.refusals)
+        self.faults.update(other.faults)
+
 
 @dataclass
 class Sending:

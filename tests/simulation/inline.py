@@ -1,0 +1,65 @@
+"""The real journal without threads: the same SQL, rules and signatures, on a connection that answers at once.
+
+A history asks the ledger a thousand times, and a thread that is woken for each question costs more than the answer. It
+also makes a history the same each time it is played: nothing in it waits for a machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from functools import cache
+from typing import Any, cast
+
+import aiosqlite
+
+from ledger.stores import schema
+from ledger.stores.sqlite import SqliteJournal
+
+
+class InlineConnection:
+    """What the journal uses of an aiosqlite.Connection, over a sqlite3 connection of this thread."""
+
+    def __init__(self, store: sqlite3.Connection) -> None:
+        self.store = store
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.store.in_transaction
+
+    async def execute(self, sql: str, given: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self.store.execute(sql, given)
+
+    async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
+        return self.store.executemany(sql, rows)
+
+    async def execute_fetchall(self, sql: str, given: Sequence[Any] = ()) -> list[Any]:
+        return self.store.execute(sql, given).fetchall()
+
+    async def create_function(self, name: str, arguments: int, function: Callable[..., Any], **how: Any) -> None:
+        self.store.create_function(name, arguments, function, **how)
+
+    async def set_authorizer(self, authorizer: Callable[..., int]) -> None:
+        self.store.set_authorizer(authorizer)
+
+    async def close(self) -> None:
+        self.store.close()
+
+
+@cache
+def _empty(origin: str) -> bytes:
+    """An empty ledger with all of its rules, made once for each process."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as store:
+        store.executescript(schema.script(origin))
+        return store.serialize()
+
+
+class InlineJournal(SqliteJournal):
+    """`SqliteJournal` in memory, as `open(":memory:", …)` makes it; only the connection is another."""
+
+    async def _connect(self) -> None:
+        store = sqlite3.connect(":memory:", isolation_level=None)
+        store.deserialize(_empty(self._store.origin))
+        self._writer = self._reader = cast("aiosqlite.Connection", InlineConnection(store))
+        await self._set_up(self._writer)

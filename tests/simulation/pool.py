@@ -1,0 +1,66 @@
+"""Many histories at once: a process for each core, and the seed of whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any
+
+from tests.simulation.history import Broken, History
+from tests.simulation.world import Reached
+
+AT_ONCE = 10  # histories that are handed to a process together
+
+
+@contextmanager
+def processes() -> Any:
+    """A pool of fresh processes. Hashes are the same in each, so that a seed is the same history everywhere."""
+    before = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = "0"
+    fresh = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=fresh, initializer=be_quiet) as pool:
+            yield pool
+            pool.shutdown(cancel_futures=True)
+    finally:
+        if before is None:
+            del os.environ["PYTHONHASHSEED"]
+        else:
+            os.environ["PYTHONHASHSEED"] = before
+
+
+def be_quiet() -> None:
+    logging.disable(logging.CRITICAL)
+
+
+def play(seeds: Iterable[int]) -> tuple[Reached, dict[int, str]]:
+    """Play the histories of `seeds`, one after the other: what they reached, and what broke by seed."""
+    reached, broken = Reached(), {}
+    for seed in seeds:
+        try:
+            asyncio.run(History(seed, reached).run())
+        except Broken as law:
+            broken[seed] = str(law)
+        except BaseException as error:
+            error.add_note(f"COUNTERFOIL_SEED={seed} COUNTERFOIL_HISTORIES=1")
+            raise
+    return reached, broken
+
+
+def play_all(first: int, number: int) -> tuple[Reached, dict[int, str]]:
+    """Play `number` histories from seed `first` on every core; stops handing out more where one has broken."""
+    reached, broken = Reached(), {}
+    with processes() as pool:
+        parts = [range(at, min(at + AT_ONCE, first + number)) for at in range(first, first + number, AT_ONCE)]
+        for done in as_completed([pool.submit(play, part) for part in parts]):
+            more, wrong = done.result()
+            reached.add(more)
+            broken |= wrong
+            if broken:
+                break
+    return reached, broken
