@@ -1,48 +1,129 @@
-"""`counterfoil ledger verify`: read-only and beside a running service."""
+"""`counterfoil ledger verify`: read-only and beside a running service; a proof needs nothing but a key."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.audit import NotALedger, verify_store
+from ledger import proofs
+from ledger.audit import Audit, NotALedger, verify_store
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import json_option, settings_of
+from receiver.commands.ledger.common import json_option, line_of, settings_of, tenant_option
+from receiver.commands.ledger.kept import Remark, Witnessed, against_checkpoints, against_messages
+from receiver.settings import Settings
+
+MAX_PROOF_BYTES = 16_000_000
 
 
 @click.command()
+@click.option("--key", metavar="VKEY", help="A verifier key that you trust, or a file with it; else our own.")
+@click.option(
+    "--from",
+    "kept",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Checkpoints that you kept.",
+)
+@click.option(
+    "--witnessed", metavar="INDEX:HEX", type=Witnessed(), multiple=True, help="What a message on a phone says."
+)
+@tenant_option
+@click.option("--proof", metavar="FILE", type=click.Path(path_type=Path), help="Check this proof, and no ledger.")
 @json_option
 @click.pass_obj
-def verify(config: Path, as_json: bool) -> None:
+def verify(
+    config: Path,
+    key: str | None,
+    kept: Path | None,
+    witnessed: tuple[tuple[int, str], ...],
+    tenant: str,
+    proof: Path | None,
+    as_json: bool,
+) -> None:
     """Check every byte, leaf, root, checkpoint, blob and posting rule of every tenant.
 
-    Prints "OK: N entries, root …", or the first fault and where it is, and then exits with 1.
+    Prints "OK: N entries, root …", or the first fault and where it is, and then exits with 1. --tenant is whose message
+    --witnessed tells of.
     """
+    if proof is not None:
+        _verify_proof(config, proof, key, as_json)
+        return
     settings = settings_of(config)
     try:
-        public = notes.load_key_file(settings.ledger.key_file).public_key()
-        audits = verify_store(
-            settings.ledger.path,
-            origin=settings.ledger.origin,
-            public=public,
-            newest=True,
-            anchor_path=settings.ledger.anchor_file,
-        )
+        audits = _audits(settings, key)
+        remarks = against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
+        remarks += against_messages(settings, tenant, witnessed)
     except (NotALedger, notes.BadKey) as error:
         fail(str(error), 2)
     if not audits:
         fail(f"{settings.ledger.path}: it holds no entries; `counterfoil serve` begins the log of each tenant", 1)
     if as_json:
-        rows = [
-            {"tenant": a.tenant, "entries": a.entries, "root": a.root, "fault": str(a.fault) if a.fault else None}
-            for a in audits
-        ]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_row(audit, remarks) for audit in audits], indent=2))
     else:
         for audit in audits:
             click.echo(f"{audit.tenant}: {audit}" if len(audits) > 1 else str(audit))
-    sys.exit(1 if any(audit.fault for audit in audits) else 0)
+        for remark in remarks:
+            click.echo(str(remark))
+    sys.exit(1 if any(audit.fault for audit in audits) or any(remark.fault for remark in remarks) else 0)
+
+
+def _audits(settings: Settings, key: str | None) -> list[Audit]:
+    """Raises NotALedger and BadKey."""
+    return verify_store(
+        settings.ledger.path,
+        origin=settings.ledger.origin,
+        public=_trusted(key)[1] if key else notes.load_key_file(settings.ledger.key_file).public_key(),
+        newest=key is None,
+        anchor_path=settings.ledger.anchor_file,
+    )
+
+
+def _row(audit: Audit, remarks: list[Remark]) -> dict[str, Any]:
+    own = [remark.to_json() for remark in remarks if remark.tenant == audit.tenant]
+    fault = str(audit.fault) if audit.fault else None
+    row: dict[str, Any] = {"tenant": audit.tenant, "entries": audit.entries, "root": audit.root, "fault": fault}
+    return row | ({"kept": own} if remarks else {})
+
+
+def _trusted(key: str) -> tuple[str, Ed25519PublicKey]:
+    """The key that was given, as text or in a file: the vkey and the key in it. Raises BadKey."""
+    path = Path(key)
+    try:
+        text = path.read_text(encoding="utf-8").strip() if path.is_file() else key
+    except (OSError, UnicodeDecodeError) as error:
+        raise notes.BadKey(f"{path}: it cannot be read: {error}") from error
+    return text, notes.parse_verifier_key(text)[1]
+
+
+def _verify_proof(config: Path, path: Path, key: str | None, as_json: bool) -> None:
+    """Whether the entry in the file stands in the log, by the key alone; the entry, in a line, if it does."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_PROOF_BYTES).decode()
+        if key is None:
+            settings = settings_of(config)
+            name = notes.log_origin(settings.ledger.origin, proofs.tenant_of(text))
+            vkey = notes.verifier_key(name, notes.load_key_file(settings.ledger.key_file).public_key())
+        else:
+            vkey, _ = _trusted(key)
+        proved = proofs.verify(text, vkey)
+    except notes.BadKey as error:
+        fail(str(error), 2)
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{path}: it cannot be read: {error}", 2)
+    except proofs.BadProof as error:
+        click.echo(f"FAULT: {path}: {error}")
+        sys.exit(1)
+    head = proved.checkpoint
+    if as_json:
+        row = {"origin": head.origin, "entries": head.size, "root": head.root.hex(), "entry": proved.entry.to_json()}
+        click.echo(json.dumps(row, indent=2))
+        return
+    click.echo(f"OK: entry {proved.entry.index} of the {head.size} in {head.origin}, root {head.root.hex()}")
+    click.echo(line_of(proved.entry))
