@@ -45,7 +45,7 @@ async def test_the_verifier_of_the_page_agrees_with_ours(files: Files) -> None:
         "DELETE FROM entry WHERE n = 7",
         "DELETE FROM checkpoint WHERE size = 8",
         "UPDATE blob SET data = x'00'",
-        "UPDATE checkpoint SET note = replace(note, 'A', 'B') WHERE size = 4",
+        "UPDATE checkpoint SET note = replace(note, char(10) || '4', char(10) || '5') WHERE size = 4",
     ],
 )
 async def test_it_finds_what_was_changed(files: Files, edit: str) -> None:
