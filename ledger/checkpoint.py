@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 ALGORITHM = b"\x01"  # Ed25519, in C2SP signed-note
 SLOT_BYTES = 1024
+WITNESSED_DIGITS = 8  # of a root, in hex, in a message to a person
 _MAGIC = b"CFA1"
 
 

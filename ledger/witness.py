@@ -12,7 +12,6 @@ from ledger.logfile import LogFile
 
 SIGNATURE_BYTES = 4 + 64  # the id of the key and an Ed25519 signature
 CUT_OFF = "the end was cut off, or this is an older copy"
-WITNESSED_DIGITS = 8  # of a root, in hex, in a message to a person
 
 
 @dataclass(frozen=True, slots=True)

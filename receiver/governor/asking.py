@@ -187,9 +187,16 @@ def escalation(desk: Desk, incident: Incident, step: int, people: Iterable[str],
 
 
 def notices(
-    desk: Desk, incident_id: str | None, about: str, people: Iterable[str], text: str, cites: tuple[int, ...]
+    desk: Desk,
+    incident_id: str | None,
+    about: str,
+    people: Iterable[str],
+    text: str,
+    cites: tuple[int, ...],
+    reference: str | None = None,
 ) -> list[Draft]:
-    variables = {"text": text, "reference": incident_id or ""}
+    """The same message to each of `people`. reference: what stands below it, the incident where it is None."""
+    variables = {"text": text, "reference": reference or incident_id or ""}
     until = desk.now() + NOTICE_VALID
     kind = MessageKind.NOTICE.value
     return [
@@ -240,7 +247,10 @@ async def tell(desk: Desk, due: Due) -> None:
             del desk.book.news[index]
         return
     text = wording.news(incident, news.stage, entry.actor, entry.reason)
-    await desk.post(*notices(desk, incident.id, f"news:{news.index}", people, text, pending))
+    # Law 5: the ledger records, and the people who hear of it can say later what it recorded.
+    (root,) = await desk.journal.tree_hashes(desk.tenant, [(0, news.index + 1)])
+    reference = wording.witnessed(incident.id, news.index, root)
+    await desk.post(*notices(desk, incident.id, f"news:{news.index}", people, text, pending, reference))
 
 
 async def send(desk: Desk, due: Due) -> None:

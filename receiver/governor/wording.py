@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from ledger.checkpoint import WITNESSED_DIGITS
 from receiver.incident.states import Incident
 
 
@@ -60,6 +61,15 @@ def news(incident: Incident, stage: str, actor: str, reason: str) -> str:
         "GONE": f"Its alerts are gone from Alertmanager and no resolved came. If it is over, close {incident.id}.",
     }[stage]
     return f"{incident.title}: {text}"
+
+
+def witnessed(incident_id: str, index: int, root: bytes) -> str:
+    """The reference of a message that tells of a decision: "inc-7f3a9c0012, ledger 124:9f3c21ab".
+
+    root: of the tree that ends with the entry `index`. Whoever gets the message is a witness of the log up to there;
+    `counterfoil ledger verify --witnessed 124:9f3c21ab` asks.
+    """
+    return f"{incident_id}, ledger {index}:{root.hex()[:WITNESSED_DIGITS]}"
 
 
 def span(length: timedelta) -> str:

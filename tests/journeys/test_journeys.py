@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from receiver.__main__ import counterfoil
 from tests.journeys.town import Town
 
 
@@ -43,8 +46,15 @@ async def test_from_a_real_alert_to_a_recorded_recovery(town: Town) -> None:
     assert town.shop.restarts == 1
     # The restart removed every 5xx series, and the readings that recovery rests on are still numbers.
     assert {f["value"] for f in recovered.body["verdict"]["findings"]} == {"0"}
-    await town.phones.phone("tendai").next_message(says="Recovered", timeout=60)
+    told = await town.phones.phone("tendai").next_message(says="Recovered", timeout=60)
     await town.ends_well()
+    # The phone is a witness: what stands in its message is compared with the log.
+    (index, digits) = re.findall(r"ledger (\d+):([0-9a-f]{8})", told.body)[0]
+    assert int(index) == recovered.index
+    for said, code in ((digits, 0), (f"{int(digits, 16) ^ 1:08x}", 1)):
+        words = ["ledger", "verify", "--witnessed", f"{index}:{said}", "--config", str(town.folder / "counterfoil.yml")]
+        result = CliRunner(env=dict(town.environment())).invoke(counterfoil, words)
+        assert result.exit_code == code, result.output
 
 
 async def test_a_rejection_runs_nothing(town: Town) -> None:

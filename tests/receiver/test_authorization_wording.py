@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from receiver.authorization import wording
 from receiver.authorization.wording import NOTICE, OPENED, TEMPLATES, clean, fill, shorten, tidy, units_of, values_for
+from receiver.governor.wording import witnessed
 
 TOKEN = "12-q5x3k2hc7m4nwzsjv6ytr2dp"
 GOOD = {
@@ -162,6 +163,13 @@ def test_a_notice_names_the_ways_out():
         text
         == "*Counterfoil:* Recovered.\nReference none. Reply STATUS to see what is open, or HALT to stop every action."
     )
+
+
+@given(index=st.integers(0, 99_999_999), root=st.binary(min_size=32, max_size=32))
+def test_the_witnessed_root_reaches_the_phone_whole(index: int, root: bytes) -> None:
+    reference = witnessed("inc-7f3a9c0012", index, root)
+    text = fill(NOTICE, values_for(NOTICE, {"text": "x" * 700, "reference": reference}, None))
+    assert f"Reference inc-7f3a9c0012, ledger {index}:{root.hex()[:8]}. Reply" in text
 
 
 def test_a_reply_is_plain_text():

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.entry import Blob, Draft, Entry
 from ledger.journal import LedgerError
+from ledger.merkle import Frontier, leaf_hash
 from ledger.reconcile import findings, trial_balance
 from policy_rules.loading import load
 from policy_rules.rulebook import Rulebook
@@ -103,6 +104,7 @@ class History:
             entries = await self.entries()
             self.reached.stages.update(entry.stage for entry in entries)
             self.judge(entries)
+            await self.judge_witnesses(entries)
             return entries
         finally:
             await journal.close()
@@ -191,6 +193,19 @@ class History:
             await self.guarded(self.rest)
         left = [f"{e.index} {e.stage}" for e in await self.real.outstanding(TENANT)]
         raise Broken(f"seed {self.seed}: still outstanding when all was well: {left}")
+
+    async def judge_witnesses(self, entries: list[Entry]) -> None:
+        """Every message that tells of a decision bears the entry and the root of the tree that ends with it."""
+        frontier, roots = Frontier(), []
+        for entry in entries:
+            frontier = frontier.appended(leaf_hash(entry.raw))
+            roots.append(frontier.root.hex()[:8])
+        for message in entries:
+            if message.id.startswith("address:news:"):
+                index = int(message.id.split(":")[2])
+                content = await self.real.blob(TENANT, message.blobs[0].digest)
+                if json.loads(content or b"{}")["reference"] != f"{message.incident_id}, ledger {index}:{roots[index]}":
+                    raise Broken(f"seed {self.seed}: message {message.index} tells of another log at {index}")
 
     async def resume_all(self) -> None:
         if self.desk.book.halts:
