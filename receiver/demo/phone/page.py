@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _KEEP_ALIVE_SECONDS = 15.0
 _SHOWN = 200  # messages a phone; the stand-in keeps all of them
-_TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+_TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript", "page.svg": "image/svg+xml"}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self' http://127.0.0.1:* http://localhost:*",
@@ -32,7 +32,7 @@ class Page:
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self._file)
-        app.router.add_get("/{name:page\\.(?:css|js)}", self._file)
+        app.router.add_get("/{name:page\\.(?:css|js|svg)}", self._file)
         app.router.add_get("/events", self._events)
         app.router.add_post("/phones/{who}/{deed:say|tap|read}", self._act)
 

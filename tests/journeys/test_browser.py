@@ -1,0 +1,110 @@
+"""A person's whole way in a real browser: the phone, the tap, and the auditor's pages of the service itself.
+
+COUNTERFOIL_PICTURES names a folder for pictures of every page, at the width of a desk and of a phone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.browser import TEXT, Browser
+from tests.journeys.town import Town
+
+WIDE, NARROW = (1280, 900), (360, 740)
+PICTURES = os.environ.get("COUNTERFOIL_PICTURES")
+
+
+@pytest.fixture
+async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    if PICTURES:
+        os.makedirs(PICTURES, exist_ok=True)
+    town = Town(tmp_path / "town")
+    await town.start()
+    yield town
+    await town.stop()
+
+
+@pytest.fixture
+async def browser(tmp_path: Path, tool: Callable[[str], Path]) -> AsyncIterator[Browser]:
+    async with Browser(tool("chromium"), tmp_path / "browser") as browser:
+        yield browser
+
+
+async def fits(browser: Browser, name: str) -> None:
+    """The page fits a desk and a narrow phone; pictures of both are kept where somebody wants to look at them."""
+    for width, height in (WIDE, NARROW):
+        await browser.size(width, height)
+        beyond = await browser.overflow()
+        assert beyond <= 0, f"{name} at {width}: {beyond} pixels too wide"
+        if PICTURES:
+            await browser.picture(Path(PICTURES) / f"{name}-{width}.png")
+    await browser.size(*WIDE)
+
+
+async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
+    phone, pages = town.phones.url, town.service.private_url
+    await browser.size(*WIDE)
+    await browser.go(f"{phone}/#tendai")
+    await browser.until_it_says("online")
+    town.shop.break_()
+    await browser.until_it_says("Proposed action:")
+    await fits(browser, "phone-question")
+    await browser.click(".choices button", "Approve")
+    await town.shop.wait_restarted()
+    await browser.until_it_says("Recovered")
+    await browser.type("#text", "STATUS")
+    await browser.until_it_says("No open incident")
+    await fits(browser, "phone")
+
+    # The auditor: nothing is seen without signing in, and a wrong token says so.
+    await browser.call("Page.navigate", url=f"{pages}/ledger")
+    await browser.until_it_says("Admin token")
+    await browser.type("#token", "wrong")
+    await browser.until_it_says("That is not the admin token")
+    assert [c for c in browser.complaints if "401" not in c] == []
+    browser.complaints.clear()
+    await fits(browser, "sign-in")
+    await browser.type("#token", town.admin_token)
+    await browser.until("location.pathname === '/ledger'")
+    await browser.until_it_says("RECOVERED")
+    await fits(browser, "ledger")
+
+    # The ledger grows while it is looked at: the newest entry stands on the page after the next look.
+    size = await town.service.journal.size("default")
+    await town.phones.phone("rudo").say("STATUS")
+    await town.until("HEEDED", 2)
+    await browser.go(f"{pages}/ledger")
+    await browser.until(f"document.querySelector('a[href*=\"/ledger/{size}\"]') !== null")
+
+    await browser.go(f"{pages}/")
+    await browser.until_it_says("HighErrorRate")
+    await fits(browser, "incidents")
+    (incident,) = {entry.incident_id for entry in await town.entries("DETECTED")}
+    await browser.click("a", "HighErrorRate")
+    await browser.until(f"location.pathname === '/incidents/{incident}'")
+    for said in ("error_ratio", ">= 0.05", "< 0.02", "tendai", "Approve"):
+        await browser.until(f"{TEXT}.toLowerCase().includes({said.lower()!r})")
+    await fits(browser, "incident")
+
+    detected = (await town.entries("DETECTED"))[0]
+    await browser.go(f"{pages}/ledger/{detected.index}")
+    await browser.until_it_says("DETECTED")
+    await fits(browser, "entry")
+    await browser.go(f"{pages}/balance")
+    await browser.until_it_says("verifications")
+    await fits(browser, "balance")
+
+    # With the keyboard alone: the first stop of every page leads somewhere, and it can be seen.
+    await browser.key("Tab")
+    assert await browser.ask("document.activeElement.tagName") == "A"
+    assert await browser.ask("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+    assert browser.complaints == []
+    ours = (phone, pages, "about:", "data:")
+    assert [url for url in browser.requested if not url.startswith(ours)] == []
+    await town.ends_well()
