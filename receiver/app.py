@@ -34,7 +34,8 @@ from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
 from receiver.metrics import Metrics
-from receiver.settings import Settings, Tenant
+from receiver.settings import Settings
+from receiver.settings_sections import Tenant
 from receiver.settings_values import Address
 
 log = logging.getLogger(__name__)

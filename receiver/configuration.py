@@ -12,7 +12,8 @@ from policy_rules.loading import PolicyErrors, load
 from receiver.authorization import codes
 from receiver.governor.desk import Charter, Member
 from receiver.papers import ExecutorTarget, Recipient
-from receiver.settings import Settings, Tenant, load_settings
+from receiver.settings import Settings, load_settings
+from receiver.settings_sections import Tenant
 from receiver.settings_values import SettingsErrors
 
 

@@ -20,7 +20,8 @@ from receiver.commands.init import (
     PLACEHOLDER_TOKEN,
     PLACEHOLDER_URL,
 )
-from receiver.settings import Settings, Tenant
+from receiver.settings import Settings
+from receiver.settings_sections import Tenant
 from receiver.settings_values import Address, secret_files
 
 WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # the first and the last version that have it

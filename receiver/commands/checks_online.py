@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 
 from receiver.commands.findings import FAIL, OK, WARN, Finding
-from receiver.settings import Server, Settings
+from receiver.settings import Settings
+from receiver.settings_sections import Server
 
 ASK_SECONDS = 5.0
 SKEW_SECONDS = 5.0  # more than this between two clocks, and "two minutes old" means little

@@ -1,0 +1,156 @@
+"""The sections of counterfoil.yml as frozen values: every key below the top level, and its default."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from receiver.settings_values import (
+    AccountSid,
+    FilePath,
+    Language,
+    LedgerUrl,
+    Name,
+    Origin,
+    Phone,
+    Seconds,
+    Sender,
+    SigningSecret,
+    TimeZone,
+    WebAddress,
+)
+
+
+class Section(BaseModel):
+    """Frozen, strict, and silent about values in its errors: a value may be a secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Ledger(Section):
+    url: LedgerUrl = "sqlite:///counterfoil.db"
+    origin: Origin
+    key_file: FilePath = Field(default=Path("secrets/ledger.key"), validate_default=True)
+    anchor_file: FilePath = Field(default=Path("counterfoil.anchor"), validate_default=True)
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, folder: Any) -> None:
+        self._folder = folder if isinstance(folder, Path) else Path()
+
+    @property
+    def path(self) -> Path:
+        """The database file that `url` names, relative to counterfoil.yml."""
+        return self._folder / self.url.removeprefix("sqlite:///")
+
+
+class Diagnosis(Section):
+    model: str = "claude-sonnet-5-5"
+    api_key: SecretStr | None = None
+    base_url: WebAddress | None = None
+    daily_budget_usd: float = Field(default=5.0, ge=0)
+
+
+class Twilio(Section):
+    account_sid: AccountSid
+    auth_token: SecretStr
+    previous_auth_token: SecretStr | None = None
+    sender: Sender
+    base_url: WebAddress | None = None
+    daily_message_limit: int = Field(default=200, ge=1)
+
+
+class Authorization(Section):
+    type: Name = "Bearer"
+    credentials: SecretStr
+
+
+class BasicAuth(Section):
+    username: str
+    password: SecretStr
+
+
+class TlsConfig(Section):
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    insecure_skip_verify: bool = False
+
+
+class HttpConfig(Section):
+    """How to speak to a server, with the names of Prometheus's http_config."""
+
+    authorization: Authorization | None = None
+    basic_auth: BasicAuth | None = None
+    tls_config: TlsConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> HttpConfig:
+        if self.authorization and self.basic_auth:
+            raise ValueError("authorization and basic_auth exclude each other")
+        return self
+
+    def headers(self) -> dict[str, str]:
+        """The request headers that sign us in; they are secrets."""
+        if self.authorization:
+            return {"Authorization": f"{self.authorization.type} {self.authorization.credentials.get_secret_value()}"}
+        if self.basic_auth:
+            pair = f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"
+            return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii")}
+        return {}
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """None: the defaults of the platform. Raises OSError where a file cannot be read."""
+        tls = self.tls_config
+        if tls is None:
+            return None
+        context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
+        if tls.cert_file:
+            context.load_cert_chain(str(tls.cert_file), str(tls.key_file) if tls.key_file else None)
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+class Server(Section):
+    """A Prometheus or an Alertmanager to ask."""
+
+    url: WebAddress
+    http_config: HttpConfig = HttpConfig()
+
+
+class Heartbeat(Section):
+    """An alert that must keep arriving; when it does not, `notify` hears of it."""
+
+    matchers: tuple[str, ...] = Field(min_length=1)
+    within: Seconds
+    notify: tuple[str, ...] = Field(min_length=1)
+
+
+class Person(Section):
+    whatsapp: Phone
+    roles: tuple[Name, ...] = ()
+    timezone: TimeZone = "UTC"
+    language: Language = "en"
+
+
+class Executor(Section):
+    url: WebAddress
+    secret: SigningSecret
+    previous_secret: SigningSecret | None = None
+    timeout: Seconds = 10.0
+
+
+class Tenant(Section):
+    token: SecretStr
+    alertmanagers: tuple[Server, ...] = ()
+    prometheus: Server | None = None
+    policy: FilePath
+    heartbeat: Heartbeat | None = None
+    people: Mapping[Name, Person] = {}
+    executors: Mapping[Name, Executor] = {}
