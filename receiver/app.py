@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import aiohttp
@@ -16,6 +16,8 @@ from ledger.journal import LedgerError
 from ledger.stores.locks import Locks
 from ledger.stores.sqlite import SqliteJournal
 from policy_rules.loading import PolicyErrors
+from receiver.anchoring.outside import Anchoring, Outside
+from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, targets
@@ -63,6 +65,7 @@ class Service:
         self.clock = SystemClock()
         self.governors: dict[str, Governor] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._anchorings: list[Anchoring] = []
         self._locks = Locks(loaded.settings.ledger.path)
         self._runners: list[web.AppRunner] = []
         self._ready = False
@@ -106,6 +109,9 @@ class Service:
             await self.stop()
             raise
         self._tasks = [asyncio.create_task(g.run(), name=f"governor {n}") for n, g in self.governors.items()]
+        self._anchorings = [self._anchoring(outside) for outside in self._outside(settings)]
+        for anchoring in self._anchorings:
+            anchoring.start()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set_to_current_time()
         self._ready = True
@@ -127,8 +133,9 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._claude.close()
-        await self._session.close()
         await self.journal.close()
+        await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
+        await self._session.close()
         self._locks.release()
 
     async def reload(self) -> bool:
@@ -232,6 +239,25 @@ class Service:
             clock=self.clock.now,
             secrets=all_secrets(settings),
         )
+
+    def _outside(self, settings: Settings) -> Iterator[Outside]:
+        ledger = settings.ledger
+        if ledger.witness_file is not None:
+            yield WitnessFile(ledger.witness_file, ledger.witness_every)
+        if ledger.timestamps is not None:
+            from receiver.anchoring.timestamps import TimeStamps  # what it needs is an extra of the distribution
+
+            authority = ledger.timestamps
+            yield TimeStamps(
+                authority.url,
+                authority.every,
+                authority.certificates(),
+                ledger.timestamps_folder,
+                lambda: self._session,
+            )
+
+    def _anchoring(self, outside: Outside) -> Anchoring:
+        return Anchoring(outside, self.journal, list(self.governors), self.metrics, self.clock.now)
 
     # --- the listeners ----------------------------------------------------------------------------------------------
 

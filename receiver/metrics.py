@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -28,6 +29,7 @@ DIAGNOSIS_OUTCOMES = (
 )
 TOKEN_KINDS = ("input", "output", "cache_creation", "cache_read")
 EVIDENCE_OUTCOMES = ("value", "no_data", "nan", "many_series", "stale", "unreachable", "error")
+OUTSIDE_OUTCOMES = ("placed", "failed")
 BOOKS = (
     *("alerts", "watches", "incidents", "diagnoses", "answers", "proposals", "authorizations"),
     *("executions", "suspense", "verifications", "messages", "halts"),
@@ -74,6 +76,13 @@ class Metrics:
         self.ledger_last_checkpoint_timestamp_seconds = g(
             "ledger_last_checkpoint_timestamp_seconds", "When the last checkpoint was signed.", "tenant"
         )
+        self.outside_anchors = c("outside_anchors", "Checkpoints that were to be placed outside.", "kind", "outcome")
+        self.outside_anchor_last_success_timestamp_seconds = g(
+            "outside_anchor_last_success_timestamp_seconds",
+            "When the newest checkpoint last stood outside.",
+            "tenant",
+            "kind",
+        )
         self.halted = g("halted", "1 while a halt is outstanding.", "tenant")
         self.config_last_reload_successful = g("config_last_reload_successful", "1 if the last reload held.")
         self.config_last_reload_success_timestamp_seconds = g(
@@ -103,6 +112,13 @@ class Metrics:
         for outcome in (ExecutionOutcome.EXECUTED, ExecutionOutcome.FAILED):
             self.executions.labels(executor, outcome.value)
         self.executions.labels(executor, "unresolved")
+
+    def know_outside(self, tenants: Iterable[str], kind: str) -> None:
+        """Begin what is counted of an outside place at 0: only those that are configured are to be seen."""
+        for outcome in OUTSIDE_OUTCOMES:
+            self.outside_anchors.labels(kind, outcome)
+        for tenant in tenants:
+            self.outside_anchor_last_success_timestamp_seconds.labels(tenant, kind)
 
     def render(self) -> bytes:
         """The exposition, as Prometheus scrapes it."""

@@ -7,6 +7,7 @@ file, or `NAME: ${ENVIRONMENT_VARIABLE}`; its value is read when the file is, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -130,12 +131,29 @@ def _across(settings: Settings) -> list[Misplaced]:
     if not settings.ledger.key_file.is_file():
         hint = f"there is no file {settings.ledger.key_file}: put the ledger's key back, or run `counterfoil init`"
         found.append(Misplaced(("ledger", "key_file"), f"key_file: {hint}"))
+    found += _timestamps(settings.ledger)
     holders = {settings.admin_token.get_secret_value(): "admin_token"}
     for name, tenant in settings.tenants.items():
         holder = holders.setdefault(tenant.token.get_secret_value(), f"tenants.{name}.token")
         if holder != f"tenants.{name}.token":
             found.append(Misplaced(("tenants", name, "token_file"), f"tenants.{name}.token is the same as {holder}"))
         found += _shared_numbers(name, tenant)
+    return found
+
+
+def _timestamps(ledger: Ledger) -> list[Misplaced]:
+    """Whether time-stamps can be asked for and checked, where they are wanted."""
+    if ledger.timestamps is None:
+        return []
+    place: Place = ("ledger", "timestamps")
+    found = []
+    if find_spec("rfc3161_client") is None:
+        found.append(Misplaced(place, "timestamps: rfc3161-client is missing: install counterfoil[timestamps]"))
+    try:
+        ledger.timestamps.certificates()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        found.append(Misplaced((*place, "ca_file"), f"ca_file: {ledger.timestamps.ca_file}: {why}"))
     return found
 
 

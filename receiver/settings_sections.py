@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from receiver.settings_values import (
@@ -32,11 +33,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class TimestampAuthority(Section):
+    """Who is asked for RFC 3161 time-stamps over checkpoints."""
+
+    url: WebAddress
+    every: Seconds = Field(default=3600.0, ge=1)
+    ca_file: FilePath
+
+    def certificates(self) -> list[x509.Certificate]:
+        """The certificates in `ca_file`, with at least one root among them. Raises ValueError and OSError."""
+        found = x509.load_pem_x509_certificates(self.ca_file.read_bytes())
+        if not any(certificate.subject == certificate.issuer for certificate in found):
+            raise ValueError("it holds no root certificate")
+        return found
+
+
 class Ledger(Section):
     url: LedgerUrl = "sqlite:///counterfoil.db"
     origin: Origin
     key_file: FilePath = Field(default=Path("secrets/ledger.key"), validate_default=True)
     anchor_file: FilePath = Field(default=Path("counterfoil.anchor"), validate_default=True)
+    witness_file: FilePath | None = None
+    witness_every: Seconds = Field(default=60.0, ge=1)
+    timestamps: TimestampAuthority | None = None
     _folder: Path = PrivateAttr(default=Path())
 
     def model_post_init(self, folder: Any) -> None:
@@ -46,6 +65,11 @@ class Ledger(Section):
     def path(self) -> Path:
         """The database file that `url` names, relative to counterfoil.yml."""
         return self._folder / self.url.removeprefix("sqlite:///")
+
+    @property
+    def timestamps_folder(self) -> Path:
+        """Where time-stamps are kept: beside the database, with its name."""
+        return self.path.with_name(f"{self.path.name}.timestamps")
 
 
 class Diagnosis(Section):

@@ -37,6 +37,7 @@ def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> 
             for finding in tenant_findings(name, tenant, environment)
         ),
         *ledger(settings),
+        *outside(settings),
         sqlite_version(sqlite3.sqlite_version_info),
         *modes(settings, config),
         *(port(name, address) for name, address in _listeners(settings)),
@@ -124,6 +125,17 @@ def ledger(settings: Settings) -> Iterator[Finding]:
         yield Finding("ledger", FAIL, text, "change ledger.url, or ledger.origin back")
     else:
         yield Finding("ledger", OK, f"{path}: can be read; `counterfoil ledger verify` checks every byte")
+
+
+def outside(settings: Settings) -> Iterator[Finding]:
+    """Whether checkpoints go anywhere that this machine's owner cannot change."""
+    path, authority = settings.ledger.witness_file, settings.ledger.timestamps
+    if path is not None and path.parent.is_dir():
+        yield Finding("outside", OK, f"checkpoints go to the end of {path}")
+    elif path is not None:
+        yield Finding("outside", WARN, f"{path.parent} is no folder", "mount or make it, or change ledger.witness_file")
+    if authority is not None:
+        yield Finding("outside", OK, f"{authority.url} is asked for time-stamps; {authority.ca_file} can be read")
 
 
 def sqlite_version(version: tuple[int, int, int]) -> Finding:

@@ -141,6 +141,14 @@ def test_what_is_read_and_not_acted_on_is_told(installation: Installation) -> No
     assert [finding.state for finding in installation.of("not there yet")] == [WARN]
 
 
+def test_where_checkpoints_go(installation: Installation) -> None:
+    assert installation.of("outside") == []
+    installation.edit("  key_file:", "  witness_file: share/witness\n  key_file:")
+    assert [finding.state for finding in installation.of("outside")] == [WARN]
+    (installation.folder / "share").mkdir()
+    assert [finding.state for finding in installation.of("outside")] == [OK]
+
+
 def test_a_ledger_that_is_gone_while_its_anchor_is_there(installation: Installation) -> None:
     (installation.folder / "counterfoil.anchor.default").write_bytes(b"")
     (gone,) = installation.of("ledger")
