@@ -109,12 +109,12 @@ def signer_ids(note: str, name: str) -> list[bytes]:
 def _signatures(lines: str, name: str) -> list[bytes]:
     """Key id and signature of each line by `name`. Raises BadCheckpoint where one of them is not base64."""
     found = []
-    for line in lines.splitlines():
+    for line in lines.removesuffix("\n").split("\n"):
         dash, _, rest = line.partition(" ")
         signer, _, encoded = rest.partition(" ")
         if (dash, signer) == ("\u2014", name):
             try:
-                found.append(base64.b64decode(encoded, validate=True))
+                found.append(decode64(encoded))
             except ValueError as error:
                 raise BadCheckpoint(f"the signature of {name} does not hold") from error
     return found
@@ -126,12 +126,23 @@ def verify(note: str, name: str, public: Ed25519PublicKey) -> Checkpoint:
     if len(lines) != 4:
         raise BadCheckpoint("not a signed checkpoint")
     try:
-        size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+        size, root = int(lines[1]), decode64(lines[2])
     except ValueError as error:
         raise BadCheckpoint("a checkpoint with an odd size or root") from error
     if len(root) != 32 or str(size) != lines[1] or size < 0:
         raise BadCheckpoint("a checkpoint with an odd size or root")
     return Checkpoint(lines[0], size, root)
+
+
+def decode64(text: str) -> bytes:
+    """What stands in base64, written as we write it: the bits of the last digit that count for nothing are zero.
+
+    Others would read another text as the same; here a changed text is a changed text. Raises ValueError.
+    """
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError(f"{text[:100]!r} is not base64 as it is written")
+    return data
 
 
 def make_key_file(path: Path) -> Ed25519PrivateKey:

@@ -68,6 +68,12 @@ class LogFile:
         row = self._store.execute(sql, (self.tenant, size)).fetchone()
         return row[0] if row is not None else None
 
+    def blob(self, digest: str) -> bytes | None:
+        """What stands under the SHA-256 `digest`, or None."""
+        sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
+        row = self._store.execute(sql, (self.tenant, digest)).fetchone()
+        return bytes(row[0]) if row is not None else None
+
     def keys(self, origin: str) -> Keyring:
         """The keys that its entries name."""
         try:

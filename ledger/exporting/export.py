@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.exporting.folder import write_folder
 from ledger.exporting.part import Choice, write_part
 from ledger.exporting.place import Only, Place
-from ledger.exporting.source import NoExport, Source
+from ledger.exporting.source import NoExport, Stored
 from ledger.exporting.whole import BOOKS, ENTRIES, SHEET, Progress, quiet, write_whole
 
 
@@ -25,7 +25,7 @@ _FILES = {Format.JSONL: ENTRIES, Format.BEANCOUNT: BOOKS, Format.CSV: SHEET}
 
 
 def export(
-    source: Source,
+    source: Stored,
     folder: Path,
     choice: Choice | None = None,
     form: Format = Format.TILES,

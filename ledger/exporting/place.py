@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -124,10 +125,14 @@ class Compared:
         """Nothing is missing, and nothing is here that does not belong here. Raises Fault."""
         if self._missing is not None:
             raise self._missing
-        for path in sorted(self._folder.rglob("*")):
-            name = path.relative_to(self._folder).as_posix()
-            if name not in self._seen and (path.is_symlink() or not path.is_dir() or not any(path.iterdir())):
-                raise Fault(None, f"{name} does not belong to the export")
+        for place, folders, files in os.walk(self._folder):
+            here = Path(place).relative_to(self._folder)
+            links = [name for name in folders if (self._folder / here / name).is_symlink()]
+            for name in sorted(files + links):
+                if (path := (here / name).as_posix()) not in self._seen:
+                    raise Fault(None, f"{path} does not belong to the export")
+            if not files and not folders:
+                raise Fault(None, f"{here.as_posix()} does not belong to the export: it is empty")
 
     def close(self) -> None:
         self._files.close()

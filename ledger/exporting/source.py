@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.stores import schema
+from ledger.audit import NotALedger
+from ledger.logfile import PAGE, LogFile, open_log
+
+
+def readme() -> bytes:
+    """What a folder says of itself: the same in every export."""
+    return resources.files("ledger.exporting").joinpath("README.txt").read_bytes()
 
 
 class NoExport(Exception):
@@ -23,7 +29,9 @@ class Source(Protocol):
 
     note: str  # the signed checkpoint
     head: notes.Checkpoint  # what it says
-    vkey: str  # the key that it is signed with
+    keys: tuple[str, ...]  # the verifier keys that the log ever had, the oldest first
+    vouchers: Mapping[int, str]  # by its size, each checkpoint in which a key vouches for the next
+    readme: bytes  # what the folder says of itself
 
     def entries(self) -> Iterator[bytes]:
         """The bytes of every entry, in order."""
@@ -35,41 +43,36 @@ class Source(Protocol):
 class Stored:
     """A log in a SQLite file. Made by `stored`."""
 
-    def __init__(self, store: sqlite3.Connection, tenant: str, note: str, head: notes.Checkpoint, vkey: str) -> None:
-        self._store = store
-        self._tenant = tenant
-        self.note, self.head, self.vkey = note, head, vkey
+    def __init__(self, log: LogFile, origin: str, public: Ed25519PublicKey) -> None:
+        self.log, self.origin = log, origin
+        note = log.newest_checkpoint()
+        if note is None:
+            raise NoExport(f"there is no tenant {log.tenant} in the ledger")
+        keys = log.keys(origin)
+        if keys.newest.public != public:
+            raise NoExport(f"{keys.newest.vkey} is in force in the ledger, and the configuration has another key")
+        self.note, self.head = note, keys.verify(note)
+        self.readme = readme()
+        self.keys = tuple(key.vkey for key in keys.keys)
+        over = [log.checkpoint_over(key.first) for key in keys.keys[1:]]
+        self.vouchers: Mapping[int, str] = {keys.verify(voucher).size: voucher for voucher in over if voucher}
 
     def entries(self) -> Iterator[bytes]:
-        sql = "SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"
-        for (raw,) in self._store.execute(sql, (self._tenant,)):
-            yield raw
+        for first in range(0, self.log.size, PAGE):
+            yield from self.log.raw(first, min(first + PAGE, self.log.size))
 
     def blob(self, digest: str) -> bytes | None:
-        sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
-        row = self._store.execute(sql, (self._tenant, digest)).fetchone()
-        return bytes(row[0]) if row is not None else None
+        return self.log.blob(digest)
 
 
 @contextmanager
 def stored(path: Path, origin: str, tenant: str, public: Ed25519PublicKey) -> Iterator[Stored]:
     """One tenant's log in the file at `path`, in a snapshot that a service which goes on writing does not move.
 
-    Raises NoExport where there is none, or its newest checkpoint is not signed with the key.
+    public: the key in force. Raises NoExport where there is no such log, or its newest checkpoint is not signed by it.
     """
-    if not path.is_file():
-        raise NoExport(f"{path}: no such file")
-    name = notes.log_origin(origin, tenant)
     try:
-        with closing(schema.connect(path)) as store:
-            store.execute("BEGIN")
-            sql = "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1"
-            row = store.execute(sql, (tenant,)).fetchone()
-            if row is None:
-                raise NoExport(f"there is no tenant {tenant} in {path}")
-            head = notes.verify(row[0], name, public)
-            if head.origin != name:
-                raise NoExport(f"{path}: the newest checkpoint is of {head.origin}")
-            yield Stored(store, tenant, row[0], head, notes.verifier_key(name, public))
-    except (sqlite3.Error, notes.BadCheckpoint) as error:
-        raise NoExport(f"{path}: {error}; see `counterfoil ledger verify`") from error
+        with open_log(path, tenant) as log:
+            yield Stored(log, origin, public)
+    except (NotALedger, notes.BadCheckpoint) as error:
+        raise NoExport(f"{error}; see `counterfoil ledger verify`") from error

@@ -19,6 +19,8 @@ _INVISIBLE = (
 _SPACED = dict.fromkeys(_INVISIBLE, " ")
 # A spreadsheet calculates what begins so, wide forms too; one that separates cells by ";" also what follows that.
 _FORMULA = re.compile("(^|;)( *)([=+@\uff0b\uff1d\uff20\uff0d-])")
+# Most cells have none of this.
+_SPECIAL = re.compile(f'["{"".join(map(chr, _INVISIBLE))};]|^ *[=+@\uff0b\uff1d\uff20\uff0d-]')
 
 
 def plain(text: str) -> str:
@@ -28,6 +30,8 @@ def plain(text: str) -> str:
 
 def cell(text: str) -> str:
     """The text as a quoted cell of a CSV file (RFC 4180), which no spreadsheet takes for a formula."""
+    if _SPECIAL.search(text) is None:
+        return f'"{text}"'
     harmless = _FORMULA.sub(r"\1\2'\3", plain(text)).replace('"', '""')
     return f'"{harmless}"'
 

@@ -68,12 +68,15 @@ class Tiles:
     def _file(self, level: int | str, number: int, count: int, index: int) -> File:
         return self._place.file(tile_path(level, number, min(count - number * WIDTH, WIDTH)), index)
 
-    def finish(self) -> bytes:
-        """The root over everything that came."""
+    def root(self) -> bytes:
+        """The root over everything that came until now."""
+        return _root(self._hashes)
+
+    def finish(self) -> None:
+        """Nothing more comes."""
         for level, hashes in enumerate(self._hashes):
             if hashes:
                 self._files[level].close((self._numbers[level] * WIDTH + len(hashes)) * WIDTH**level)
-        return _root(self._hashes)
 
 
 def _root(levels: Sequence[Sequence[bytes]]) -> bytes:

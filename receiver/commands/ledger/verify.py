@@ -16,6 +16,7 @@ from ledger.audit import Audit, NotALedger, verify_store
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import json_option, line_of, settings_of, tenant_option
 from receiver.commands.ledger.kept import Remark, Witnessed, against_checkpoints, against_messages
+from receiver.commands.ledger.verify_folder import verify_folder
 from receiver.settings import Settings
 
 MAX_PROOF_BYTES = 16_000_000
@@ -35,6 +36,9 @@ MAX_PROOF_BYTES = 16_000_000
 )
 @tenant_option
 @click.option("--proof", metavar="FILE", type=click.Path(path_type=Path), help="Check this proof, and no ledger.")
+@click.option(
+    "--export", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Check this folder, and no ledger."
+)
 @json_option
 @click.pass_obj
 def verify(
@@ -44,6 +48,7 @@ def verify(
     witnessed: tuple[tuple[int, str], ...],
     tenant: str,
     proof: Path | None,
+    folder: Path | None,
     as_json: bool,
 ) -> None:
     """Check every byte, leaf, root, checkpoint, blob and posting rule of every tenant.
@@ -54,6 +59,8 @@ def verify(
     if proof is not None:
         _verify_proof(config, proof, key, as_json)
         return
+    if folder is not None:
+        verify_folder(config, folder, _key_text(key), as_json=as_json)
     settings = settings_of(config)
     try:
         audits = _audits(settings, key)
@@ -82,6 +89,14 @@ def _audits(settings: Settings, key: str | None) -> list[Audit]:
         newest=key is None,
         anchor_path=settings.ledger.anchor_file,
     )
+
+
+def _key_text(key: str | None) -> str | None:
+    """The verifier key that was given, as text; exit code 2 where it is none."""
+    try:
+        return _trusted(key)[0] if key is not None else None
+    except notes.BadKey as error:
+        fail(str(error), 2)
 
 
 def _row(audit: Audit, remarks: list[Remark]) -> dict[str, Any]:

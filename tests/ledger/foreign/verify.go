@@ -112,11 +112,11 @@ func part(tree tlog.Tree, verifier note.Verifier) {
 			fail("%s is of another checkpoint", name)
 		}
 		rows := strings.Split(string(head), "\n")
-		if len(rows) < 2 || rows[0] != "c2sp.org/tlog-proof@v1" || rows[1] != fmt.Sprintf("index %d", index) {
+		if len(rows) < 3 || rows[0] != "c2sp.org/tlog-proof@v1" || rows[2] != fmt.Sprintf("index %d", index) {
 			fail("%s is no proof of entry %d", name, index)
 		}
 		var proof tlog.RecordProof
-		for _, row := range rows[2:] {
+		for _, row := range rows[3:] {
 			hash, err := base64.StdEncoding.DecodeString(row)
 			check(err, name)
 			if len(hash) != tlog.HashSize {

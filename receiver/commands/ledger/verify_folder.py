@@ -1,0 +1,50 @@
+"""`counterfoil ledger verify --export`: a folder that `ledger export` wrote, offline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ledger import checkpoint as notes
+from ledger.exporting.place import Fault
+from ledger.exporting.source import NoExport
+from ledger.exporting.verify import verify_export
+from receiver.commands.client import fail
+from receiver.commands.ledger.common import progress_on_terminal, settings_of
+
+
+def verify_folder(config: Path, folder: Path, vkey: str | None, *, as_json: bool) -> NoReturn:
+    """Say OK and the root, or the first fault, and exit with 1 then."""
+    try:
+        found, fault = verify_export(folder, vkey or _configured(config, folder), progress_on_terminal()), None
+    except Fault as error:
+        found, fault = None, error
+    except (NoExport, OSError) as error:
+        fail(str(error), 2)
+    if as_json:
+        held = {"entries": found.entries, "size": found.size, "root": found.root} if found is not None else {}
+        where = {"fault": str(fault), "index": fault.index} if fault is not None else {"fault": None, "index": None}
+        click.echo(json.dumps(held | where, indent=2))
+    else:
+        click.echo(f"FAULT: {fault}" if fault is not None else str(found))
+    sys.exit(1 if fault is not None else 0)
+
+
+def _configured(config: Path, folder: Path) -> str:
+    """The key of the configuration, for the log that the folder says it is. A key is never taken from the folder."""
+    if not config.is_file():
+        fail("say with --key under which verifier key: the one in the folder proves nothing", 2)
+    settings = settings_of(config).ledger
+    try:
+        with (folder / "checkpoint").open(encoding="utf-8", errors="replace") as file:
+            name = file.readline(1_000).rstrip("\n")
+        public = notes.load_key_file(settings.key_file).public_key()
+    except (OSError, notes.BadKey) as error:
+        fail(str(error), 2)
+    if not name.startswith(f"{settings.origin}/"):
+        fail(f"{folder} is of {name!a}, and {config} of {settings.origin}: say with --key under which key", 2)
+    return notes.verifier_key(name, public)
