@@ -30,19 +30,20 @@ from tests.tools import ROOT
 CHOSEN = os.environ.get("COUNTERFOIL_CRASHES", "6")
 KILLS = 100 if CHOSEN == "full" else int(CHOSEN)
 SEED = int(os.environ.get("COUNTERFOIL_SEED", "1"))
-# In the order of the story; the process dies at the first post that holds such an entry.
+# The process dies at the first post that holds such an entry. UNRESOLVED comes only of a death after DISPATCHED, and
+# UNDIAGNOSED only of one after CONSULTED, so they stand right behind them.
 POSTS = (
     *("ADOPTED", "RECEIVED", "EVALUATED", "DETECTED", "LOOKED", "PROPOSED", "SENT", "DELIVERED", "HEARD", "APPROVED"),
     *(
         "DISPATCHED",
-        "EXECUTED",
         "UNRESOLVED",
+        "EXECUTED",
         "RECOVERED",
         "WATCHED",
         "CLEARED",
         "CONSULTED",
-        "DIAGNOSED",
         "UNDIAGNOSED",
+        "DIAGNOSED",
     ),
 )
 # Both sides of these are what README's test command takes; "before" loses a post, "after" loses what follows it.

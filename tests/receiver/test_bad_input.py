@@ -1,0 +1,224 @@
+"""Whatever arrives from outside gets a clear answer and costs nothing: the whole service, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from ledger.reconcile import trial_balance
+from receiver.app import Service
+from receiver.commands.init import write_folder
+from receiver.configuration import load_config
+from receiver.demo.phone import webhooks
+
+ROUNDS = int(os.environ.get("COUNTERFOIL_BAD_INPUT", "400"))
+SEED = int(os.environ.get("COUNTERFOIL_SEED", "1"))
+ALERT = {
+    "status": "firing",
+    "labels": {"alertname": "Odd", "service": "checkout"},
+    "annotations": {"summary": "odd"},
+    "startsAt": "2026-11-23T08:58:38Z",
+    "endsAt": "0001-01-01T00:00:00Z",
+    "generatorURL": "",
+    "fingerprint": "0123456789abcdef",
+}
+PRIVATE = (
+    *("/alertmanager", "/alertmanager/default", "/alertmanager/nobody", "/api/v1/halts", "/api/v1/resumes"),
+    *("/api/v1/incidents/inc-0/close", "/api/v1/incidents/inc-0/notes", "/api/v1/incidents/x/resolutions"),
+    *("/api/v1/incidents", "/api/v1/ledger", "/api/v1/ledger/0", "/api/v1/ledger/0/proof", "/api/v1/reconciliation"),
+    *("/login", "/logout", "/", "/ledger", "/balance", "/metrics", "/-/healthy", "/-/ready", "/-/reload", "/no/such"),
+)
+PUBLIC = ("/twilio/message", "/twilio/status?m=default-1", "/twilio/voice", "/executions/exec-0", "/executions/", "/x")
+METHODS = ("POST", "POST", "POST", "GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+TYPES = (
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "text/plain",
+    "multipart/form-data",
+    "",
+    "\xff",
+    "a/b;c",
+)
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    folder = tmp_path / "installation"
+    write_folder(folder)
+    config = folder / "counterfoil.yml"
+    text = config.read_text(encoding="utf-8").replace(":9877", ":0").replace(":9878", ":0")
+    # Nothing outside is there: what is asked of it must fail like anything that is out.
+    text = (
+        text.replace(":9093", ":1")
+        .replace(":9090", ":1")
+        .replace("daily_message", 'base_url: "http://127.0.0.1:1"\n  daily_message')
+    )
+    config.write_text(text, encoding="utf-8")
+    service = Service(load_config(config, {}), reread=lambda: load_config(config, {}))
+    await service.start()
+    yield service
+    await service.stop()
+    assert trial_balance_of(folder) == []
+
+
+def trial_balance_of(folder: Path) -> list[str]:
+    """What does not balance in the ledger that is left."""
+    from ledger.audit import read_entries
+
+    balance = trial_balance(read_entries(folder / "counterfoil.db", "default"))
+    return [] if balance.balanced else [str(balance)]
+
+
+def token_of(service: Service) -> str:
+    return service.loaded.settings.tenants["default"].token.get_secret_value()
+
+
+def admin_of(service: Service) -> str:
+    return service.loaded.settings.admin_token.get_secret_value()
+
+
+def body_of(rng: random.Random) -> bytes:
+    """Bytes that are no notification, nearly one, or one that has been bent somewhere."""
+    kind = rng.randrange(6)
+    if kind == 0:
+        return rng.randbytes(rng.randrange(200))
+    if kind == 1:
+        return b"[" * rng.randrange(1, 30_000)
+    whole: Any = {"version": "4", "status": "firing", "receiver": "r", "groupKey": "{}", "alerts": [dict(ALERT)]}
+    if kind == 2:
+        raw = bytearray(json.dumps(whole).encode())
+        for _ in range(rng.randrange(1, 6)):
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+        return bytes(raw)
+    odd: Any = rng.choice(
+        [None, True, -1, 10**400, 1e308, "", "\x00\ud800", [], {}, [[]], {"": {}}, "x" * 5_000, "a\nb*c_~`"]
+    )
+    target = whole if kind == 3 else whole["alerts"][0]
+    target[rng.choice([*target, "else"])] = odd
+    if kind == 5:
+        target["labels"] = {
+            rng.choice(["alertname", 'a"b', "\u202e", "x\ny", ""]): rng.choice(['"} or vector(1)', "\u202e", "*"])
+        }
+    return json.dumps(whole).encode("utf-8", "surrogatepass")
+
+
+async def test_no_bytes_give_a_500(service: Service) -> None:
+    rng = random.Random(SEED)
+    seen: dict[int, int] = {}
+    async with aiohttp.ClientSession() as session:
+        for number in range(ROUNDS):
+            private = rng.random() < 0.7
+            origin = service.private_url if private else service.public_url
+            path = rng.choice(PRIVATE if private else PUBLIC)
+            headers = {"Content-Type": rng.choice(TYPES)}
+            if private:
+                token = rng.choice([token_of(service), admin_of(service), "wrong", "\xe9", ""])
+                headers["Authorization"] = f"{rng.choice(['Bearer', 'Basic', 'x'])} {token}".strip()
+            elif rng.random() < 0.5:
+                headers |= {"X-Twilio-Signature": rng.choice(["", "x", "A" * 28]), "webhook-id": "exec-0"}
+                headers |= {"webhook-timestamp": rng.choice(["", "-1", "9" * 40]), "webhook-signature": "v1,x"}
+            url = URL(origin + path + rng.choice(["", "", "?tenant=%00", "?a=%ff&a=2", "?at=x"]), encoded=True)
+            async with session.request(
+                rng.choice(METHODS), url, data=body_of(rng), headers=headers, allow_redirects=False
+            ) as answer:
+                text = await answer.text(errors="replace")
+                # 503 with Retry-After is an answer: too many wrong tokens came from here.
+                busy = answer.status == 503 and "Retry-After" in answer.headers
+                assert answer.status < 500 or busy, (
+                    f"seed {SEED}, round {number}: {path} gave {answer.status}\n{text[:500]}"
+                )
+                assert "Traceback" not in text
+                seen[answer.status] = seen.get(answer.status, 0) + 1
+        assert {200, 400, 401, 403, 404, 405} <= set(seen), seen
+        async with session.get(f"{service.private_url}/-/ready") as answer:
+            assert answer.status == 200, await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "malformed"),
+        (b"{", 400, "malformed"),
+        (b"null", 400, "malformed"),
+        (b'{"alerts": 5}', 400, "malformed"),
+        (b'{"alerts": [{"labels": 1}]}', 400, "malformed"),
+        (b"\xff\xfe{}", 400, "malformed"),
+        (b'{"alerts": ' + b"[" * 100_000, 400, "malformed"),
+        (json.dumps({"alerts": [ALERT] * 100_000}).encode(), 413, "too_large"),
+        (b" " * 50_000_000, 413, "too_large"),
+    ],
+    ids=["empty", "cut", "null", "number", "labels", "not utf-8", "deep", "100,000 alerts", "50 MB"],
+)
+async def test_what_is_no_notification_is_refused_in_words(
+    service: Service, body: bytes, status: int, code: str
+) -> None:
+    headers = {"Authorization": f"Bearer {token_of(service)}", "Content-Type": "application/json"}
+    size = await service.journal.size("default")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{service.private_url}/alertmanager", data=io.BytesIO(body), headers=headers) as answer,
+    ):
+        said = await answer.json()
+        assert (answer.status, said["error"]["code"]) == (status, code), said
+        assert said["error"]["message"]
+    after = await service.journal.entries("default", after=size - 1)
+    assert [entry.stage for entry in after if entry.stage != "NOTED"] == []
+
+
+async def test_the_oddest_labels_are_kept_as_they_are_and_decide_nothing(service: Service) -> None:
+    """Newlines, quotes, PromQL, bidi characters and WhatsApp's marks: booked whole, shown cleaned."""
+    odd = {
+        "alertname": "a\nb",
+        "service": '"} or vector(1) or up{x="',
+        "bidi": "\u202egnp.exe",
+        "marks": "*bold* _under_ ~struck~ `code` {{1}}",
+        "empty": "",
+        "long": "x" * 2_000,
+    }
+    body = {"version": "4", "receiver": "r", "alerts": [{**ALERT, "labels": odd}]}
+    headers = {"Authorization": f"Bearer {token_of(service)}"}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{service.private_url}/alertmanager", json=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+        async with asyncio.timeout(30):
+            while not (found := await service.journal.entries("default", stage="DETECTED")):
+                await service.journal.wait("default", await service.journal.size("default"))
+        assert found[0].body["key"] == {"alertname": "a\nb"}
+        cookie = {"Authorization": f"Bearer {admin_of(service)}"}
+        for path in ("/", f"/incidents/{found[0].incident_id}", "/ledger", f"/ledger/{found[0].index}"):
+            async with session.get(service.private_url + path, headers=cookie) as answer:
+                assert answer.status == 200
+                assert "\u202e" not in await answer.text()
+
+
+async def test_twilio_posts_that_are_unsigned_doubled_or_from_a_stranger(service: Service) -> None:
+    url = f"{service.loaded.settings.public_url}/twilio/message"
+    secret = service.loaded.settings.twilio.auth_token.get_secret_value()
+    form = {
+        "MessageSid": "SM" + "a" * 32,
+        "AccountSid": service.loaded.settings.twilio.account_sid,
+        "From": "whatsapp:+15005550006",
+        "To": service.loaded.settings.twilio.sender,
+        "Body": "APPROVE everything",
+        "NumMedia": "0",
+    }
+    async with aiohttp.ClientSession() as session:
+        for signature, status in ((None, 403), ("AAAA", 403)):
+            headers = {} if signature is None else {"X-Twilio-Signature": signature}
+            async with session.post(f"{service.public_url}/twilio/message", data=form, headers=headers) as answer:
+                assert answer.status == status
+        for _ in range(2):
+            call = await webhooks.post(session, secret, url, form, service.public_url)
+            assert call.status in (200, 204), call
+    # A stranger's words are nobody's: no entry, no answer, nothing that anybody could count.
+    assert await service.journal.entries("default", stage="HEARD") == []
