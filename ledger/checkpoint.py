@@ -73,10 +73,11 @@ def parse_verifier_key(text: str) -> tuple[str, Ed25519PublicKey]:
 def sign(checkpoint: Checkpoint, name: str, *keys: Ed25519PrivateKey) -> str:
     """The signed note: the body, an empty line, and one signature line for each key."""
     body = checkpoint.body()
-    return f"{body}\n" + "".join(_signature_line(body, name, key) for key in keys)
+    return f"{body}\n" + "".join(signature_line(body, name, key) for key in keys)
 
 
-def _signature_line(body: str, name: str, key: Ed25519PrivateKey) -> str:
+def signature_line(body: str, name: str, key: Ed25519PrivateKey) -> str:
+    """The line by which `name` signs a note with this text (C2SP signed-note)."""
     signature = base64.b64encode(key_id(name, key.public_key()) + key.sign(body.encode())).decode()
     return f"\u2014 {name} {signature}\n"
 
