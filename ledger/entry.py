@@ -151,6 +151,20 @@ class Entry:
             data.pop(given, None)
         return data
 
+    @property
+    def well_formed(self) -> bool:
+        """Whether every field is of its type: `parse` reads whatever JSON somebody has written."""
+        texts = (self.ledger, self.tenant_id, self.id, self.stage, self.actor, self.reason, self.salt)
+        perhaps = (self.incident_id, self.decision, self.confidence, self.policy_version, self.policy_digest)
+        whole = (self.index, *(() if self.settles is None else (self.settles,)), *self.cites)
+        blobs = self.blobs
+        return (
+            all(isinstance(text, str) for text in (*texts, *(b.name for b in blobs), *(b.digest for b in blobs)))
+            and all(text is None or isinstance(text, str) for text in perhaps)
+            and all(type(number) is int for number in (*whole, *(b.length for b in blobs)))  # True is no number here
+            and isinstance(self.body, dict)
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The entry for the API: as in the log, but `confidence` as a number, or null where it is none."""
         data: dict[str, Any] = json.loads(self.raw)

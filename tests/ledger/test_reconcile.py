@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from ledger.accounts import BOOKS, OPENS
 from ledger.entry import Entry, canonical
+from ledger.findings import RULES
 from ledger.reconcile import Balance, findings, trial_balance
-from tests.ledger.books import Scribe, at, connection
+from tests.ledger.books import START, Scribe, at, connection
+from tests.tools import ROOT
 
 Change = Callable[[list[dict[str, Any]], dict[str, int]], None]
 
@@ -18,6 +21,7 @@ Change = Callable[[list[dict[str, Any]], dict[str, int]], None]
 def story(until: str = "RECOVERED", quorum: int = 1) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The entries of a whole recovery as documents, and the index of each stage. ADOPTED stands first, as it must."""
     scribe = Scribe(connection())
+    scribe.marks["OPENED"] = 0
     scribe.marks["ADOPTED"] = scribe.post("ADOPTED", "operator:x", body={"name": "p"})
     scribe.story(until, quorum)
     rows = scribe.store.execute("SELECT bytes FROM entry ORDER BY n")
@@ -92,6 +96,18 @@ def halted_and_resumed(documents: list[dict[str, Any]], marks: dict[str, int]) -
     at_the_end("RESUMED", "operator:rudo", incident_id=None, id="added too", settles=halted)(documents, marks)
 
 
+def other_incident(documents: list[dict[str, Any]], marks: dict[str, int]) -> None:
+    """Two incidents of one rule and key, each with a question."""
+    about = {"rule": "checkout-errors", "key": {"service": "checkout"}}
+    documents[marks["DETECTED"]]["body"] = about
+    at_once = {"incident_id": "inc2", "timestamp": documents[marks["PROPOSED"]]["timestamp"]}
+    question = documents[marks["PROPOSED"]]["body"]
+    watched = marks["PROPOSED"] + 1
+    added("HEARD", "PROPOSED", "policy", body=question, id="p2", **at_once)(documents, marks)
+    added("HEARD", "DETECTED", "policy", body=about, id="d2", settles=watched, **at_once)(documents, marks)
+    added("HEARD", "WATCHED", "policy", body={}, id="w2", **{**at_once, "incident_id": None})(documents, marks)
+
+
 FINDINGS: dict[str, tuple[Change, str, str]] = {
     "an entry is missing": (removed, "gap", "missing"),
     "time steps back": (on("CONFIRMED", timestamp=at(-1)), "clock", "before"),
@@ -108,7 +124,7 @@ FINDINGS: dict[str, tuple[Change, str, str]] = {
     ),
     "it settles for another incident": (on("CONFIRMED", incident_id="inc2"), "settlement", "is of inc1"),
     "it must settle and does not": (on("RECOVERED", settles=None), "settlement", "settles nothing"),
-    "another tenant in the log": (on("CONFIRMED", tenant_id="other"), "tenant", "several tenants"),
+    "another tenant in the log": (on("CONFIRMED", tenant_id="other"), "tenant", "in the log of default"),
     "one version with two contents": (
         at_the_end("ADOPTED", "operator:x", body={"name": "p"}, policy_digest="e" * 64), "policy version", "two digests"
     ),
@@ -123,21 +139,46 @@ FINDINGS: dict[str, tuple[Change, str, str]] = {
     "too few for the quorum": (in_body("PROPOSED", quorum=2), "law 3", "1 of 2 approved"),
     "an authorization by one who did not approve": (on("AUTHORIZED", actor="engineer:x"), "law 3", "did not approve"),
     "an authorization after its time": (in_body("PROPOSED", authorize_until=at(0)), "late", "authorized after"),
-    "an answer to nothing": (on("APPROVED", cites=[]), "law 3", "an answer to nothing"),
-    "an answer by a stranger": (on("APPROVED", actor="engineer:eve"), "law 3", "not an approver"),
+    "an answer to nothing": (on("APPROVED", cites=[]), "answer", "an answer to nothing"),
+    "an answer by a stranger": (on("APPROVED", actor="engineer:eve"), "answer", "not an approver"),
     "an answer after the question": (in_body("PROPOSED", expires_at=at(0)), "late", "expired"),
-    "one id twice": (at_the_end("NOTED", "system", id="open"), "id", "open stands at 0"),
+    "one id twice": (at_the_end("NOTED", "system", id="open"), "id", "that of entry 0"),
     "an incident twice": (at_the_end("DETECTED", "policy", settles=4), "incident", "detected before"),
     "an incident without a name": (on("DETECTED", incident_id=None), "incident", "is none"),
     "a question about a closed incident": (at_the_end("PROPOSED", "policy"), "incident", "not open"),
     "a consultation about a closed incident": (at_the_end("CONSULTED", "system"), "incident", "not open"),
     "a dispatch for no incident": (on("DISPATCHED", incident_id="inc9"), "incident", "not open"),
     "a recovery over an open question": (on("AUTHORIZED", settles=None), "incident", "over an open"),
-    "a second question": (added("AUTHORIZED", "PROPOSED", "policy", body={}), "incident", "a second question"),
+    "a second question": (added("AUTHORIZED", "PROPOSED", "policy", body={}), "one at a time", "a second question"),
     "an expiry before its time": (on("AUTHORIZED", stage="EXPIRED", actor="policy"), "early", "before its time"),
-    "a decline without its rejection": (on("APPROVED", stage="DECLINED"), "decline", "not rejected"),
-    "a decline at the end": (at_the_end("DECLINED", "engineer:rudo"), "decline", "not rejected"),
-    "an authorization of what was declined": (on("APPROVED", stage="DECLINED"), "law 3", "had been declined"),
+    "a decline without its rejection": (on("APPROVED", stage="DECLINED"), "declined", "not rejected"),
+    "a decline at the end": (at_the_end("DECLINED", "engineer:rudo"), "declined", "not rejected"),
+    "an authorization of what was declined": (on("APPROVED", stage="DECLINED"), "declined", "had been declined"),
+    "a number as text": (on("EVALUATED", settles="1"), "form", "another type"),
+    "a body that is a list": (on("PROPOSED", body=[]), "form", "another type"),
+    "a second beginning": (at_the_end("OPENED", "system"), "opened", "OPENED is entry"),
+    "another beginning": (on("OPENED", stage="NOTED"), "opened", "NOTED is entry 0"),
+    "an engineer without a name": (on("AUTHORIZED", actor="engineer:"), "office", "is nobody"),
+    "a policy with a name": (on("EVALUATED", actor="policy:x"), "office", "is nobody"),
+    "it cites what is not before it": (on("APPROVED", cites=[5, 99]), "cites", "[5, 99]"),
+    "another tenant's obligation": (on("EVALUATED", tenant_id="other"), "tenant", "other settles 2 of default"),
+    "a question without a digest": (in_body("PROPOSED", digest="d"), "question", "no digest"),
+    "a question to nobody": (in_body("PROPOSED", approvers="tendai"), "question", "no approvers"),
+    "a question to too few": (in_body("PROPOSED", quorum=3), "question", "quorum of 3"),
+    "a question to one person twice": (in_body("PROPOSED", quorum=2, approvers=["x", "x"]), "question", "quorum of 2"),
+    "a question for ever": (in_body("PROPOSED", expires_at="never"), "question", "until when"),
+    "a question that has expired": (in_body("PROPOSED", expires_at=at(0)), "question", "expire"),
+    "a question with a long grace": (in_body("PROPOSED", authorize_until=at(721)), "question", "expire"),
+    "a question about the same elsewhere": (other_incident, "one at a time", "another incident of the same target"),
+    "an execution beside another": (
+        added("DISPATCHED", "UNRESOLVED", "system", body={}), "one at a time", "dispatched beside an open UNRESOLVED"
+    ),
+    "an answer to what is decided": (
+        added("DISPATCHED", "APPROVED", "engineer:rudo", cites=[6]), "answer", "nothing that is open"
+    ),
+    "an expiry of what was approved": (
+        on("AUTHORIZED", stage="EXPIRED", actor="policy", timestamp=at(610)), "early", "could be authorized"
+    ),
     "a halt that its own author ends": (halted_and_resumed, "halt", "the same person"),
 }  # fmt: skip
 
@@ -152,6 +193,35 @@ def test_each_finding_can_happen(name: str) -> None:
         assert finding.remedy
         assert str(finding).startswith(f"entry {finding.index}: ")
         assert finding.to_json()["rule"] == finding.rule
+
+
+def test_every_rule_has_a_case_and_a_place_on_the_page() -> None:
+    assert {rule for _, rule, _ in FINDINGS.values()} | {"overdue"} == set(RULES)
+    page = (ROOT / "ledger/README.md").read_text(encoding="utf-8")
+    assert [rule for rule in RULES if f"| {rule} | {RULES[rule]} |" not in page] == []
+
+
+DEADLINES = {"RECEIVED": 300, "HEARD": 300, "PROPOSED": 720, "AUTHORIZED": 720, "DISPATCHED": 60, "EXECUTED": 90}
+
+
+@pytest.mark.parametrize("until", DEADLINES)
+def test_what_is_outstanding_past_its_deadline(until: str) -> None:
+    documents, marks = story(until)
+    for stage, body in (("DISPATCHED", {"until": at(60)}), ("EXECUTED", {"verify_until": at(90)})):
+        if stage in marks:
+            documents[marks[stage]]["body"] |= body
+    entries = parsed(documents)
+    deadline = START + timedelta(seconds=DEADLINES[until])
+    assert findings(entries, deadline + timedelta(seconds=59)) == ()
+    (found,) = findings(entries, deadline + timedelta(seconds=61))
+    assert (found.index, found.rule) == (marks[until], "overdue")
+    assert until in found.detail
+    assert findings(entries) == ()
+
+
+@pytest.mark.parametrize("until", ["WATCHED", "DETECTED", "RECOVERED"])
+def test_what_waits_for_the_world_is_never_overdue(until: str) -> None:
+    assert findings(parsed(story(until)[0]), START + timedelta(days=999)) == ()
 
 
 @pytest.mark.parametrize("until", ["RECEIVED", "DETECTED", "PROPOSED", "AUTHORIZED", "DISPATCHED", "RECOVERED"])

@@ -1,0 +1,9 @@
+"""What an auditor looks for, decided again from the entries alone, without the database's own rules. Pure.
+
+`Examiner` takes a log entry by entry; `findings` is the same for a list.
+"""
+
+from ledger.findings.examiner import Examiner, findings
+from ledger.findings.finding import RULES, Finding
+
+__all__ = ["RULES", "Examiner", "Finding", "findings"]
