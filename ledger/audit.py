@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
 from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, canonical
-from ledger.keys import KeyFault, Keyring
+from ledger.keys import KeyFault, Keyring, WrongKey
 from ledger.merkle import Frontier, leaf_hash
 from ledger.reconcile import findings, trial_balance
 from ledger.stores import schema
@@ -31,11 +31,15 @@ _Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why i
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The first thing that does not hold in one tenant's log. index: None where it is about the log as a whole."""
+    """The first thing that does not hold in one tenant's log. index: None where it is about the log as a whole.
+
+    rule: one of ledger.findings.RULES, or "leaf", "root", "checkpoint", "key", "anchor", "blob", "books" or "file".
+    """
 
     tenant: str
     index: int | None
     message: str
+    rule: str = "file"
 
     def __str__(self) -> str:
         place = f"entry {self.index}" if self.index is not None else "the log"
@@ -132,10 +136,7 @@ def _is_ours(anchored: _Anchored, origin: str, tenant: str, public: Ed25519Publi
 
 
 class _Fault(Exception):
-    def __init__(self, index: int | None, message: str) -> None:
-        super().__init__(message)
-        self.index = index
-        self.message = message
+    """The first fault of a log, as (rule, index, message)."""
 
 
 class _Log:
@@ -171,7 +172,8 @@ class _Log:
             self._books()
             self._replay()
         except _Fault as found:
-            fault = Fault(self._tenant, found.index, found.message)
+            rule, index, message = found.args
+            fault = Fault(self._tenant, index, message, rule)
         return Audit(self._tenant, self._frontier.size, self._frontier.root.hex(), fault)
 
     def _checkpoints_and_entries(self) -> None:
@@ -184,13 +186,16 @@ class _Log:
             self._entry(n, raw)
             expected = signed.pop(self._frontier.size, None)
             if expected is not None and expected != self._frontier.root:
-                raise _Fault(n, "the root differs from the signed one: this entry or one before it was changed")
+                raise _Fault("root", n, "the root differs from the signed one: this entry or one before it was changed")
         newest = max(signed, default=None)
         if newest is not None:
             stand = self._frontier.size
-            raise _Fault(stand, f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off")
+            detail = f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off"
+            raise _Fault("gap", stand, detail)
         if covered != self._frontier.size:
-            raise _Fault(covered, f"it and what follows is under no checkpoint ({self._frontier.size} stand)")
+            raise _Fault(
+                "checkpoint", covered, f"it and what follows is under no checkpoint ({self._frontier.size} stand)"
+            )
 
     def _signed(self) -> Iterator[tuple[int, bytes]]:
         before = 0
@@ -200,9 +205,10 @@ class _Log:
                 found = self._keys.verify(note)
                 self._keys.vouch(note, after=before)
             except notes.BadCheckpoint as error:
-                raise _Fault(size - 1, f"the checkpoint after it: {error}") from error
+                rule = "key" if isinstance(error, WrongKey) else "checkpoint"
+                raise _Fault(rule, size - 1, f"the checkpoint after it: {error}") from error
             if found.size != size:
-                raise _Fault(size - 1, f"the checkpoint after it says {found.size}")
+                raise _Fault("checkpoint", size - 1, f"the checkpoint after it says {found.size}")
             before = size
             yield size, found.root
 
@@ -213,26 +219,28 @@ class _Log:
         except KeyFault as error:
             if self._store.execute("SELECT 1 FROM entry WHERE tenant = ?", (self._tenant,)).fetchone() is None:
                 return self._keys  # an anchor alone, or checkpoints alone
-            raise _Fault(error.index, str(error)) from error
+            raise _Fault("key", error.index, str(error)) from error
         if not keys.holds(self._public):
-            raise _Fault(None, f"the key that verifies is none of its keys, of which the newest is {keys.newest.vkey}")
+            detail = f"the key that verifies is none of its keys, of which the newest is {keys.newest.vkey}"
+            raise _Fault("key", None, detail)
         if self._newest and keys.newest.public != self._public:
-            raise _Fault(keys.newest.first, f"the key that verifies was retired: {keys.newest.vkey} is in force")
+            detail = f"the key that verifies was retired: {keys.newest.vkey} is in force"
+            raise _Fault("key", keys.newest.first, detail)
         return keys
 
     def _entry(self, n: int, raw: bytes) -> None:
         place = self._frontier.size
         if n != place:
-            raise _Fault(place, f"it is missing: {n} follows {place - 1}")
+            raise _Fault("gap", place, f"it is missing: {n} follows {place - 1}")
         try:
             entry = Entry.parse(raw)
             exact = canonical(json.loads(raw)) == raw
         except (ValueError, NotCanonical) as error:
-            raise _Fault(n, f"it is not an entry: {error}") from error
+            raise _Fault("leaf", n, f"it is not an entry: {error}") from error
         if not exact or len(raw) > MAX_ENTRY_BYTES:
-            raise _Fault(n, "its bytes are not canonical")
+            raise _Fault("leaf", n, "its bytes are not canonical")
         if (entry.index, entry.tenant_id, entry.ledger) != (n, self._tenant, self._origin):
-            raise _Fault(n, f"it says it is entry {entry.index} of {entry.tenant_id} in {entry.ledger}")
+            raise _Fault("leaf", n, f"it says it is entry {entry.index} of {entry.tenant_id} in {entry.ledger}")
         self._frontier = self._frontier.appended(leaf_hash(raw))
         self._entries.append(entry)
 
@@ -240,19 +248,19 @@ class _Log:
         if self._anchored is None:
             return
         if not isinstance(self._anchored, str):
-            raise _Fault(None, f"the anchor: {self._anchored}")
+            raise _Fault("anchor", None, f"the anchor: {self._anchored}")
         try:
             anchored = self._keys.verify(self._anchored)
         except notes.BadCheckpoint as error:
-            raise _Fault(None, f"the anchor: {error}") from error
+            raise _Fault("anchor", None, f"the anchor: {error}") from error
         stand = self._frontier.size
         if anchored.size > stand:
-            raise _Fault(
-                stand, f"it is missing: the anchor says {anchored.size} entries and {stand} stand: an older copy"
-            )
+            detail = f"it is missing: the anchor says {anchored.size} entries and {stand} stand: an older copy"
+            raise _Fault("anchor", stand, detail)
         frontier = Frontier().extended(leaf_hash(entry.raw) for entry in self._entries[: anchored.size])
         if frontier.root != anchored.root:
-            raise _Fault(anchored.size - 1, f"the root at {anchored.size} differs from the anchor's: another history")
+            detail = f"the root at {anchored.size} differs from the anchor's: another history"
+            raise _Fault("anchor", anchored.size - 1, detail)
 
     def _blobs(self) -> None:
         sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
@@ -264,16 +272,16 @@ class _Log:
                 seen.add(blob.digest)
                 row = self._store.execute(sql, (self._tenant, blob.digest)).fetchone()
                 if row is None:
-                    raise _Fault(entry.index, f"its blob {blob.name} is missing")
+                    raise _Fault("blob", entry.index, f"its blob {blob.name} is missing")
                 if hashlib.sha256(row[0]).hexdigest() != blob.digest or len(row[0]) != blob.length:
-                    raise _Fault(entry.index, f"its blob {blob.name} was changed")
+                    raise _Fault("blob", entry.index, f"its blob {blob.name} was changed")
 
     def _books(self) -> None:
         for finding in findings(self._entries):
             if finding.rule not in HARMLESS:
-                raise _Fault(finding.index, f"{finding.rule}: {finding.detail}")
+                raise _Fault(finding.rule, finding.index, f"{finding.rule}: {finding.detail}")
         if not trial_balance(self._entries).balanced:
-            raise _Fault(None, "the books do not balance; see `ledger reconcile`")
+            raise _Fault("books", None, "the books do not balance; see `ledger reconcile`")
 
     def _replay(self) -> None:
         """Post every entry again, in order, into an empty ledger that has all of its rules."""
@@ -287,4 +295,4 @@ class _Log:
                     if entry.index + 1 in self._sizes:
                         book.execute("INSERT INTO checkpoint VALUES (?, ?, '')", (self._tenant, entry.index + 1))
                 except sqlite3.Error as error:
-                    raise _Fault(entry.index, f"{entry.stage} breaks a rule of the books: {error}") from error
+                    raise _Fault("books", entry.index, f"{entry.stage} breaks a rule of the books: {error}") from error

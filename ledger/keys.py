@@ -27,6 +27,10 @@ class KeyFault(ValueError):
         self.index = index
 
 
+class WrongKey(BadCheckpoint):
+    """A checkpoint by an unknown key, a retired one, one that is not in force yet, or without its voucher."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogKey:
     """A key and the entries [first, end) at which it is in force; end is None for the newest."""
@@ -88,7 +92,7 @@ class Keyring:
         said = _size(note)
         key = self.at(said - 1)
         if key.id not in notes.signer_ids(note, self.name):
-            raise BadCheckpoint(self._by_whom(note, said - 1))
+            raise WrongKey(self._by_whom(note, said - 1))
         found = notes.verify(note, self.name, key.public)
         if found.origin != self.name:
             raise BadCheckpoint(f"it is of {found.origin}, and not of {self.name}")
@@ -105,9 +109,7 @@ class Keyring:
                 try:
                     notes.verify(note, self.name, key.public)
                 except BadCheckpoint as error:
-                    raise BadCheckpoint(
-                        f"the key before entry {key.end} does not vouch for the next: {error}"
-                    ) from error
+                    raise WrongKey(f"the key before entry {key.end} does not vouch for the next: {error}") from error
 
     def _by_whom(self, note: str, index: int) -> str:
         """Who signed a note that the key in force did not sign, in words."""
