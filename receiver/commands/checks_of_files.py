@@ -11,6 +11,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ledger import checkpoint as notes
+from ledger.keys import KeyFault
+from ledger.stores import opening
 from policy_rules import loading, strict_yaml
 from policy_rules.permission import Person
 from receiver.commands.findings import FAIL, OK, WARN, Finding
@@ -116,15 +119,30 @@ def ledger(settings: Settings) -> Iterator[Finding]:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             row = connection.execute("SELECT value FROM meta WHERE name = 'origin'").fetchone()
-    except sqlite3.Error as error:
+            ours = row is not None and row[0] == settings.ledger.origin
+            logs = list(opening.tenants(connection)) if ours else []
+            wrong_key = [name for name in logs if not _signs(connection, settings, name)]
+    except (sqlite3.Error, KeyFault) as error:
         yield Finding("ledger", FAIL, f"{path} is no ledger that can be read: {error}", "change ledger.url")
         return
-    origin = row[0] if row is not None else None
-    if origin != settings.ledger.origin:
-        text = f"{path} is the ledger of {origin}, not of {settings.ledger.origin}"
+    if not ours:
+        text = f"{path} is the ledger of {row[0] if row is not None else None}, not of {settings.ledger.origin}"
         yield Finding("ledger", FAIL, text, "change ledger.url, or ledger.origin back")
+    elif wrong_key:
+        text = f"{settings.ledger.key_file} is not the key in force in the log of {', '.join(wrong_key)}"
+        remedy = "put the newest key back; `counterfoil ledger rotate-key` ends a rotation that was cut off"
+        yield Finding("ledger", FAIL, text, remedy)
     else:
         yield Finding("ledger", OK, f"{path}: can be read; `counterfoil ledger verify` checks every byte")
+
+
+def _signs(connection: sqlite3.Connection, settings: Settings, tenant: str) -> bool:
+    """Whether the configured key is in force in the log of `tenant`. One that cannot be read is `serve`'s to refuse."""
+    try:
+        ours = notes.load_key_file(settings.ledger.key_file).public_key()
+    except notes.BadKey:
+        return False
+    return opening.keys_of(connection, settings.ledger.origin, tenant).newest.public == ours
 
 
 def outside(settings: Settings) -> Iterator[Finding]:

@@ -20,9 +20,12 @@ from ledger.journal import Refused
 from ledger.keys import KeyFault, Keyring
 from ledger.stores import opening, rotation
 from ledger.stores.locks import Locks
+from receiver.commands import checks_of_files
+from receiver.commands.findings import FAIL, OK, Finding
+from receiver.settings import load_settings
 from tests.ledger.books import ORIGIN
 from tests.ledger.files import KEY, OTHER_KEY, THIRD_KEY, Files, clock, note
-from tests.ledger.house import STORY, House
+from tests.ledger.house import ENVIRONMENT, STORY, House
 
 NAME = f"{ORIGIN}/default"
 THIEF = Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32)
@@ -252,6 +255,10 @@ async def test_rotate_key_leaves_a_ledger_that_goes_on_and_verifies(house: House
     assert printed[1] == notes.load_key_file(path).public_key()
 
 
+def ledger_findings(house: House) -> list[Finding]:
+    return list(checks_of_files.ledger(load_settings(house.config, ENVIRONMENT)))
+
+
 async def test_a_rotation_that_was_cut_off_is_ended_by_the_next_call(house: House) -> None:
     path, folder = house.ledger.key_file, house.ledger.key_file.parent
     old, fresh = notes.load_key_file(path), notes.make_key_file(folder / "ledger.key.new")
@@ -259,6 +266,7 @@ async def test_a_rotation_that_was_cut_off_is_ended_by_the_next_call(house: Hous
     given: dict[str, Any] = {"anchor_path": house.ledger.anchor_file, "tenants": ("default",), "clock": clock}
     rotation.rotate(store, old, fresh, **given, by="root", reason="")
     assert "was retired" in house.run("verify").output
+    assert [finding.state for finding in ledger_findings(house)] == [FAIL]
     os.link(
         path, folder / f"ledger.key.retired-{notes.key_id(f'{house.ledger.origin}/default', old.public_key()).hex()}"
     )
@@ -266,6 +274,7 @@ async def test_a_rotation_that_was_cut_off_is_ended_by_the_next_call(house: Hous
     assert (code, "cut off" in said) == (0, True), said
     assert notes.load_key_file(path).public_key() == fresh.public_key()
     assert house.run("verify").output.startswith("OK: 7 entries")
+    assert [finding.state for finding in ledger_findings(house)] == [OK]
 
 
 async def test_a_key_that_signed_nothing_yet_is_taken(house: House) -> None:

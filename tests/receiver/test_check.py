@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
+from ledger.stores import schema
 from receiver.__main__ import counterfoil
 from receiver.commands import checks_of_files, checks_online
 from receiver.commands.findings import FAIL, OK, WARN, Finding
@@ -130,8 +131,9 @@ def test_a_ledger_that_is_another_or_none(installation: Installation) -> None:
     connection.close()
     (other,) = installation.of("ledger")
     assert (other.state, "somebody.else" in other.message) == (FAIL, True)
+    path.unlink()
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE meta SET value = ?", (installation.settings().ledger.origin,))
+        connection.executescript(schema.script(installation.settings().ledger.origin))
     connection.close()
     assert installation.of("ledger")[0].state == OK
 
