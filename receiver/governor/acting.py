@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ledger.entry import Back, Draft
 from policy_rules import permission, recovery
 from policy_rules.permission import Permission
-from policy_rules.verdict import Outcome, Verdict
+from policy_rules.verdict import Outcome
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.watching import ask
 from receiver.incident.agenda import Due
+from receiver.incident.basis import Decided
 from receiver.incident.states import Incident, Proposal
 from receiver.papers import ExecutionOutcome, ExecutionResult, RenderedRequest
 
@@ -25,11 +26,12 @@ async def authorize(desk: Desk, due: Due) -> None:
     """The quorum is met: policy checks again, then AUTHORIZED, with DISPATCHED in the same post where both may be."""
     proposal = desk.book.proposals[due.subject]
     incident = incident_of(desk, proposal)
-    verdict = await fresh_verdict(desk, incident)
-    if not proposal.open or not incident.open:
+    service = await fresh_verdict(desk, incident)
+    if not proposal.open or not incident.open or desk.adopting:
         return
+    now = desk.now()
     # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
-    permitted = check(desk, permission.may_authorize, proposal, incident, verdict, halted=False)
+    permitted = check(desk, permission.may_authorize, proposal, incident, service, now, halted=False)
     if permitted.outcome is not Outcome.PERMIT:
         await withdraw_for(desk, proposal, permitted.reason)
         return
@@ -55,11 +57,11 @@ async def authorize(desk: Desk, due: Due) -> None:
             "proposal": proposal.index,
             "quorum": proposal.body["quorum"],
             "approved_by": sorted(proposal.approvals),
-            "verdict": permitted.to_body(),
-            "service": verdict.to_body(),
+            "verdict": desk.basis(now).under(permitted.to_body()),
+            "service": service.to_body(),
         },
     )
-    dispatched = dispatch_draft(desk, proposal, incident, verdict, Back(0))
+    dispatched = dispatch_draft(desk, proposal, incident, service, Back(0))
     drafts = [authorized] if dispatched is None else [authorized, dispatched]
     # Crash here: nothing stands, or both do. DISPATCHED without an outcome is asked again under the same webhook-id
     # where the action is idempotent, and is UNRESOLVED where it is not.
@@ -69,13 +71,14 @@ async def authorize(desk: Desk, due: Due) -> None:
 
 
 def dispatch_draft(
-    desk: Desk, proposal: Proposal, incident: Incident, verdict: Verdict, settles: int | Back
+    desk: Desk, proposal: Proposal, incident: Incident, service: Decided, settles: int | Back
 ) -> Draft | None:
     """DISPATCHED, or None while policy, a halt, the clock or the anchor forbids it."""
-    permitted = check(desk, permission.may_dispatch, proposal, incident, verdict, halted=desk.book.halted())
+    now = desk.now()
+    permitted = check(desk, permission.may_dispatch, proposal, incident, service, now, halted=desk.book.halted())
     if permitted.outcome is not Outcome.PERMIT or not desk.may_act():
         return None
-    until = desk.now() + timedelta(seconds=int(proposal.body["execute_within_seconds"]))
+    until = now + timedelta(seconds=int(proposal.body["execute_within_seconds"]))
     return by_policy(
         desk.policy(incident.policy_digest),
         id=f"dispatch:{proposal.index}",
@@ -90,7 +93,8 @@ def dispatch_draft(
             "webhook_id": proposal.body["webhook_id"],
             "executor": proposal.body["executor"],
             "until": stamp(until),
-            "verdict": permitted.to_body(),
+            "verdict": desk.basis(now).under(permitted.to_body()),
+            "service": service.to_body(),
         },
     )
 
@@ -100,7 +104,8 @@ def check(
     question: permission.LateQuestion,
     proposal: Proposal,
     incident: Incident,
-    verdict: Verdict,
+    service: Decided,
+    now: datetime,
     *,
     halted: bool,
 ) -> Permission:
@@ -117,29 +122,30 @@ def check(
         int(proposal.body["quorum"]),
         desk.past_runs(),
         halted,
-        verdict,
-        desk.now(),
+        service.verdict,
+        now,
     )
 
 
-async def fresh_verdict(desk: Desk, incident: Incident) -> Verdict:
+async def fresh_verdict(desk: Desk, incident: Incident) -> Decided:
     """Whether the service is still broken, on readings of the last 15 s or one query of 1 s."""
     rulebook = desk.policy(incident.policy_digest)
     rule = rulebook.rule(incident.rule)
     readings = await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS)
     memory = desk.memories.get(incident.index, incident.memory)
-    alerts = desk.alerts_of(incident)
-    return recovery.should_recover(rulebook, rule, alerts, readings, desk.now(), memory)
+    alerts, now = desk.alerts_of(incident), desk.now()
+    verdict = recovery.should_recover(rulebook, rule, alerts, readings, now, memory)
+    return Decided(verdict, desk.basis(now, memory, readings))
 
 
 async def dispatch(desk: Desk, due: Due) -> None:
     """An authorization that could not be dispatched in the same post: a halt stood, or the clock was in doubt."""
     proposal = desk.book.authorizations[due.subject]
     incident = incident_of(desk, proposal)
-    verdict = await fresh_verdict(desk, incident)
-    if not proposal.authorized or not incident.open:
+    service = await fresh_verdict(desk, incident)
+    if not proposal.authorized or not incident.open or desk.adopting:
         return
-    draft = dispatch_draft(desk, proposal, incident, verdict, due.subject)
+    draft = dispatch_draft(desk, proposal, incident, service, due.subject)
     if draft is None:
         desk.defer(due.name, HALTED_AGAIN_SECONDS)
         return

@@ -35,6 +35,7 @@ async def propose(desk: Desk, due: Due) -> None:
         return
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
     denials: list[str] = []
+    now = desk.now()
     for name, action in rule.actions.items():
         if name in _tried(incident):
             denials.append(f"{name}: tried and not confirmed")
@@ -49,14 +50,14 @@ async def propose(desk: Desk, due: Due) -> None:
             desk.persons(),
             desk.past_runs(),
             desk.book.halted(),
-            desk.now(),
+            now,
         )
         if permitted.outcome is not Outcome.PERMIT:
             denials.append(f"{name}: {permitted.reason}")
         elif action.executor not in desk.charter.executors:
             denials.append(f"{name}: executor {action.executor} is not configured")
         else:
-            await _post_proposal(desk, incident, rule, name, action, permitted)
+            await _post_proposal(desk, incident, rule, name, action, permitted, now)
             return
     if incident.told_at is None:
         await _tell_first(desk, incident, rule, denials)
@@ -76,10 +77,10 @@ def _tried(incident: Incident) -> set[str]:
 
 
 async def _post_proposal(
-    desk: Desk, incident: Incident, rule: Rule, name: str, action: Action, permitted: Permission
+    desk: Desk, incident: Incident, rule: Rule, name: str, action: Action, permitted: Permission, now: datetime
 ) -> None:
     rulebook = desk.policy(incident.policy_digest)
-    now, number = desk.now(), len(incident.proposals)
+    number = len(incident.proposals)
     request, webhook_id = render(desk, incident, name, action, permitted.params)
     expires = now + timedelta(seconds=action.expires_seconds)
     diagnosis = incident.diagnosis
@@ -108,7 +109,7 @@ async def _post_proposal(
             "execute_within_seconds": int(action.execute_within_seconds),
             "verify_within_seconds": int(action.verify_within_seconds),
             "in_force": desk.charter.rulebook.digest,
-            "verdict": permitted.to_body(),
+            "verdict": desk.basis(now).under(permitted.to_body()),
         },
         blobs=(Blob("request", request_bytes(request)),),
     )

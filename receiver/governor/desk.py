@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,15 @@ from ledger.entry import Back, Blob, Draft, canonical
 from ledger.journal import Journal, Receipt
 from policy_rules.loading import load
 from policy_rules.permission import PastRun, Person
-from policy_rules.readings import Alert
+from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory
 from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors
-from receiver.incident.book import Assigned, Book
-from receiver.incident.states import Incident, Key, Proposal, key_of
+from receiver.incident.assigned import Assigned, read_assigned
+from receiver.incident.basis import Basis
+from receiver.incident.book import Book
+from receiver.incident.states import Incident, Key, Proposal
 from receiver.metrics import Metrics
 from receiver.papers import Recipient
 
@@ -48,7 +49,11 @@ class Charter:
     executors: Mapping[str, str]
 
     def roster_bytes(self) -> bytes:
-        rows = {n: {"roles": sorted(m.roles), "address_hmac": m.address_hmac} for n, m in self.people.items()}
+        rows: dict[str, dict[str, Any]] = {}
+        for name, member in self.people.items():
+            rows[name] = {"roles": sorted(member.roles), "address_hmac": member.address_hmac}
+            if member.suspended:
+                rows[name]["suspended"] = True
         return canonical(rows)
 
 
@@ -85,6 +90,7 @@ class Desk:
     accepted: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     trusted: bool = True
+    adopting: bool = False  # ADOPTED is being posted: nothing is decided meanwhile by what goes out of force
 
     def __post_init__(self) -> None:
         self.book = Book(self.tenant)
@@ -153,6 +159,10 @@ class Desk:
         """Law 5: no authorization and no dispatch while time or the anchor is in doubt."""
         return self.trusted and self.journal.anchor_error() is None
 
+    def basis(self, now: datetime, memory: Memory | None = None, readings: Sequence[Reading] = ()) -> Basis:
+        """What is decided on at `now`: the book as it is folded, and what a look knows beside it."""
+        return Basis(self.book.size, now, memory or Memory(), tuple(readings))
+
     def defer(self, name: str, seconds: float) -> None:
         self.deferred[name] = self.now() + timedelta(seconds=seconds)
 
@@ -194,43 +204,6 @@ def addressed(
 
 def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def write_assigned(rows: Sequence[Assigned]) -> bytes:
-    """The `alerts` blob of an EVALUATED: every alert of the notification that said something new."""
-    return canonical(
-        [
-            {
-                "fingerprint": row.alert.fingerprint,
-                "firing": row.alert.firing,
-                "starts_at": stamp(row.alert.starts_at),
-                "ends_at": stamp(row.alert.ends_at) if row.alert.ends_at else None,
-                "labels": dict(row.alert.labels),
-                "annotations": dict(row.alert.annotations),
-                "generator_url": row.alert.generator_url,
-                "assignments": [{"rule": rule, "key": dict(key)} for rule, key in row.assignments],
-            }
-            for row in rows
-        ]
-    )
-
-
-def read_assigned(raw: bytes) -> list[Assigned]:
-    return [
-        Assigned(
-            Alert(
-                fingerprint=row["fingerprint"],
-                labels=row["labels"],
-                annotations=row["annotations"],
-                firing=row["firing"],
-                starts_at=datetime.fromisoformat(row["starts_at"]),
-                ends_at=datetime.fromisoformat(row["ends_at"]) if row["ends_at"] else None,
-                generator_url=row["generator_url"],
-            ),
-            tuple((assignment["rule"], key_of(assignment["key"])) for assignment in row["assignments"]),
-        )
-        for row in json.loads(raw)
-    ]
 
 
 def key_text(key: Key) -> str:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from ledger.entry import Blob, Draft, canonical
+from ledger.entry import Blob, Draft, Entry, canonical
 from ledger.journal import Conflict, LedgerError, Refused, Unavailable
 from receiver.governor import meters, missed
 from receiver.governor.desk import Charter, Desk, stamp
@@ -66,26 +66,17 @@ class Governor:
             Blob("roster", roster),
             Blob("executors", executors),
         )
-        before = desk.book.adopted
+        before, old = desk.book.adopted, desk.charter.rulebook
         standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
-        if before is None or standing != {(b.name, b.digest) for b in blobs}:
-            await desk.post(
-                Draft(
-                    id=f"adopt:{before.index if before else -1}",
-                    stage="ADOPTED",
-                    actor=f"operator:{_account()}",
-                    decision="adopt",
-                    reason=f"policy {rulebook.name} {rulebook.version}, {len(charter.people)} people, "
-                    f"{len(charter.executors)} executors",
-                    policy_version=rulebook.version,
-                    policy_digest=rulebook.digest,
-                    body={"name": rulebook.name, "people": sorted(charter.people)},
-                    blobs=blobs,
-                )
-            )
-        old = desk.charter.rulebook
-        desk.policies[old.digest] = old
-        desk.charter = charter
+        # Law 3: what a step is deciding beside this turn, it decides by what goes out of force, so it is decided anew.
+        desk.adopting = True
+        try:
+            if before is None or standing != {(b.name, b.digest) for b in blobs}:
+                await desk.post(_adoption(charter, before, blobs))
+            desk.policies[old.digest] = old
+            desk.charter = charter
+        finally:
+            desk.adopting = False
         desk.metrics.policy_info.clear()
         desk.metrics.policy_info.labels(desk.tenant, rulebook.version).set(1)
         self._charter = None
@@ -275,6 +266,22 @@ class Governor:
         if self.unavailable is not None:
             reasons.append(f"ledger: {self.unavailable}")
         return reasons
+
+
+def _adoption(charter: Charter, before: Entry | None, blobs: tuple[Blob, ...]) -> Draft:
+    rulebook = charter.rulebook
+    return Draft(
+        id=f"adopt:{before.index if before else -1}",
+        stage="ADOPTED",
+        actor=f"operator:{_account()}",
+        decision="adopt",
+        reason=f"policy {rulebook.name} {rulebook.version}, {len(charter.people)} people, "
+        f"{len(charter.executors)} executors",
+        policy_version=rulebook.version,
+        policy_digest=rulebook.digest,
+        body={"name": rulebook.name, "people": sorted(charter.people)},
+        blobs=blobs,
+    )
 
 
 def _account() -> str:

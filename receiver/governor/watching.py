@@ -13,9 +13,11 @@ from policy_rules import detection, recovery
 from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Memory, Outcome, Verdict
-from receiver.governor.desk import Desk, by_policy, key_text, write_assigned
+from receiver.governor.desk import Desk, by_policy, key_text
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
-from receiver.incident.book import Assigned, is_old_news
+from receiver.incident.assigned import Assigned, write_assigned
+from receiver.incident.basis import Decided
+from receiver.incident.book import is_old_news
 from receiver.incident.notification import Malformed, read_notification
 from receiver.incident.states import Incident, Key, Watch, key_of
 
@@ -123,12 +125,13 @@ async def look(desk: Desk, due: Due) -> None:
     desk.nudged.discard(due.subject)
     desk.metrics.policy_decisions.labels(desk.tenant, rule.name, verdict.outcome.value).inc()
     _remember(desk, due.subject, memory, verdict, now)
+    decided = Decided(verdict, desk.basis(now, memory, readings))
     if watch is not None:
-        await _watched(desk, watch, rulebook, rule, alerts, verdict)
+        await _watched(desk, watch, rulebook, rule, alerts, decided)
     elif incident is not None and verdict.outcome is Outcome.RECOVER:
-        await recover(desk, incident, verdict)
+        await recover(desk, incident, decided)
     elif incident is not None:
-        await _looked(desk, incident.index, incident.id, incident, rulebook, verdict, "recover")
+        await _looked(desk, incident.index, incident.id, incident, rulebook, decided, "recover")
 
 
 async def ask(
@@ -158,7 +161,7 @@ def _remember(desk: Desk, subject: int, before: Memory, verdict: Verdict, now: d
 
 
 async def _watched(
-    desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], verdict: Verdict
+    desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], decided: Decided
 ) -> None:
     if not any(alert.firing for alert in alerts):
         await desk.post(
@@ -169,16 +172,16 @@ async def _watched(
                 decision="clear",
                 reason=f"{watch.rule}: no alert of {key_text(watch.key)} fires",
                 settles=watch.index,
-                body={"rule": watch.rule, "key": dict(watch.key), "verdict": verdict.to_body()},
+                body={"rule": watch.rule, "key": dict(watch.key), "verdict": decided.to_body()},
             )
         )
-    elif verdict.outcome is Outcome.DETECT and len(desk.book.open) < OPEN_INCIDENTS_MAX:
-        await desk.post(_detected(desk, watch, rulebook, rule, alerts, verdict))
+    elif decided.verdict.outcome is Outcome.DETECT and len(desk.book.open) < OPEN_INCIDENTS_MAX:
+        await desk.post(_detected(desk, watch, rulebook, rule, alerts, decided))
     else:
-        await _looked(desk, watch.index, None, watch, rulebook, verdict, "detect")
+        await _looked(desk, watch.index, None, watch, rulebook, decided, "detect")
 
 
-def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], verdict: Verdict) -> Draft:
+def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], decided: Decided) -> Draft:
     firing = sorted((a for a in alerts if a.firing), key=lambda alert: (alert.starts_at, alert.fingerprint))
     first = firing[0]
     summary = first.annotations.get("summary") or first.labels.get("alertname", "alert")
@@ -188,7 +191,7 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
         stage="DETECTED",
         incident_id=incident_id(desk, watch),
         decision="detect",
-        reason=f"{rule.name}: {verdict.reason}",
+        reason=f"{rule.name}: {decided.verdict.reason}",
         settles=watch.index,
         cites=(watch.received,),
         body={
@@ -198,7 +201,7 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
             "summary": summary[:300],
             "severity": first.labels.get("severity", "")[:40],
             "firing": len(firing),
-            "verdict": verdict.to_body(),
+            "verdict": decided.to_body(),
         },
     )
 
@@ -215,9 +218,10 @@ async def _looked(
     incident_id: str | None,
     record: Watch | Incident,
     rulebook: Rulebook,
-    verdict: Verdict,
+    decided: Decided,
     purpose: str,
 ) -> None:
+    verdict = decided.verdict
     if verdict.outcome.value == record.outcome:
         return
     await desk.post(
@@ -229,17 +233,17 @@ async def _looked(
             decision=verdict.outcome.value,
             reason=f"{record.rule}: {verdict.reason}"[:500],
             cites=(subject,),
-            body={"subject": subject, "purpose": purpose, "verdict": verdict.to_body()},
+            body={"subject": subject, "purpose": purpose, "verdict": decided.to_body()},
         )
     )
 
 
-async def recover(desk: Desk, incident: Incident, verdict: Verdict) -> None:
+async def recover(desk: Desk, incident: Incident, decided: Decided) -> None:
     """RECOVERED, and in the same post everything that was still open because of the incident."""
     rulebook = desk.policy(incident.policy_digest)
-    reason = f"{incident.rule}: {verdict.reason}"[:500]
+    reason = f"{incident.rule}: {decided.verdict.reason}"[:500]
     drafts = closing_drafts(desk, incident, rulebook, reason, confirmed=True)
-    body: Mapping[str, Any] = {"verdict": verdict.to_body(), "hold": desk.holds.get(incident.index, [])}
+    body: Mapping[str, Any] = {"verdict": decided.to_body(), "hold": desk.holds.get(incident.index, [])}
     drafts.append(
         by_policy(
             rulebook,

@@ -6,13 +6,13 @@ Pure. The same entries always give the same book, so a restart, a replica and an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ledger.entry import Entry, parse_time
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory, memory_from_body
+from receiver.incident.assigned import Assigned
 from receiver.incident.states import (
     Consultation,
     Heard,
@@ -30,14 +30,6 @@ from receiver.incident.states import (
 HELD_SECONDS = 900  # "On it" holds the ladder for so long
 NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
 NEWSWORTHY |= {"RECOVERED", "CLOSED", "DIAGNOSED", "HALTED", "RESUMED"}
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """One alert of an EVALUATED with the rules and keys that took it (the rows of its `alerts` blob)."""
-
-    alert: Alert
-    assignments: tuple[tuple[str, Key], ...]
 
 
 class Book:

@@ -1,0 +1,61 @@
+"""The rows of an EVALUATED: every alert that said something new, and the rules and keys that took it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.entry import canonical
+from policy_rules.readings import Alert
+from receiver.incident.states import Key, key_of
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """One alert of an EVALUATED with the rules and keys that took it (the rows of its `alerts` blob)."""
+
+    alert: Alert
+    assignments: tuple[tuple[str, Key], ...]
+
+
+def write_assigned(rows: Sequence[Assigned]) -> bytes:
+    """The `alerts` blob of an EVALUATED: every alert of the notification that said something new."""
+    return canonical(
+        [
+            {
+                "fingerprint": row.alert.fingerprint,
+                "firing": row.alert.firing,
+                "starts_at": _stamp(row.alert.starts_at),
+                "ends_at": _stamp(row.alert.ends_at) if row.alert.ends_at else None,
+                "labels": dict(row.alert.labels),
+                "annotations": dict(row.alert.annotations),
+                "generator_url": row.alert.generator_url,
+                "assignments": [{"rule": rule, "key": dict(key)} for rule, key in row.assignments],
+            }
+            for row in rows
+        ]
+    )
+
+
+def read_assigned(raw: bytes) -> list[Assigned]:
+    return [
+        Assigned(
+            Alert(
+                fingerprint=row["fingerprint"],
+                labels=row["labels"],
+                annotations=row["annotations"],
+                firing=row["firing"],
+                starts_at=datetime.fromisoformat(row["starts_at"]),
+                ends_at=datetime.fromisoformat(row["ends_at"]) if row["ends_at"] else None,
+                generator_url=row["generator_url"],
+            ),
+            tuple((assignment["rule"], key_of(assignment["key"])) for assignment in row["assignments"]),
+        )
+        for row in json.loads(raw)
+    ]
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
