@@ -280,10 +280,12 @@ class Ledger:
         self.ids, self.detected, self.policies, self.versions = set(), set(), set(), {}
         self.opened, self.settled = Counter(), Counter()
         self.keys = []  # (index, verifier key)
+        self.targets = {}  # open incidents, and what each is about
         self.before = {"timestamp": "", "stage": ""}
 
     def post(self, entry):
         """The books in which it settles and opens an obligation, or None. Raises Fault where a rule forbids it."""
+        self._together(entry)
         try:
             self._form(entry)
             target, book = self._settlement(entry)
@@ -297,6 +299,8 @@ class Ledger:
             if not self.of_incident[target.incident]:
                 del self.of_incident[target.incident]
             self.settled[book, entry["stage"]] += 1
+            if book == "incidents":
+                del self.targets[target.incident]
         opens = OPENS.get(entry["stage"])
         if opens is not None:
             found = Open(entry)
@@ -308,8 +312,13 @@ class Ledger:
         return book, opens
 
     def end(self):
-        if self.before["stage"] == "DECLINED":
-            raise Fault(self.before["index"], "DECLINED comes with the REJECTED of its proposal, and is the last entry")
+        self._together({"stage": None, "settles": None})
+
+    def _together(self, entry):
+        """DECLINED comes with the REJECTED of its proposal: that is the next entry."""
+        rejected = entry["stage"] == "REJECTED" and [entry["settles"]] == self.before.get("cites", [])[:1]
+        if self.before["stage"] == "DECLINED" and not rejected:
+            raise Fault(self.before["index"], "the entry after it is not the REJECTED of its proposal")
 
     def _form(self, entry):
         n, stage, actor = entry["index"], entry["stage"], entry["actor"]
@@ -322,9 +331,6 @@ class Ledger:
         self._need(stage in MAY_POST.get(who, ()), f"{actor} may not post it")
         self._need(bool(name) if who in NAMED else not colon, f"{actor} has no name, or none of its own")
         self._need(all(whole_number(c) and 0 <= c < n for c in entry["cites"]), "it cites no earlier entry")
-        if self.before["stage"] == "DECLINED":
-            together = stage == "REJECTED" and [entry["settles"]] == self.before["cites"][:1]
-            self._need(together, "it follows DECLINED, with which the REJECTED of its proposal comes")
 
     def _settlement(self, entry):
         settles, stage = entry["settles"], entry["stage"]
@@ -359,6 +365,8 @@ class Ledger:
     def _detected(self, entry, target):
         self._need(entry["incident_id"] is not None and entry["incident_id"] not in self.detected, "of a new incident")
         self.detected.add(entry["incident_id"])
+        about = [entry["body"].get("rule"), entry["body"].get("key")]
+        self.targets[entry["incident_id"]] = ENCODER.encode(about if None not in about else entry["incident_id"])
 
     def _recovered(self, entry, target):
         self._need(not self._open_stages(entry) & {"PROPOSED", "AUTHORIZED"}, "a question or a permission is open")
@@ -370,6 +378,12 @@ class Ledger:
         self._incident_is_open(entry)
         beside = self._open_stages(entry) & {"PROPOSED", "AUTHORIZED", "DISPATCHED", "UNRESOLVED"}
         self._need(not beside, f"beside an open {', '.join(sorted(beside))}")
+        about = self.targets[entry["incident_id"]]
+        for other in [
+            name for name, target in self.targets.items() if target == about and name != entry["incident_id"]
+        ]:
+            live = {found.stage for found in self.of_incident[other].values()} & {"PROPOSED", "AUTHORIZED"}
+            self._need(not live, f"{other} asks about the same")
         body = entry["body"]
         self._need(isinstance(body.get("digest"), str) and len(body["digest"]) == 64, "it has no digest")
         expires, until = body.get("expires_at"), body.get("authorize_until")
@@ -502,6 +516,7 @@ def bean_head(name, day):
     rows = [f"; The books of {name.translate(BLANKED)}", f'option "title" {bean_text(name)}']
     rows += ['option "operating_currency" "COUNT"']
     rows += [f"{day} open {account} {unit[kind]}" for (kind, _, _), account in ACCOUNTS.items()]
+    rows += ["pushtag #counterfoil"]
     return "\n".join([*rows, ""]).encode()
 
 
@@ -533,6 +548,7 @@ def bean_tail(ledger, day):
         else:
             number = -ledger.opened[book] if kind == "opened" else ledger.settled[book, stage]
             rows.append(f"{after} balance {account} {number} COUNT")
+    rows.append("poptag #counterfoil")
     return "\n".join([*rows, ""]).encode()
 
 

@@ -15,13 +15,15 @@ from ledger.entry import Entry
 from ledger.exporting.text import plain, quoted
 from ledger.reconcile import Balance
 
+_TAG = "counterfoil"  # on every transaction; one that is not taken off at the end says that the file was cut off
+
 
 def head(title: str, moment: datetime) -> bytes:
     """Options, and every account. title: the log's origin. moment: of its first entry."""
     day = moment.astimezone(UTC).date()
     lines = [f"; The books of {plain(title)}", f'option "title" {quoted(title)}', 'option "operating_currency" "COUNT"']
     lines += [f"{day} open {account} {unit}" for account, unit in _accounts()]
-    return _joined(lines)
+    return _joined([*lines, f"pushtag #{_TAG}"])
 
 
 def transaction(entry: Entry, opened: str | None, settled: str | None) -> bytes:
@@ -56,7 +58,7 @@ def tail(balance: Balance, moment: datetime) -> bytes:
         lines += [
             f"{day} balance {_expense(book.book, stage)} {book.settled[stage]} COUNT" for stage in SETTLES[book.book]
         ]
-    return _joined(lines)
+    return _joined([*lines, f"poptag #{_TAG}"])
 
 
 def _accounts() -> Iterator[tuple[str, str]]:

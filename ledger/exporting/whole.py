@@ -92,24 +92,11 @@ def parse(raw: bytes, index: int | None) -> Entry:
         entry = Entry.parse(raw)
     except ValueError as error:
         raise Fault(index, f"it is not an entry: {error}") from error
-    if not _well_formed(entry):
+    if not entry.well_formed:
         raise Fault(index, "it is not an entry: a field is of another type")
     if index not in (None, entry.index) or len(raw) > MAX_ENTRY_BYTES:
         raise Fault(index, f"it says it is entry {entry.index}, in {len(raw)} bytes")
     return entry
-
-
-def _well_formed(entry: Entry) -> bool:
-    texts = (entry.ledger, entry.tenant_id, entry.id, entry.stage, entry.actor, entry.reason, entry.salt)
-    perhaps = (entry.incident_id, entry.decision, entry.confidence, entry.policy_version, entry.policy_digest)
-    whole = (entry.index, *(() if entry.settles is None else (entry.settles,)), *entry.cites)
-    blobs = entry.blobs
-    return (
-        all(isinstance(text, str) for text in (*texts, *(b.name for b in blobs), *(b.digest for b in blobs)))
-        and all(text is None or isinstance(text, str) for text in perhaps)
-        and all(type(number) is int for number in (*whole, *(b.length for b in blobs)))  # True is no number here
-        and isinstance(entry.body, dict)
-    )
 
 
 def write_blobs(source: Source, place: Place, entry: Entry) -> None:

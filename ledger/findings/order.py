@@ -39,6 +39,8 @@ class Order:
             yield Finding(entry.index, "clock stepped", entry.reason, remedy)
         if (entry.stage == "OPENED") is not (entry.index == 0):
             yield Finding(entry.index, "opened", f"{entry.stage} is entry {entry.index}", WHO_WROTE)
+        if not entry.id:
+            yield Finding(entry.index, "id", "it has none", WHO_WROTE)
         yield from _of_its_office(entry)
         if any(not 0 <= cited < entry.index for cited in entry.cites):
             yield Finding(entry.index, "cites", f"it cites {list(entry.cites)}", WHO_WROTE)

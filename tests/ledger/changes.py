@@ -114,24 +114,25 @@ def _joined(lengths: Iterator[int] | Sequence[int], begin: int) -> Iterator[Part
 
 
 class Changes:
-    """Draws one change after the other. other: an export of another log, to splice from."""
+    """Draws one change after the other. other: an export of another log, to splice from. paths: what is changed."""
 
-    def __init__(self, export: Exported, other: Exported, seed: int) -> None:
+    def __init__(self, export: Exported, other: Exported, seed: int, paths: Callable[[str], bool] = bool) -> None:
         self.map = Map(export.bytes())
         self._key_in_force = export.key
         self._keyed = [entry.index for entry in self.map.entries if entry.stage == "REKEYED"]
         self._other = Map(other.bytes())
         self._random = random.Random(seed)
-        self._paths = sorted(self.map.files)
+        self._paths = sorted(filter(paths, self.map.files))
         self._kinds: Sequence[Callable[[], Change | None]] = (
             *(self._bit, self._bit, self._byte, self._field, self._swap, self._drop, self._duplicate, self._truncate),
             *(self._insert, self._splice, self._file, self._checkpoint, self._key, self._another_name),
         )
 
-    def draw(self) -> Change:
-        """A change that changes something."""
+    def draw(self, kind: str | None = None) -> Change:
+        """A change that changes something; of a kind: "bit", "swap" …"""
+        kinds = [draw for draw in self._kinds if kind in (None, draw.__name__.strip("_"))]
         while True:
-            found = self._random.choice(self._kinds)()
+            found = self._random.choice(kinds)()
             if found is not None and any(self.map.files.get(path) != data for path, data in found.files.items()):
                 return found
 

@@ -151,7 +151,25 @@ def one_of_two(entries: Entries) -> int:
 
 
 def not_rejected(entries: Entries) -> int:
-    return noted(entries, "REJECTED")
+    noted(entries, "REJECTED")
+    return forge("DECLINED")(entries)
+
+
+def the_same_target(entries: Entries) -> int:
+    """Two open incidents of one rule and key: the second one asks while the first one does."""
+    body = {"rule": "errors", "key": {"service": "checkout"}}
+    for number in (0, 1):
+        forge("DETECTED", number, body=body)(entries)
+    last = dict(entries[-1])
+    asked = {"stage": "PROPOSED", "actor": "policy", "settles": None, "body": nth(entries, "PROPOSED", 1)["body"]}
+    times = {"expires_at": "2026-11-23T08:20:00.000000Z", "authorize_until": "2026-11-23T08:20:00.000000Z"}
+    for number in (0, 1):
+        name = nth(entries, "DETECTED", number)["incident_id"]
+        more = {"index": len(entries), "id": f"more:{number}", "incident_id": name}
+        entries.append(last | asked | more | {"body": asked["body"] | times})
+    for stage in ("RECOVERED", "CONFIRMED"):
+        noted(entries, stage)
+    return len(entries) - 1
 
 
 def ends_with_declined(entries: Entries) -> int:
@@ -235,6 +253,7 @@ FORGERIES: dict[str, Callable[[Entries], int]] = {
     "authorized for too long": forge("PROPOSED", body={"authorize_until": LATE}),
     "no expiry": forge("PROPOSED", body={"expires_at": "soon"}),
     "a second question": second_question,
+    "two questions of one target": the_same_target,
     "recovered over a question": recovered_over_a_question,
     "a stranger declines": forge("DECLINED", actor="engineer:mallory"),
     "declined alone": not_rejected,

@@ -71,6 +71,9 @@ func whole(tree tlog.Tree) {
 			stored = append(stored, hashes...)
 			records, bundle = append(records, bundle[2:length]), bundle[length:]
 		}
+		if len(bundle) > 0 || int64(len(records)) != (n+1)*256 && int64(len(records)) != tree.N {
+			fail("the bundle that ends with entry %d has another length", len(records)-1)
+		}
 	}
 	if int64(len(records)) != tree.N {
 		fail("%d entries stand and %d were signed", len(records), tree.N)
@@ -81,12 +84,15 @@ func whole(tree tlog.Tree) {
 		fail("the root over the bundles is not the signed one")
 	}
 	lines := bytes.SplitAfter(read("entries.jsonl"), []byte("\n"))
+	if int64(len(lines)) != tree.N+1 || len(lines[tree.N]) > 0 {
+		fail("%d lines stand in entries.jsonl", len(lines))
+	}
 	tiles := tlog.TileHashReader(tree, tileReader{})
 	for i, record := range records {
 		proof, err := tlog.ProveRecord(tree.N, int64(i), tiles)
 		check(err, fmt.Sprintf("entry %d: the tiles", i))
 		check(tlog.CheckRecord(proof, tree.N, tree.Hash, int64(i), tlog.RecordHash(record)), fmt.Sprintf("entry %d", i))
-		if i >= len(lines) || string(lines[i]) != string(record)+"\n" {
+		if string(lines[i]) != string(record)+"\n" {
 			fail("entry %d: entries.jsonl has another", i)
 		}
 	}
