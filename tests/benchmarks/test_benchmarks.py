@@ -1,0 +1,14 @@
+"""Every benchmark runs, at its smallest, and prints the figures that it promises."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks import service
+
+
+def test_the_service(capsys: pytest.CaptureFixture[str]) -> None:
+    service.main(["--requests", "40", "--incidents", "2"])
+    said = capsys.readouterr().out
+    for figure in ("start to ready", "memory at rest", "durable acknowledgements", "webhook in", "tap in"):
+        assert figure in said
