@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,12 @@ import aiohttp
 from ledger import checkpoint
 from ledger.audit import Audit, verify_store
 from ledger.entry import Entry
+from ledger.exporting.export import export
+from ledger.exporting.source import stored
 from ledger.reconcile import trial_balance
 from receiver.auditor.reading import all_entries
 from receiver.commands.demo_stage import Stage
+from tests.ledger.verifiers import VERIFIERS
 
 WAIT_SECONDS = 60.0
 
@@ -110,6 +114,31 @@ class Town(Stage):
         assert balance.balanced, str(balance)
         audit = audit_of(self)
         assert audit.fault is None, str(audit)
+        self.exports_well()
+
+    def exports_well(self) -> None:
+        """What an auditor is given verifies, twice over, and tells no number, no token and no key."""
+        ledger = self.load().settings.ledger
+        public = checkpoint.load_key_file(ledger.key_file).public_key()
+        folder = self.folder / "export"
+        with stored(ledger.path, ledger.origin, "default", public) as source:
+            export(source, folder)
+        vkey = checkpoint.verifier_key(checkpoint.log_origin(ledger.origin, "default"), public)
+        for name, verify in VERIFIERS.items():
+            said, _ = verify(folder, vkey)
+            assert said.startswith("OK: "), f"{name}: {said}"
+        given = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        assert [word for word in self.never_told() if word.encode() in given] == []
+
+    def never_told(self) -> set[str]:
+        """The numbers of people and of the sender, and every line of every secret."""
+        numbers = set(re.findall(r"\+\d{8,}", (self.folder / "counterfoil.yml").read_text(encoding="utf-8")))
+        files = [path for path in (self.folder / "secrets").rglob("*") if path.is_file()]
+        lines = {line.strip() for path in files for line in path.read_text(encoding="utf-8").splitlines()}
+        secrets = {line.removeprefix("whsec_") for line in lines if not line.startswith("-----")} - {""}
+        assert len(numbers) >= 3
+        assert len(secrets) >= 3
+        return secrets | {number[1:] for number in numbers}
 
 
 def audit_of(stage: Stage) -> Audit:

@@ -23,6 +23,7 @@ from receiver.governor.loop import Governor
 from receiver.incident.notification import read_notification
 from receiver.metrics import Metrics
 from receiver.papers import ChangeRefused, OutgoingMessage, Recipient
+from tests.ledger.verifiers import load_script
 from tests.simulation.inline import InlineJournal
 from tests.simulation.world import Crash, Reached, SimExecutors, SimJournal, World
 
@@ -60,6 +61,21 @@ TURNS_MAX = 80
 
 class Broken(AssertionError):
     """A history broke a law; the message says which, and the seed replays it."""
+
+
+STRANGER = load_script()  # a verifier that shares no code with the ledger
+
+
+def posted_again(entries: list[Entry]) -> list[str]:
+    """What the auditor's own script says of the entries: every history is one that it accepts, too."""
+    ledger = STRANGER.Ledger()
+    try:
+        for entry in entries:
+            ledger.post(STRANGER.read_entry(entry.raw, entry.index, f"sim.example/{TENANT}"))
+        ledger.end()
+    except STRANGER.Fault as fault:
+        return [f"contrib/verify_export.py: {fault}"]
+    return []
 
 
 @cache
@@ -247,6 +263,7 @@ class History:
             sent = [s for s in self.world.sendings if s.webhook_id == webhook_id]
             if not proposed.body["idempotent"] and len(sent) > 1:
                 problems.append(f"law 4: {webhook_id} was sent {len(sent)} times")
+        problems += posted_again(entries)
         for entry in entries:
             if entry.actor == "claude" and entry.stage != "DIAGNOSED":
                 problems.append(f"law 2: claude posted {entry.stage}")
