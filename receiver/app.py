@@ -19,6 +19,7 @@ from policy_rules.loading import PolicyErrors
 from receiver.anchoring.outside import Anchoring, Outside
 from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
+from receiver.auditor.reconciling import reconcile_forever
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, targets
 from receiver.diagnosis.claude import Claude
@@ -65,6 +66,7 @@ class Service:
         self.clock = SystemClock()
         self.governors: dict[str, Governor] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._reconciling: asyncio.Task[None] | None = None
         self._anchorings: list[Anchoring] = []
         self._locks = Locks(loaded.settings.ledger.path)
         self._runners: list[web.AppRunner] = []
@@ -75,6 +77,7 @@ class Service:
         self.journal: SqliteJournal
         self._session: aiohttp.ClientSession
         self._claude: Claude
+        self._auditor: Auditor
 
     # --- start and stop --------------------------------------------------------------------------------------------
 
@@ -90,8 +93,10 @@ class Service:
                 anchor_path=settings.ledger.anchor_file,
                 clock=self.clock.now,
                 tenants=list(settings.tenants),
+                observe=self.metrics.ledger_append_duration_seconds.observe,
             )
         except LedgerError:
+            self._stopping = True  # nothing runs that `stop` could stop
             self._locks.release()
             raise
         self._session = aiohttp.ClientSession()
@@ -109,6 +114,9 @@ class Service:
             await self.stop()
             raise
         self._tasks = [asyncio.create_task(g.run(), name=f"governor {n}") for n, g in self.governors.items()]
+        reconciling = reconcile_forever(self._auditor.reader, lambda: list(self.governors), self.metrics)
+        # Not among the tasks whose end ends the service: its metric, which then stands still, is what tells.
+        self._reconciling = asyncio.create_task(reconciling, name="reconcile")
         self._anchorings = [self._anchoring(outside) for outside in self._outside(settings)]
         for anchoring in self._anchorings:
             anchoring.start()
@@ -129,9 +137,10 @@ class Service:
         self._stopping, self._ready = True, False
         for runner in self._runners:
             await runner.cleanup()
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._reconciling] if self._reconciling is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._claude.close()
         await self.journal.close()
         await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
@@ -275,7 +284,7 @@ class Service:
             codes_secret=self.loaded.secret,
             address_key=self.loaded.secret,
         )
-        auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors))
+        self._auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors))
         private = private_app(
             alerts=AlertIntake(lambda: self.journal, lambda: self._admission, self.metrics),
             changes=ChangeDesk(self._changes, lambda: self._admission),
@@ -283,7 +292,7 @@ class Service:
             metrics=self.metrics,
             not_ready=self._not_ready,
             reload=self.reload,
-            reading=auditor.add_routes,
+            reading=self._auditor.add_routes,
             measure=self._measure,
         )
         self.private_url = await self._serve(private, settings.listen)

@@ -36,11 +36,11 @@ class Auditor:
     """Pages and API. gate: who may read. tenants: their names, the first is shown where none is chosen."""
 
     def __init__(self, journal: Journal, gate: Callable[[], SignIn], tenants: Callable[[], list[str]]) -> None:
-        self._reader = Reader(journal)
+        self.reader = Reader(journal)
         self._gate = gate
         self._tenants = tenants
         self._pages = Pages()
-        self._api = Api(self._reader, gate, tenants)
+        self._api = Api(self.reader, gate, tenants)
 
     def add_routes(self, app: web.Application) -> None:
         self._api.add_routes(app)
@@ -61,8 +61,8 @@ class Auditor:
         async def show(tenant: str) -> Values:
             before = questions.number(request.query, "before", INDEX_MAX, 0, INDEX_MAX)
             states = questions.states(request.query)
-            found, following = await self._reader.incidents(tenant, before=before, limit=PAGE, states=states)
-            register = await self._reader.register(tenant)
+            found, following = await self.reader.incidents(tenant, before=before, limit=PAGE, states=states)
+            register = await self.reader.register(tenant)
             opened = sum(1 for standing in register.incidents.values() if standing.ended_at is None)
             return {
                 "incidents": found,
@@ -79,10 +79,10 @@ class Auditor:
     async def _incident(self, request: web.Request) -> web.Response:
         async def show(tenant: str) -> Values | None:
             at = questions.moment(request.query)
-            view = await self._reader.incident(tenant, request.match_info["id"], at)
+            view = await self.reader.incident(tenant, request.match_info["id"], at)
             if view is None:
                 return None
-            register = await self._reader.register(tenant)
+            register = await self.reader.register(tenant)
             return {
                 "incident": view,
                 "at": request.query.get("at", ""),
@@ -97,7 +97,7 @@ class Auditor:
         """The newest entries first; those that a filter chooses in the order in which they were posted."""
 
         async def show(tenant: str) -> Values:
-            query, journal = request.query, self._reader.journal
+            query, journal = request.query, self.reader.journal
             stage, actor = questions.stage(query), questions.name(query, "actor")
             incident = questions.name(query, "incident")
             asked = {"stage": stage, "actor": actor, "incident": incident}
@@ -130,11 +130,11 @@ class Auditor:
 
     async def _entry(self, request: web.Request) -> web.Response:
         async def show(tenant: str) -> Values | None:
-            journal, index = self._reader.journal, questions.number(request.match_info, "index", 0, 0, INDEX_MAX)
+            journal, index = self.reader.journal, questions.number(request.match_info, "index", 0, 0, INDEX_MAX)
             entry = await journal.get(tenant, index)
             if entry is None:
                 return None
-            register = await self._reader.register(tenant)
+            register = await self.reader.register(tenant)
             return {
                 "entry": entry,
                 "size": await journal.size(tenant),
@@ -147,11 +147,11 @@ class Auditor:
     async def _blob(self, request: web.Request) -> web.Response:
         async def show(tenant: str) -> Values | None:
             digest = request.match_info["digest"]
-            data = await self._reader.journal.blob(tenant, digest)
+            data = await self.reader.journal.blob(tenant, digest)
             if data is None:
                 return None
             index = questions.number(request.query, "entry", INDEX_MAX, 0, INDEX_MAX)
-            entry = await self._reader.journal.get(tenant, index)
+            entry = await self.reader.journal.get(tenant, index)
             names = [blob.name for blob in entry.blobs if blob.digest == digest] if entry is not None else []
             return {
                 "digest": digest,
@@ -166,9 +166,9 @@ class Auditor:
 
     async def _balance(self, request: web.Request) -> web.Response:
         async def show(tenant: str) -> Values:
-            note = await self._reader.journal.checkpoint(tenant)
+            note = await self.reader.journal.checkpoint(tenant)
             return {
-                "books": await self._reader.books(tenant),
+                "books": await self.reader.books(tenant),
                 "checkpoint": note,
                 "signed": checkpoint_size(note),
             }

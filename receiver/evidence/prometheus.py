@@ -67,7 +67,7 @@ class Prometheus:
         self._ssl = ssl
         self._count = count
         self._places = asyncio.Semaphore(QUERIES_AT_ONCE)
-        self._under_way: dict[tuple[str, float], asyncio.Task[Reading]] = {}
+        self._under_way: dict[tuple[str, float, float], asyncio.Task[Reading]] = {}
         self._shared: dict[tuple[str, float], Reading] = {}
 
     async def ask(
@@ -81,11 +81,13 @@ class Prometheus:
         known = self._shared.get(same)
         if known is not None and 0 <= (self._clock() - known.asked_at).total_seconds() <= fresh_seconds:
             return replace(known, name=query.name)
-        task = self._under_way.get(same)
+        # Who has less patience has a question of their own: its end must not be taken for Prometheus's silence.
+        joined = (*same, timeout_seconds)
+        task = self._under_way.get(joined)
         if task is None:
             task = asyncio.create_task(self._asked(query, timeout_seconds))
-            self._under_way[same] = task
-            task.add_done_callback(lambda _: self._under_way.pop(same, None))
+            self._under_way[joined] = task
+            task.add_done_callback(lambda _: self._under_way.pop(joined, None))
         try:
             # Shielded: whoever else waits for the same answer is not cancelled with this caller.
             async with asyncio.timeout(timeout_seconds):
