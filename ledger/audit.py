@@ -84,7 +84,7 @@ def verify_store(
             lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
             audits = [_Log(store, t, origin, public, newest, anchors.get(t)).verify() for t in sorted(tenants | lost)]
             wrong = _fault_of_the_file(store, origin)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a name in a damaged schema is no text
         raise NotALedger(f"{path}: {error}") from error
     if wrong is None:
         return audits

@@ -91,5 +91,5 @@ def open_log(path: Path, tenant: str) -> Iterator[LogFile]:
         with closing(schema.connect(path)) as store:
             store.execute("BEGIN")
             yield LogFile(store, path, tenant)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise NotALedger(f"{path}: {error}") from error

@@ -142,7 +142,7 @@ class SqliteJournal:
             raise Unavailable(f"{self._store.path}: {error.strerror or error}") from error
         except sqlite3.OperationalError as error:
             raise Unavailable(f"{self._store.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise Broken(f"{self._store.path}: {error}; restore the newest copy") from error
         self._heads = heads
         for tenant in self._anchors.keys() & heads.keys():

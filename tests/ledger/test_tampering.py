@@ -1,6 +1,7 @@
 """Every kind of edit, by a hand that takes the triggers away and puts them back, on every entry of a small ledger.
 
-Each is found by verification or refused at the start. COUNTERFOIL_TAMPERING=full changes every byte instead of a few.
+Each is found by verification or refused at the start. COUNTERFOIL_TAMPERING=full changes every byte instead of a few,
+and makes 10,000 changes at random.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Any
 import pytest
 
 from ledger import checkpoint as notes
+from ledger.audit import Fault, NotALedger, verify_store
 from ledger.entry import Blob, Entry, canonical
 from ledger.merkle import leaf_hash, tree_root
 from tests.ledger.books import ORIGIN
+from tests.ledger.exports import Exported, exported
 from tests.ledger.files import KEY, OTHER_KEY, Files, note
+from tests.ledger.store_changes import ANYWHERE, StoreChanges
 
 FULL = os.environ.get("COUNTERFOIL_TAMPERING") == "full"
 SIZE = 8
@@ -258,3 +262,47 @@ async def test_a_backup_with_other_entries_after_it_is_found(files: Files) -> No
     files.anchor.write_bytes(after)
     assert files.verify().fault is not None
     assert await files.refusal() is not None
+
+
+def test_random_changes_are_found_where_they_are(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any kind, anywhere in the ledger's files: verification finds it, and names the first damaged entry.
+
+    Where a commit has several entries, and so one root over all of them, it is named up to its end.
+    """
+    ledger = exported(tmp_path_factory.mktemp("ledger"), rotated=True)
+    other = exported(tmp_path_factory.mktemp("other"), rotated=True)
+    changes = StoreChanges(ledger, other, seed=20261123)
+    missed: list[str] = []
+    elsewhere: list[tuple[str, str]] = []
+    count, known = int(__import__("os").environ.get("N", "100")), 0
+    for _ in range(count):
+        change = changes.make()
+        fault = verification(ledger)
+        changes.image.restore()
+        if fault is None:
+            missed.append(change.what)
+        elif change.where is not ANYWHERE:
+            known += 1
+            if fault.index not in change.where:
+                elsewhere.append((change.what, str(fault)))
+    with capsys.disabled():
+        print(
+            f"\nledger: {count} changes, {len(missed)} misses; "
+            f"{known} of a known entry, {len(elsewhere)} named elsewhere"
+        )
+    assert missed == []
+    assert not elsewhere, "\n".join(map(str, elsewhere))
+    assert verification(ledger) is None
+
+
+def verification(ledger: Exported) -> Fault | None:
+    """The first fault of the ledger's files, or None."""
+    given = {"origin": ORIGIN, "public": KEY.public_key(), "anchor_path": ledger.files.prefix}
+    try:
+        audits = verify_store(ledger.files.path, **given)
+    except NotALedger as error:
+        return Fault("default", None, str(error))
+    faults = [audit.fault for audit in audits if audit.fault is not None]
+    return faults[0] if faults else None

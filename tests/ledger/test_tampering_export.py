@@ -37,7 +37,7 @@ def test_every_change_is_found_where_it_is(
     assert verify(export.folder)[0].startswith("OK")
     missed: list[Change] = []
     elsewhere: list[tuple[str, int | None, str]] = []
-    count, known = 10_000 if FULL else 250, 0
+    count, known = 10_000 if FULL else 100, 0
     for _ in range(count):
         change = changes.draw()
         put(export.folder, change)
