@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import aiohttp
@@ -66,7 +67,7 @@ class Service:
         self.clock = SystemClock()
         self.governors: dict[str, Governor] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._reconciling: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
         self._anchorings: list[Anchoring] = []
         self._locks = Locks(loaded.settings.ledger.path)
         self._runners: list[web.AppRunner] = []
@@ -115,14 +116,23 @@ class Service:
             raise
         self._tasks = [asyncio.create_task(g.run(), name=f"governor {n}") for n, g in self.governors.items()]
         reconciling = reconcile_forever(self._auditor.reader, lambda: list(self.governors), self.metrics)
-        # Not among the tasks whose end ends the service: its metric, which then stands still, is what tells.
-        self._reconciling = asyncio.create_task(reconciling, name="reconcile")
+        # Not among the tasks whose end ends the service: a metric, which then stands still, is what tells.
+        self._beside = [
+            asyncio.create_task(reconciling, name="reconcile"),
+            asyncio.create_task(self._read_trees(), name="trees"),
+        ]
         self._anchorings = [self._anchoring(outside) for outside in self._outside(settings)]
         for anchoring in self._anchorings:
             anchoring.start()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set_to_current_time()
         self._ready = True
+
+    async def _read_trees(self) -> None:
+        """Read each log once for its tree, so that the first message that tells of a decision need not wait for it."""
+        with suppress(LedgerError):  # whoever asks for a hash is told, and the next one reads on
+            for name in self.governors:
+                await self.journal.tree_hashes(name, [])
 
     async def failed(self) -> None:
         """Return never, unless a governor ends by itself: then raise what ended it."""
@@ -137,7 +147,7 @@ class Service:
         self._stopping, self._ready = True, False
         for runner in self._runners:
             await runner.cleanup()
-        tasks = [*self._tasks, *([self._reconciling] if self._reconciling is not None else [])]
+        tasks = [*self._tasks, *self._beside]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
