@@ -133,6 +133,7 @@ async def test_a_share_that_never_answers_holds_up_nobody(
     assert threading.active_count() > 1
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "anchoring")
     answers.set()
+    monkeypatch.undo()
     assert place._write is not None
     await place._write
     await place.place("default", "three\n")
