@@ -125,6 +125,7 @@ class Desk:
         wanted |= {incident.policy_digest for incident in self.book.open.values()}
         wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.verifications.values()}
         wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.executions.values()}
+        wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.suspense.values()}
         wanted |= {self.book.incidents[news.incident_id].policy_digest for news in self.book.news.values()}
         for digest in wanted - set(self.policies) - {self.charter.rulebook.digest}:
             blob = await self.journal.blob(self.tenant, self.book.policies[digest])

@@ -202,8 +202,8 @@ class SimExecutors:
 
     def render(self, order: Order) -> RenderedRequest:
         body = canonical({"id": order.webhook_id, "action": order.action, "params": dict(order.params)}).decode()
-        digest = hashlib.sha256(body.encode()).hexdigest()
-        return RenderedRequest(order.executor, "POST", "http://127.0.0.1/run", body, digest)
+        parts = {"executor": order.executor, "method": "POST", "address": "http://127.0.0.1/run", "body": body}
+        return RenderedRequest(**parts, digest=hashlib.sha256(canonical(parts)).hexdigest())
 
     async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
         world = self.world
