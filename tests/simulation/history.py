@@ -24,6 +24,7 @@ from receiver.incident.notification import read_notification
 from receiver.metrics import Metrics
 from receiver.papers import ChangeRefused, OutgoingMessage, Recipient
 from tests.ledger.verifiers import load_script
+from tests.simulation.audited import Copy, differences
 from tests.simulation.inline import InlineJournal
 from tests.simulation.world import Crash, Reached, SimExecutors, SimJournal, World
 
@@ -121,6 +122,9 @@ class History:
             self.reached.stages.update(entry.stage for entry in entries)
             self.judge(entries)
             await self.judge_witnesses(entries)
+            different = differences(await Copy.of(journal, TENANT, entries))
+            if different:
+                raise Broken(f"seed {self.seed}: " + "; ".join(map(str, different[:5])))
             return entries
         finally:
             await journal.close()
