@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,7 @@ class Desk:
     accepted: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)
     trusted: bool = True
+    folding: asyncio.Lock = field(default_factory=asyncio.Lock)
     adopting: bool = False  # ADOPTED is being posted: nothing is decided meanwhile by what goes out of force
 
     def __post_init__(self) -> None:
@@ -102,7 +104,12 @@ class Desk:
         return await self.journal.post(self.tenant, drafts)
 
     async def fold(self) -> int:
-        """Fold what is new in the log; the number of entries folded."""
+        """Fold what is new in the log; the number of entries folded. Whoever comes meanwhile waits: each entry is
+        taken once."""
+        async with self.folding:
+            return await self._fold()
+
+    async def _fold(self) -> int:
         before = self.book.size
         while True:
             entries = await self.journal.entries(self.tenant, after=self.book.size - 1, limit=500)
