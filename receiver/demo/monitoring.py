@@ -103,7 +103,7 @@ class Monitoring:
         self.prometheus_url, self.alertmanager_url = (f"http://127.0.0.1:{port}" for port in ports)
         await asyncio.to_thread(self._write, ports[1])
         folder = self._folder
-        await self._run(
+        await self.run(
             self.alertmanager_url,
             alertmanager,
             f"--config.file={folder / 'alertmanager.yml'}",
@@ -111,7 +111,7 @@ class Monitoring:
             f"--web.listen-address=127.0.0.1:{ports[1]}",
             "--cluster.listen-address=",
         )
-        await self._run(
+        await self.run(
             self.prometheus_url,
             prometheus,
             f"--config.file={folder / 'prometheus.yml'}",
@@ -130,8 +130,9 @@ class Monitoring:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(ALERTMANAGER.format(webhook=self._webhook, token=self._token))
 
-    async def _run(self, url: str, program: str, *arguments: str) -> None:
-        log = self._folder / f"{Path(program).name}.log"
+    async def run(self, url: str, program: str, *arguments: str) -> None:
+        """Start one program and wait until it is ready at `url`; `stop` ends it. Raises DidNotStart."""
+        log = self._folder / f"{Path(program).name}-{len(self.programs)}.log"
         try:
             with log.open("wb") as out:
                 process = await asyncio.create_subprocess_exec(program, *arguments, stdout=out, stderr=out)

@@ -19,9 +19,11 @@ from ledger.exporting.source import stored
 from ledger.reconcile import trial_balance
 from receiver.auditor.reading import all_entries
 from receiver.commands.demo_stage import Stage
+from receiver.demo.monitoring import ALERTMANAGER, find
 from tests.ledger.verifiers import VERIFIERS
 
 WAIT_SECONDS = 60.0
+LOOK_SECONDS = 0.05  # between two looks at what tells nobody when it changes
 
 
 class Town(Stage):
@@ -72,8 +74,34 @@ class Town(Stage):
                     return
                 await journal.wait("default", size)
 
-    async def fire(self, alerts: Sequence[Mapping[str, str]], *, ended: bool = False) -> None:
-        """Put alerts with these labels into the real Alertmanager, as Prometheus would."""
+    async def until_requests(self, count: int) -> int:
+        """How many requests came to the intake, once there were `count`."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                samples = [s for f in self.service.metrics.webhook_requests.collect() for s in f.samples]
+                came = int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
+                if came >= count:
+                    return came
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def another_alertmanager(self, port: int, *flags: str, options: str = "") -> str:
+        """One more real Alertmanager that posts to the service; its address. options: lines of its webhook_config."""
+        folder = self.folder / f"alertmanager-{port}"
+        await asyncio.to_thread(folder.mkdir)
+        config = ALERTMANAGER.format(
+            webhook=f"{self.service.private_url}/alertmanager",
+            token=(self.folder / "secrets/default.token").read_text(encoding="utf-8").strip(),
+        )
+        await asyncio.to_thread((folder / "alertmanager.yml").write_text, config.rstrip() + f"\n{options}\n")
+        program = find("prometheus-alertmanager", "alertmanager")
+        assert program is not None
+        url = f"http://127.0.0.1:{port}"
+        words = (f"--config.file={folder / 'alertmanager.yml'}", f"--storage.path={folder / 'data'}")
+        await self.monitoring.run(url, program, *words, f"--web.listen-address=127.0.0.1:{port}", *flags)
+        return url
+
+    async def fire(self, alerts: Sequence[Mapping[str, str]], *, ended: bool = False, at: Sequence[str] = ()) -> None:
+        """Put alerts with these labels into the real Alertmanager, or into those `at`, as Prometheus would."""
         now = datetime.now(UTC)
         ends = now if ended else now + timedelta(minutes=5)
         rows = [
@@ -85,7 +113,8 @@ class Town(Stage):
             }
             for labels in alerts
         ]
-        await self._post("/api/v2/alerts", rows)
+        for url in at or [self.monitoring.alertmanager_url]:
+            await self._post(f"{url}/api/v2/alerts", rows)
 
     async def silence(self, name: str, value: str) -> None:
         now = datetime.now(UTC)
@@ -97,13 +126,10 @@ class Town(Stage):
             "createdBy": "test",
             "comment": "quiet",
         }
-        await self._post("/api/v2/silences", body)
+        await self._post(f"{self.monitoring.alertmanager_url}/api/v2/silences", body)
 
-    async def _post(self, path: str, body: Any) -> None:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(self.monitoring.alertmanager_url + path, json=body) as answer,
-        ):
+    async def _post(self, url: str, body: Any) -> None:
+        async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
             assert answer.status == 200, await answer.text()
 
     async def ends_well(self) -> None:
