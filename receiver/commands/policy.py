@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from policy_rules.differences import differences
 from policy_rules.loading import PolicyErrors, Problem, load, warnings
 from policy_rules.permission import Person
 from policy_rules.rulebook import Rulebook
@@ -130,6 +131,38 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     else:
         size = f"{result['rules']} rule(s), {result['signals']} signal(s)"
         yield f"{result['file']}: ok, {result['name']} {result['version']}, {size}, sha256 {result['digest'][:12]}"
+
+
+@policy.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@click.pass_context
+def diff(ctx: click.Context, old: Path, new: Path, *, as_json: bool) -> None:
+    """Say in words what NEW decides otherwise than OLD.
+
+    Comments, order of keys and layout do not count. Exit code 1 where there is a difference.
+    """
+    before, after = _loaded(old), _loaded(new)
+    found = differences(before, after)
+    if as_json:
+        versions = {"old": before.version, "new": after.version}
+        click.echo(json.dumps({"same": not found, **versions, "differences": found}, indent=2))
+    else:
+        for line in found:
+            click.echo(line)
+        same = "the same decisions" if not found else f"{len(found)} difference(s)"
+        click.echo(f"{before.name} {before.version} → {after.name} {after.version}: {same}")
+        if found and (before.name, before.version) == (after.name, after.version):
+            click.echo("raise the version: the same version with other contents is refused")
+    ctx.exit(1 if found else 0)
+
+
+def _loaded(file: Path) -> Rulebook:
+    try:
+        return _load(file)
+    except PolicyErrors as error:
+        raise Wrong(str(error)) from None
 
 
 policy.add_command(test)
