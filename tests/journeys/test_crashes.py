@@ -213,8 +213,8 @@ async def test_killed_right_before_and_right_after_each_kind_of_post(process: Pr
         while left:
             await process.start(left[0])
             while not process.dead:
-                # CLEARED comes when the shop stays well and its alert ends.
-                if left[0][1] != "CLEARED" and quiet_now(process):
+                # CLEARED comes of a watch, when the shop stays well and its alert ends.
+                if quiet_now(process) and (left[0][1] != "CLEARED" or not watched_now(process)):
                     process.stage.shop.break_()
                 await help_along(process)
                 await asyncio.sleep(LOOK_SECONDS)
@@ -234,6 +234,12 @@ def quiet_now(process: Process) -> bool:
     """Whether no incident is open, so that the shop may break again."""
     stages = process.stages()
     return stages.count("DETECTED") == stages.count("RECOVERED")
+
+
+def watched_now(process: Process) -> bool:
+    """Whether a watch is open: what was watched is not yet an incident, and not yet clear."""
+    stages = process.stages()
+    return stages.count("WATCHED") > stages.count("DETECTED") + stages.count("CLEARED")
 
 
 async def test_killed_at_random_moments(process: Process) -> None:
