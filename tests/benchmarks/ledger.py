@@ -1,0 +1,192 @@
+"""The ledger beside a bare disk and beside Redis: `python -m tests.benchmarks.ledger`; `--help` has its options.
+
+Posts a second with 1 and 32 writers against write and fdatasync of as many bytes, and, where redis-server is on PATH,
+against RPUSH under `appendfsync always` with as many clients; bytes on disk for each byte of an entry; `ledger verify`,
+its time and its memory; an inclusion proof; the start. Nothing is asserted: machines differ, ratios less so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger import checkpoint, merkle
+from ledger.entry import Draft
+from ledger.stores.sqlite import SqliteJournal
+
+ORIGIN, TENANT = "benchmark.example", "default"
+BATCH = 500  # entries a post, where only the size of the ledger matters
+PROBE_WRITES = 500
+VERIFY = """
+import resource, sys, time
+from pathlib import Path
+from ledger import checkpoint
+from ledger.audit import verify_store
+path, key = Path(sys.argv[1]), checkpoint.load_key_file(Path(sys.argv[2]))
+began = time.perf_counter()
+(audit,) = verify_store(path, origin=sys.argv[3], public=key.public_key(), anchor_path=None)
+if audit.fault is not None:
+    raise SystemExit(str(audit))
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def draft(number: int) -> Draft:
+    """An entry of some 400 bytes, as most of them are."""
+    text = (
+        f"the look number {number} found error_ratio 0.31 >= 0.05 and p95_seconds 0.7 < 2.0, as the one before it did"
+    )
+    return Draft(id=f"note:{number}", stage="NOTED", actor="system", reason=text, body={"kind": "note", "text": text})
+
+
+async def opened(folder: Path, key: Ed25519PrivateKey) -> SqliteJournal:
+    return await SqliteJournal.open(
+        folder / "ledger.db",
+        origin=ORIGIN,
+        key=key,
+        anchor_path=folder / "anchor",
+        clock=lambda: datetime.now(UTC),
+        tenants=[TENANT],
+    )
+
+
+async def per_second(writers: int, each: int, write: Callable[[int], Awaitable[object]]) -> float:
+    """How often `write` is done in a second by `writers` that each do it `each` times, one after the other."""
+
+    async def writer(first: int) -> None:
+        for number in range(first, first + each):
+            await write(number)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(writer(n * each) for n in range(writers)))
+    return writers * each / (time.perf_counter() - began)
+
+
+def fdatasync_rate(folder: Path, size: int) -> float:
+    """Appends of `size` bytes a second, each with its fdatasync."""
+    descriptor = os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        began = time.perf_counter()
+        for _ in range(PROBE_WRITES):
+            os.write(descriptor, b"x" * size)
+            os.fdatasync(descriptor)
+        return PROBE_WRITES / (time.perf_counter() - began)
+    finally:
+        os.close(descriptor)
+
+
+async def redis_rate(folder: Path, size: int, clients: int, each: int) -> float | None:
+    """RPUSH of `size` bytes a second under `appendfsync always`; None where there is no redis-server."""
+    program = shutil.which("redis-server")
+    if program is None:
+        return None
+    socket = folder / "redis.sock"
+    words = ["--port", "0", "--unixsocket", str(socket), "--appendonly", "yes", "--appendfsync", "always"]
+    words += ["--dir", str(folder), "--save", "", "--daemonize", "no"]
+    process = await asyncio.create_subprocess_exec(program, *words, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        while b"Ready to accept" not in await process.stdout.readline():
+            if process.returncode is not None:
+                return None
+        command = b"*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$%d\r\n%s\r\n" % (size, b"x" * size)
+        pool = [await asyncio.open_unix_connection(str(socket)) for _ in range(clients)]
+
+        async def push(number: int) -> None:
+            reader, writer = pool[number // each]
+            writer.write(command)
+            await reader.readline()
+
+        rate = await per_second(clients, each, push)
+        for _, writer in pool:
+            writer.close()
+            await writer.wait_closed()
+        return rate
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def posting(folder: Path, key: Ed25519PrivateKey, each: int) -> None:
+    for writers in (1, 32):
+        place = folder / f"writers-{writers}"
+        place.mkdir()
+        journal = await opened(place, key)
+
+        async def post(number: int, journal: SqliteJournal = journal) -> object:
+            return await journal.post(TENANT, [draft(number)])
+
+        size = len((await journal.post(TENANT, [draft(10**9)])).entries[0].raw)
+        before = fdatasync_rate(place, size)
+        rate = await per_second(writers, each, post)
+        probe = (before + fdatasync_rate(place, size)) / 2
+        await journal.close()
+        print(f"posts with {writers} writer(s): {rate:.0f}/s, {rate / probe:.2f} of fdatasync's {probe:.0f}/s", end="")
+        redis = await redis_rate(place, size, writers, each)
+        print(f", {rate / redis:.2f} of Redis's {redis:.0f}/s" if redis else "; no redis-server here", end="")
+        print(" (aim 0.3 of fdatasync)" if writers == 1 else " (aim 1.2 of Redis)")
+
+
+async def reading(folder: Path, key_file: Path, entries: int) -> None:
+    place = folder / "large"
+    place.mkdir()
+    key = checkpoint.load_key_file(key_file)
+    journal = await opened(place, key)
+    for first in range(0, entries, BATCH):
+        await journal.post(TENANT, [draft(number) for number in range(first, min(first + BATCH, entries))])
+        if sys.stderr.isatty():
+            print(f"\r{first} of {entries} entries", end="", file=sys.stderr)
+    size = len((await journal.entries(TENANT, after=0, limit=1))[0].raw)
+    await journal.close()
+    on_disk = sum(path.stat().st_size for path in place.iterdir() if path.name.startswith("ledger.db"))
+    print(f"bytes on disk: {on_disk / (entries * size):.2f} for each byte of an entry of {size} (aim under 2)")
+    began = time.perf_counter()
+    journal = await opened(place, key)
+    print(f"start on {entries} entries: {time.perf_counter() - began:.2f} s (aim 3 s for 1,000,000)")
+    waits = []
+    for number in range(20):
+        began = time.perf_counter()
+        await journal.tree_hashes(TENANT, merkle.inclusion_ranges(number * entries // 20, entries))
+        waits.append(time.perf_counter() - began)
+    print(f"an inclusion proof: median {statistics.median(waits) * 1000:.1f} ms, the first {waits[0]:.2f} s (aim 5 ms)")
+    await journal.close()
+    words = [sys.executable, "-c", VERIFY, str(place / "ledger.db"), str(key_file), ORIGIN]
+    result = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, check=True)
+    seconds, peak = (float(word) for word in result.stdout.split())
+    rate = f"{entries / seconds:.0f} entries/s, {peak / 1024:.0f} MB"
+    print(f"verify: {seconds:.1f} s, {rate} (aim 8 s and 300 MB for 1,000,000)")
+
+
+async def measure(arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        key_file = folder / "ledger.key"
+        checkpoint.make_key_file(key_file)
+        await posting(folder, checkpoint.load_key_file(key_file), arguments.posts)
+        await reading(folder, key_file, arguments.entries)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"memory of this process: {peak:.0f} MB")
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.ledger", description=__doc__)
+    parser.add_argument("--posts", type=int, default=300, help="posts of each writer (default 300)")
+    parser.add_argument("--entries", type=int, default=100_000, help="entries of the ledger that is verified")
+    asyncio.run(measure(parser.parse_args(words)))
+
+
+if __name__ == "__main__":
+    main()
