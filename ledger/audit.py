@@ -18,13 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
 from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, canonical
+from ledger.findings import HARMLESS
 from ledger.keys import KeyFault, Keyring, WrongKey
 from ledger.merkle import Frontier, leaf_hash
 from ledger.reconcile import findings, trial_balance
 from ledger.stores import schema
 from ledger.stores.opening import keys_of
-
-HARMLESS = frozenset({"clock stepped"})  # a finding for the auditor, and no sign of tampering
 
 _Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ledger.audit import NotALedger
+from ledger.entry import Entry
 from ledger.keys import KeyFault, Keyring
 from ledger.merkle import BLOCK, Frontier, Range, Subtrees, blocks_of, leaf_hash
 from ledger.stores import opening, schema
@@ -68,6 +69,19 @@ class LogFile:
         row = self._store.execute(sql, (self.tenant, size)).fetchone()
         return row[0] if row is not None else None
 
+    def entries(self) -> Iterator[Entry]:
+        """Every entry as it stands, in order, whether or not one is missing before it."""
+        sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"
+        for n, raw in self._store.execute(sql, (self.tenant,)):
+            try:
+                yield Entry.parse(raw)
+            except ValueError as error:
+                raise NotALedger(f"{self._path}: entry {n} of {self.tenant}: {error}") from error
+
+    def has_blob(self, digest: str) -> bool:
+        sql = "SELECT 1 FROM blob WHERE tenant = ? AND digest = ?"
+        return self._store.execute(sql, (self.tenant, digest)).fetchone() is not None
+
     def blob(self, digest: str) -> bytes | None:
         """What stands under the SHA-256 `digest`, or None."""
         sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
@@ -80,6 +94,11 @@ class LogFile:
             return opening.keys_of(self._store, origin, self.tenant)
         except KeyFault as error:
             raise NotALedger(f"{self._path}: entry {error.index} of {self.tenant}: {error}") from error
+
+    def others(self) -> list[LogFile]:
+        """The logs of the other tenants in the file, in the same snapshot."""
+        names = [name for name in opening.tenants(self._store) if name != self.tenant]
+        return [LogFile(self._store, self._path, name) for name in names]
 
 
 @contextmanager

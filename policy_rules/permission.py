@@ -119,7 +119,7 @@ def may_answer(
     name = person.name if person is not None else "unknown"
     state = "unknown" if person is None else "suspended" if person.suspended else "active"
     asked = name in approvers
-    may = person is not None and found is not None and name in _eligible(found, [person])
+    may = person is not None and found is not None and name in eligible(found, [person])
     inactive = "the sender is not in the roster" if person is None else "you are suspended"
     not_any_more = "the policy in force does not let you approve it"
     findings = [
@@ -250,10 +250,11 @@ def _actions(incident_book: Rulebook, in_force: Rulebook, rule: str, action: str
 
 def _approvers(actions: Sequence[Action], people: Sequence[Person]) -> tuple[str, ...]:
     """Who may approve under every one of `actions`."""
-    return tuple(sorted(set.intersection(*(_eligible(action, people) for action in actions))))
+    return tuple(sorted(set.intersection(*(eligible(action, people) for action in actions))))
 
 
-def _eligible(action: Action, people: Sequence[Person]) -> set[str]:
+def eligible(action: Action, people: Sequence[Person]) -> set[str]:
+    """Whose answer to `action` counts: the people and roles that it names, and nobody who is suspended."""
     approvers = action.approvers
     return {
         person.name

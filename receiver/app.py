@@ -294,7 +294,7 @@ class Service:
             codes_secret=self.loaded.secret,
             address_key=self.loaded.secret,
         )
-        self._auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors))
+        self._auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors), self.clock.now)
         private = private_app(
             alerts=AlertIntake(lambda: self.journal, lambda: self._admission, self.metrics),
             changes=ChangeDesk(self._changes, lambda: self._admission),

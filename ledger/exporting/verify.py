@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ledger import checkpoint as notes
 from ledger import proofs
-from ledger.audit import HARMLESS
 from ledger.entry import Entry, NotCanonical, canonical
 from ledger.exporting import sheet
 from ledger.exporting.kept import Kept
@@ -32,7 +31,7 @@ from ledger.exporting.whole import (
     write_head,
     write_whole,
 )
-from ledger.findings import Examiner, Finding
+from ledger.findings import HARMLESS, Examiner, Finding
 from ledger.merkle import leaf_hash
 
 

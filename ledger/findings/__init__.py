@@ -4,6 +4,6 @@
 """
 
 from ledger.findings.examiner import Examiner, findings
-from ledger.findings.finding import RULES, Finding
+from ledger.findings.finding import HARMLESS, RULES, Finding, in_order
 
-__all__ = ["RULES", "Examiner", "Finding", "findings"]
+__all__ = ["HARMLESS", "RULES", "Examiner", "Finding", "findings", "in_order"]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ledger.entry import Entry, format_time
 from ledger.findings import laws
-from ledger.findings.finding import WHO_WROTE, Finding
+from ledger.findings.finding import WHO_WROTE, Finding, in_order
 from ledger.findings.order import Order
 from ledger.findings.standing import Standing
 
@@ -46,13 +46,15 @@ class Examiner:
         standing.take(entry)
         self._before = entry
 
-    def end(self, now: datetime | None = None) -> Iterator[Finding]:
-        """What only shows at the end of the log. now: the time at which nothing may be overdue; None to leave that."""
-        if self._ended:
-            return
-        yield from laws.after(self._before, None)
-        yield from self._order.end()
-        moment = format_time(now - OVERDUE_SLACK) if now is not None else ""
+    def end(self) -> Iterator[Finding]:
+        """What only shows at the end of the log."""
+        if not self._ended:
+            yield from laws.after(self._before, None)
+            yield from self._order.end()
+
+    def overdue(self, now: datetime) -> Iterator[Finding]:
+        """What is outstanding at `now` and should have been settled."""
+        moment = format_time(now - OVERDUE_SLACK)
         for open_entry in self._standing.outstanding.values():
             if open_entry.deadline and open_entry.deadline < moment:
                 detail = f"{open_entry.stage} is outstanding, and was to be settled by {open_entry.deadline}"
@@ -61,8 +63,9 @@ class Examiner:
 
 
 def findings(entries: Iterable[Entry], now: datetime | None = None) -> tuple[Finding, ...]:
-    """Everything that must not be in a log, by entry. now: as in `Examiner.end`."""
+    """Everything that must not be in a log, by entry. now: when nothing may be overdue; None to leave that out."""
     examiner = Examiner()
     found = [finding for entry in entries for finding in examiner.take(entry)]
-    found += examiner.end(now)
-    return tuple(sorted(found, key=lambda finding: -1 if finding.index is None else finding.index))
+    found += examiner.end()
+    found += examiner.overdue(now) if now is not None else ()
+    return in_order(found)

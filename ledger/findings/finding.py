@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,10 @@ RULES: Mapping[str, str] = {
 }
 
 
+# A finding for the auditor, and no sign of tampering: the service met it by itself, and it stands in the log for good.
+HARMLESS = frozenset({"clock stepped"})
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that must not be. index: the entry, or None where it is about the log as a whole."""
@@ -52,3 +56,8 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         return {"index": self.index, "rule": self.rule, "detail": self.detail, "remedy": self.remedy}
+
+
+def in_order(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """By entry; what is about the log as a whole comes first."""
+    return tuple(sorted(found, key=lambda finding: -1 if finding.index is None else finding.index))

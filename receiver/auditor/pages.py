@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode
 
@@ -33,10 +34,19 @@ class SignIn(Gate, Protocol):
 
 
 class Auditor:
-    """Pages and API. gate: who may read. tenants: their names, the first is shown where none is chosen."""
+    """Pages and API. gate: who may read. tenants: their names, the first is shown where none is chosen.
 
-    def __init__(self, journal: Journal, gate: Callable[[], SignIn], tenants: Callable[[], list[str]]) -> None:
-        self.reader = Reader(journal)
+    clock: when something is overdue; None for the time of the newest entry.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        gate: Callable[[], SignIn],
+        tenants: Callable[[], list[str]],
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.reader = Reader(journal, clock)
         self._gate = gate
         self._tenants = tenants
         self._pages = Pages()

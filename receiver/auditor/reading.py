@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Lock
 from typing import Any
 
-from ledger import merkle, reconcile
+from ledger import merkle
 from ledger.entry import Entry
 from ledger.journal import Journal
+from receiver.auditor.counting import Books, Count
 from receiver.auditor.standing import IncidentView, Standing, standing_of
 from receiver.incident.states import IncidentState
 
@@ -54,15 +56,6 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """The trial balance of the first `size` entries, and what an auditor would ask about."""
-
-    size: int
-    balance: reconcile.Balance
-    findings: tuple[reconcile.Finding, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Proof:
     index: int
     leaf_hash: bytes
@@ -71,13 +64,37 @@ class Proof:
     note: str
 
 
-class Reader:
-    """Reads one ledger. What it remembers is made again from the entries after a restart."""
+class _Counted:
+    """The books of one log so far, and the texts that it has adopted."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self) -> None:
+        self.texts: dict[str, bytes] = {}
+        self.count = Count(self.texts.get)
+        self._lock = Lock()
+
+    def take(self, page: Sequence[Entry]) -> None:
+        """Count a page, in a thread: one that a cancelled question left running may have counted it meanwhile."""
+        with self._lock:
+            for entry in page:
+                if entry.index == self.count.size:
+                    self.count.take(entry)
+
+    def books(self, now: datetime | None) -> Books:
+        with self._lock:
+            return self.count.books(now)
+
+
+class Reader:
+    """Reads one ledger. What it remembers is made again from the entries after a restart.
+
+    clock: when something is overdue; None for the time of the newest entry.
+    """
+
+    def __init__(self, journal: Journal, clock: Callable[[], datetime] | None = None) -> None:
         self.journal = journal
+        self._clock = clock
         self._registers: dict[str, Register] = {}
-        self._books: dict[str, Books] = {}
+        self._counted: dict[str, _Counted] = {}
         self._counting = asyncio.Lock()
 
     async def register(self, tenant: str) -> Register:
@@ -134,13 +151,16 @@ class Reader:
         return list(found.values())
 
     async def books(self, tenant: str) -> Books:
-        """The trial balance and the findings; counted once for each size of the log, away from the event loop."""
+        """The trial balance and the findings; each entry is counted once, away from the event loop."""
         async with self._counting:
-            known = self._books.get(tenant)
-            if known is None or known.size != await self.journal.size(tenant):
-                entries = await all_entries(self.journal, tenant)
-                self._books[tenant] = await asyncio.to_thread(count, entries)
-        return self._books[tenant]
+            counted = self._counted.setdefault(tenant, _Counted())
+            while page := await self.journal.entries(tenant, after=counted.count.size - 1, limit=PAGE_ENTRIES):
+                for blob in (blob for entry in page if entry.stage == "ADOPTED" for blob in entry.blobs):
+                    data = await self.journal.blob(tenant, blob.digest)
+                    counted.texts |= {blob.digest: data} if data is not None else {}
+                await asyncio.to_thread(counted.take, page)
+            now = self._clock() if self._clock is not None else self.journal.last_time(tenant)
+            return await asyncio.to_thread(counted.books, now)
 
     async def proof(self, tenant: str, index: int) -> Proof | None:
         """The entry's place in the tree of the newest checkpoint, or None where that tree does not hold it."""
@@ -158,10 +178,6 @@ def until(entries: Sequence[Entry], at: int | datetime) -> list[Entry]:
     if isinstance(at, int):
         return [entry for entry in entries if entry.index <= at]
     return [entry for entry in entries if entry.timestamp <= at]
-
-
-def count(entries: Sequence[Entry]) -> Books:
-    return Books(len(entries), reconcile.trial_balance(entries), reconcile.findings(entries))
 
 
 def _rests_on(entry: Entry) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -23,7 +24,7 @@ from openapi_schema_validator import OAS31Validator
 from yarl import URL
 
 from ledger import merkle
-from ledger.entry import Back, Blob, Draft, Entry
+from ledger.entry import Back, Blob, Draft, Entry, canonical
 from ledger.journal import Unavailable
 from ledger.stores.sqlite import SqliteJournal
 from receiver.auditor import openapi, presenting, questions, telling
@@ -38,9 +39,20 @@ START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 TOKEN = "admin-token-of-the-test"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 INCIDENT = "inc-7f3a9c0000"
-POLICY = {"policy_version": "1.4.0", "policy_digest": "d" * 64}
+POLICY_TEXT = b"""policy: {name: payments, version: '1.4.0'}
+# <b>threshold</b>
+rules:
+  - name: checkout-errors
+    matchers: ['alertname="HighErrorRate"']
+    group_by: [service]
+    detect: {when: [alerts.firing >= 1]}
+    recover: {when: [alerts.firing == 0]}
+    actions:
+      restart: {executor: restart, title: restart the checkout service, approvers: {roles: [oncall]}}
+"""
+ROSTER = canonical({name: {"roles": ["oncall"], "address_hmac": "0" * 64} for name in ("tendai", "rudo")})
+POLICY = {"policy_version": "1.4.0", "policy_digest": hashlib.sha256(POLICY_TEXT).hexdigest()}
 HOSTILE = "<script>alert(1)</script> \u202egnp.exe\u2066\u200b '\"&"
-POLICY_TEXT = b"policy: {name: payments, version: '1.4.0'}\n# <b>threshold</b>\n"
 PAGES = ("/", f"/incidents/{INCIDENT}", "/ledger", "/ledger/6", "/balance", "/blobs/" + "0" * 64)
 READS = (
     "/api/v1/incidents",
@@ -85,7 +97,8 @@ def of(id: str, stage: str, actor: str, **fields: Any) -> Draft:
 
 def story() -> Iterator[list[Draft]]:
     """The posts of one incident: entry 6 is DETECTED, entry 18 is RECOVERED."""
-    yield [draft("adopt:-1", "ADOPTED", "operator:root", blobs=(Blob("policy", POLICY_TEXT),), body={"name": "p"})]
+    texts = (Blob("policy", POLICY_TEXT), Blob("roster", ROSTER))
+    yield [draft("adopt:-1", "ADOPTED", "operator:root", blobs=texts, body={"name": "payments"})]
     yield [draft("receive:1", "RECEIVED", "alertmanager", body={"source": "alertmanager"}, reason="1 alerts, 1 firing")]
     watched = {"rule": "checkout-errors", "key": {"service": "checkout"}}
     evaluated = draft("evaluate:2", "EVALUATED", "policy", settles=2)
@@ -100,7 +113,8 @@ def story() -> Iterator[list[Draft]]:
     diagnosis = {"summary": "the pool is exhausted", "claims": [{"text": "it is 0.31", "refs": ["q1"]}]}
     yield [of("diagnose:7", "DIAGNOSED", "claude", settles=7, body=diagnosis, confidence="0.87")]
     limits = {"expires_at": later(900), "authorize_until": later(1020), "quorum": 1, "approvers": ["tendai", "rudo"]}
-    proposal = {**limits, "title": "restart the checkout service", "digest": "e" * 64, "webhook_id": "exec-1"}
+    action = {"action": "restart", "title": "restart the checkout service"}
+    proposal = {**limits, **action, "digest": "e" * 64, "webhook_id": "exec-1"}
     addressed = {"person": "tendai", "kind": "opened", "until": later(900)}
     yield [
         of("propose:1", "PROPOSED", "policy", cites=(8,), body={**proposal, "verdict": verdict("permit", "1", True)}),
@@ -258,7 +272,7 @@ async def test_the_policy_that_decided_is_one_link_away(browser: Any) -> None:
     text = await read(browser, link)
     assert "# &lt;b&gt;threshold&lt;/b&gt;" in text
     entry = await read(browser, "/ledger/1")
-    (named,) = set(re.findall(r'href="(/blobs/[^"]*entry=1)"', entry))
+    named, _ = re.findall(r'href="(/blobs/[^"]*entry=1)"', entry)  # the policy, and the roster behind it
     assert "<h1>policy <small>" in await read(browser, named.replace("&amp;", "&"))
 
 
@@ -666,4 +680,4 @@ async def test_a_reader_catches_up_and_reads_nothing_twice(journal: SqliteJourna
     assert (await reader.register("default")).size == 19
     assert asked == [-1, 18, 18]
     first = await reader.books("default")
-    assert await reader.books("default") is first
+    assert await reader.books("default") == first

@@ -63,7 +63,7 @@ def verify(
         verify_folder(config, folder, _key_text(key), as_json=as_json)
     settings = settings_of(config)
     try:
-        audits = _audits(settings, key)
+        audits = audits_of(settings, key)
         remarks = against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
         remarks += against_messages(settings, tenant, witnessed)
     except (NotALedger, notes.BadKey) as error:
@@ -80,8 +80,8 @@ def verify(
     sys.exit(1 if any(audit.fault for audit in audits) or any(remark.fault for remark in remarks) else 0)
 
 
-def _audits(settings: Settings, key: str | None) -> list[Audit]:
-    """Raises NotALedger and BadKey."""
+def audits_of(settings: Settings, key: str | None) -> list[Audit]:
+    """Every log, verified with that key, or with our own. Raises NotALedger and BadKey."""
     return verify_store(
         settings.ledger.path,
         origin=settings.ledger.origin,
