@@ -15,6 +15,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -213,8 +214,9 @@ async def test_killed_right_before_and_right_after_each_kind_of_post(process: Pr
         while left:
             await process.start(left[0])
             while not process.dead:
-                # CLEARED comes of a watch, when the shop stays well and its alert ends.
-                if quiet_now(process) and (left[0][1] != "CLEARED" or not watched_now(process)):
+                if quiet_now(process) and left[0][1] == "CLEARED":
+                    await false_alarm(process)
+                elif quiet_now(process):
                     process.stage.shop.break_()
                 await help_along(process)
                 await asyncio.sleep(LOOK_SECONDS)
@@ -236,10 +238,22 @@ def quiet_now(process: Process) -> bool:
     return stages.count("DETECTED") == stages.count("RECOVERED")
 
 
-def watched_now(process: Process) -> bool:
-    """Whether a watch is open: what was watched is not yet an incident, and not yet clear."""
-    stages = process.stages()
-    return stages.count("WATCHED") > stages.count("DETECTED") + stages.count("CLEARED")
+async def false_alarm(process: Process) -> None:
+    """An alert that fires while the shop is well, and ends: it is watched, and CLEARED."""
+    began = datetime.now(UTC)
+    labels = {"alertname": "HighErrorRate", "service": "checkout", "instance": f"{began:%H%M%S%f}"}
+    token = (process.stage.folder / "secrets/default.token").read_text(encoding="utf-8").strip()
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+        for status in ("firing", "resolved"):
+            ends = "0001-01-01T00:00:00Z" if status == "firing" else datetime.now(UTC).isoformat()
+            alert = {"status": status, "labels": labels, "startsAt": began.isoformat(), "endsAt": ends}
+            body = {"version": "4", "receiver": "counterfoil", "alerts": [{**alert, "annotations": {}}]}
+            try:
+                async with session.post(f"{process.stage.private_url}/alertmanager", json=body) as answer:
+                    assert answer.status in (200, 503), await answer.text()
+            except aiohttp.ClientError:
+                return  # it is being started, or has just died
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 async def test_killed_at_random_moments(process: Process) -> None:
