@@ -214,10 +214,10 @@ async def test_killed_right_before_and_right_after_each_kind_of_post(process: Pr
         while left:
             await process.start(left[0])
             while not process.dead:
-                if quiet_now(process) and left[0][1] == "CLEARED":
-                    await false_alarm(process)
-                elif quiet_now(process):
+                if quiet_now(process) and left[0][1] != "CLEARED":
                     process.stage.shop.break_()
+                elif quiet_now(process) and not watched_now(process):
+                    await false_alarm(process)
                 await help_along(process)
                 await asyncio.sleep(LOOK_SECONDS)
             await process.died()
@@ -236,6 +236,12 @@ def quiet_now(process: Process) -> bool:
     """Whether no incident is open, so that the shop may break again."""
     stages = process.stages()
     return stages.count("DETECTED") == stages.count("RECOVERED")
+
+
+def watched_now(process: Process) -> bool:
+    """Whether a watch is open: what was watched is not yet an incident, and not yet clear."""
+    stages = process.stages()
+    return stages.count("WATCHED") > stages.count("DETECTED") + stages.count("CLEARED")
 
 
 async def false_alarm(process: Process) -> None:
