@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ledger.entry import Back, Draft
 from policy_rules import permission, recovery
 from policy_rules.permission import Permission
+from policy_rules.readings import Reading
 from policy_rules.verdict import Outcome
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.watching import ask
@@ -26,25 +28,41 @@ async def authorize(desk: Desk, due: Due) -> None:
     """The quorum is met: policy checks again, then AUTHORIZED, with DISPATCHED in the same post where both may be."""
     proposal = desk.book.proposals[due.subject]
     incident = incident_of(desk, proposal)
-    service = await fresh_verdict(desk, incident)
-    if not proposal.open or not incident.open or desk.adopting:
-        return
-    now = desk.now()
-    # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
-    permitted = check(desk, permission.may_authorize, proposal, incident, service, now, halted=False)
-    if permitted.outcome is not Outcome.PERMIT:
-        await withdraw_for(desk, proposal, permitted.reason)
-        return
-    last = max(proposal.approvals, key=lambda person: proposal.approvals[person])
+    readings = await fresh_readings(desk, incident)
+    async with desk.deciding():
+        if not proposal.open or not incident.open or not desk.may_act():
+            return
+        service, now = fresh_verdict(desk, incident, readings), desk.now()
+        # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
+        permitted = check(desk, permission.may_authorize, proposal, incident, service, now, halted=False)
+        if permitted.outcome is not Outcome.PERMIT:
+            await withdraw_for(desk, proposal, permitted.reason)
+            return
+        authorized = authorized_draft(desk, proposal, incident, service, permitted, now)
+        dispatched = dispatch_draft(desk, proposal, incident, service, Back(0))
+        drafts = [authorized] if dispatched is None else [authorized, dispatched]
+        if dispatched is not None:
+            # Before the post: whoever folds it knows at once that this process has not sent it yet, also where the
+            # answer of the post is lost.
+            desk.mine.add(proposal.index)
+        # Crash here: nothing stands, or both do. DISPATCHED without an outcome is asked again under the same
+        # webhook-id where the action is idempotent, and is UNRESOLVED where it is not.
+        await desk.post(*drafts)
+
+
+def authorized_draft(
+    desk: Desk, proposal: Proposal, incident: Incident, service: Decided, permitted: Permission, now: datetime
+) -> Draft:
+    """AUTHORIZED by whoever completed the quorum, with policy's words and the diagnosis that stood beside it."""
     diagnosis = incident.diagnosis
     cites = tuple(proposal.approvals.values())
     if diagnosis is not None and diagnosis.outcome_index is not None:
         cites += (diagnosis.outcome_index,)
     rulebook = desk.policy(incident.policy_digest)
-    authorized = Draft(
+    return Draft(
         id=f"authorize:{proposal.index}",
         stage="AUTHORIZED",
-        actor=f"engineer:{last}",
+        actor=f"engineer:{completed_by(proposal, permitted)}",
         incident_id=incident.id,
         decision="approve",
         reason=f"{incident.reason}; {proposal.body['title']}"[:500],
@@ -61,13 +79,12 @@ async def authorize(desk: Desk, due: Due) -> None:
             "service": service.to_body(),
         },
     )
-    dispatched = dispatch_draft(desk, proposal, incident, service, Back(0))
-    drafts = [authorized] if dispatched is None else [authorized, dispatched]
-    # Crash here: nothing stands, or both do. DISPATCHED without an outcome is asked again under the same webhook-id
-    # where the action is idempotent, and is UNRESOLVED where it is not.
-    receipt = await desk.post(*drafts)
-    if dispatched is not None and not receipt.duplicate:
-        desk.mine.add(receipt.entries[1].index)
+
+
+def completed_by(proposal: Proposal, permitted: Permission) -> str:
+    """Whose answer completed the quorum, among those whose approval counts. More may have answered meanwhile."""
+    counted = [p for p in sorted(proposal.approvals, key=proposal.approvals.__getitem__) if p in permitted.approvers]
+    return counted[max(int(proposal.body["quorum"]), permitted.quorum) - 1]
 
 
 def dispatch_draft(
@@ -127,11 +144,17 @@ def check(
     )
 
 
-async def fresh_verdict(desk: Desk, incident: Incident) -> Decided:
-    """Whether the service is still broken, on readings of the last 15 s or one query of 1 s."""
+async def fresh_readings(desk: Desk, incident: Incident) -> tuple[Reading, ...]:
+    """What Prometheus says of the service: readings of the last 15 s, or one query of 1 s."""
     rulebook = desk.policy(incident.policy_digest)
     rule = rulebook.rule(incident.rule)
-    readings = await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS)
+    return await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS)
+
+
+def fresh_verdict(desk: Desk, incident: Incident, readings: Sequence[Reading]) -> Decided:
+    """Whether the service is still broken, on the book as it is now."""
+    rulebook = desk.policy(incident.policy_digest)
+    rule = rulebook.rule(incident.rule)
     memory = desk.memories.get(incident.index, incident.memory)
     alerts, now = desk.alerts_of(incident), desk.now()
     verdict = recovery.should_recover(rulebook, rule, alerts, readings, now, memory)
@@ -142,16 +165,17 @@ async def dispatch(desk: Desk, due: Due) -> None:
     """An authorization that could not be dispatched in the same post: a halt stood, or the clock was in doubt."""
     proposal = desk.book.authorizations[due.subject]
     incident = incident_of(desk, proposal)
-    service = await fresh_verdict(desk, incident)
-    if not proposal.authorized or not incident.open or desk.adopting:
-        return
-    draft = dispatch_draft(desk, proposal, incident, service, due.subject)
-    if draft is None:
-        desk.defer(due.name, HALTED_AGAIN_SECONDS)
-        return
-    receipt = await desk.post(draft)
-    if not receipt.duplicate:
-        desk.mine.add(receipt.entries[0].index)
+    readings = await fresh_readings(desk, incident)
+    async with desk.deciding():
+        if not proposal.authorized or not incident.open:
+            return
+        service = fresh_verdict(desk, incident, readings)
+        draft = dispatch_draft(desk, proposal, incident, service, due.subject)
+        if draft is None:
+            desk.defer(due.name, HALTED_AGAIN_SECONDS)
+            return
+        desk.mine.add(proposal.index)
+        await desk.post(draft)
 
 
 async def execute(desk: Desk, due: Due) -> None:
@@ -164,32 +188,39 @@ async def execute(desk: Desk, due: Due) -> None:
     if due.subject in desk.accepted:
         desk.deferred[due.name] = until
         return
-    if due.subject not in desk.mine and not idempotent:
+    if proposal.index not in desk.mine and not idempotent:
         await unresolved(desk, proposal, "the process stopped between dispatch and answer")
-        return
-    if desk.book.halted() or not desk.may_act():
-        desk.defer(due.name, HALTED_AGAIN_SECONDS)
         return
     raw = await desk.journal.blob(desk.tenant, proposal.request_digest)
     request = RenderedRequest(**json.loads(raw or b"{}"))
     if request.digest != proposal.body["digest"]:
         await failed_by_us(desk, proposal, "the stored request is not the one that was authorized")
         return
-    fresh = due.subject in desk.mine
-    desk.mine.discard(due.subject)
+    await desk.level()
+    # From here to the request nothing is awaited: a halt that was answered before is seen, and so is a result.
+    if not proposal.executing or desk.now() >= until:
+        return
+    if desk.book.halted() or not desk.may_act():
+        desk.defer(due.name, HALTED_AGAIN_SECONDS)
+        return
+    fresh = proposal.index in desk.mine
+    desk.mine.discard(proposal.index)
     result = await desk.executors.send(request, webhook_id=proposal.body["webhook_id"], deadline=until)
     if result.outcome is ExecutionOutcome.ACCEPTED:
         desk.accepted.add(due.subject)
         desk.deferred[due.name] = until
     elif result.outcome is ExecutionOutcome.NOT_SENT or (result.outcome is ExecutionOutcome.UNKNOWN and idempotent):
         if fresh and result.outcome is ExecutionOutcome.NOT_SENT:
-            desk.mine.add(due.subject)
+            desk.mine.add(proposal.index)
         number = desk.attempts.get(due.subject, 0)
         desk.attempts[due.subject] = number + 1
         wait = result.retry_after_seconds or RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)]
         desk.defer(due.name, wait)
-    elif result.outcome is ExecutionOutcome.UNKNOWN:
+    elif result.outcome is ExecutionOutcome.UNKNOWN or (result.http_status is None and not fresh):
+        # Without a status nobody answered this attempt, and one before it may have reached the executor.
         await unresolved(desk, proposal, result.detail)
+    elif result.http_status is None:
+        await failed_by_us(desk, proposal, result.detail)
     else:
         await settle(desk, proposal, result, f"executor:{proposal.body['executor']}")
 
@@ -201,12 +232,23 @@ async def settle(
 
     ran: False where it is certain that the action never began: then nothing was tried, and it may be proposed again.
     """
+    async with desk.deciding():
+        drafts = result_drafts(desk, proposal, result, actor, text, ran=ran)
+        if drafts:
+            await desk.post(*drafts)
+        return bool(drafts)
+
+
+def result_drafts(
+    desk: Desk, proposal: Proposal, result: ExecutionResult, actor: str, text: str, *, ran: bool
+) -> list[Draft]:
+    """What settles the execution of `proposal`, or the doubt about it; nothing where neither is outstanding."""
     if proposal.executing:
         settles, id = proposal.dispatched, f"result:{proposal.dispatched}"
     elif proposal.in_suspense:
         settles, id = proposal.result_index, f"settle:{proposal.result_index}"
     else:
-        return False
+        return []
     executed = result.outcome is ExecutionOutcome.EXECUTED
     incident = incident_of(desk, proposal)
     now = desk.now()
@@ -244,8 +286,7 @@ async def settle(
                 body={"late": True},
             )
         )
-    await desk.post(*drafts)
-    return True
+    return drafts
 
 
 async def unresolved(desk: Desk, proposal: Proposal, why: str) -> None:
@@ -273,7 +314,7 @@ async def failed_by_us(desk: Desk, proposal: Proposal, why: str) -> None:
 async def overdue(desk: Desk, due: Due) -> None:
     """The deadline of an execution: UNRESOLVED, or FAILED where it is certain that no byte ever left."""
     proposal = desk.book.executions[due.subject]
-    if due.subject in desk.mine:
+    if proposal.index in desk.mine:
         await failed_by_us(desk, proposal, "it was never sent: the executor was not reached, or a halt stood")
     else:
         await unresolved(desk, proposal, "no result before its deadline")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ledger.entry import Back, Blob, Draft, canonical
+from ledger.entry import Back, Blob, Draft, Entry, canonical
 from policy_rules import permission
 from policy_rules.permission import Permission
 from policy_rules.rulebook import Action, Rule
@@ -18,7 +18,7 @@ from receiver.authorization import codes
 from receiver.governor import wording
 from receiver.governor.desk import Desk, addressed, by_policy, stamp
 from receiver.incident.agenda import Due
-from receiver.incident.states import Incident, Message
+from receiver.incident.states import Incident, Message, Proposal
 from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, RenderedRequest
 
 GRACE_SECONDS = 120  # authorize_until = expires_at + this
@@ -207,13 +207,18 @@ def notices(
 
 
 async def escalate(desk: Desk, due: Due) -> None:
-    """The next step of the ladder, while nobody has decided."""
+    """The next step of the ladder, while nobody has decided; of several that were missed the latest, for all."""
     incident = desk.book.by_index[due.subject]
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
-    step = incident.escalated + 1
-    people = permission.notified(desk.charter.rulebook, rule.escalation[step].notify, desk.persons())
-    text = f"{wording.headline(incident)} Open for {wording.span(desk.now() - incident.opened_at)}, nobody has decided."
-    await desk.post(*escalation(desk, incident, step, people, text))
+    open_for = desk.now() - incident.opened_at
+    first = latest = incident.escalated + 1
+    for number, step in enumerate(rule.escalation[first:], first):
+        if step.after_seconds <= open_for.total_seconds():
+            latest = number
+    notify = [name for step in rule.escalation[first : latest + 1] for name in step.notify]
+    people = permission.notified(desk.charter.rulebook, notify, desk.persons())
+    text = f"{wording.headline(incident)} Open for {wording.span(open_for)}, nobody has decided."
+    await desk.post(*escalation(desk, incident, latest, people, text))
 
 
 async def remind(desk: Desk, due: Due) -> None:
@@ -221,7 +226,7 @@ async def remind(desk: Desk, due: Due) -> None:
     incident = desk.book.by_index[due.subject]
     rulebook = desk.policy(incident.policy_digest)
     people = sorted(incident.people & set(desk.charter.people) or first_people(desk, rulebook.rule(incident.rule)))
-    text = f"Still open for {wording.span(desk.now() - incident.opened_at)}: {wording.headline(incident)}"
+    text = wording.reminder(incident, desk.now() - incident.opened_at)
     about = f"remind:{incident.id}:{incident.reminders}"
     reminded = by_policy(
         rulebook,
@@ -247,11 +252,20 @@ async def tell(desk: Desk, due: Due) -> None:
         for index in pending:
             del desk.book.news[index]
         return
-    text = wording.news(incident, news.stage, entry.actor, entry.reason)
+    text = wording.news(incident, proposal_of(incident, entry), news.stage, entry.actor, entry.reason)
     # Law 5: the ledger records, and the people who hear of it can say later what it recorded.
     (root,) = await desk.journal.tree_hashes(desk.tenant, [(0, news.index + 1)])
     reference = wording.witnessed(incident.id, news.index, root)
     await desk.post(*notices(desk, incident.id, f"news:{news.index}", people, text, pending, reference))
+
+
+def proposal_of(incident: Incident, entry: Entry) -> Proposal | None:
+    """The proposal that `entry` is about. It need not be the last one: the next may stand already."""
+    for proposal in incident.proposals:
+        steps = (proposal.index, proposal.authorization, proposal.dispatched, proposal.result_index)
+        if entry.index in steps or (entry.settles is not None and entry.settles in steps):
+            return proposal
+    return None
 
 
 async def send(desk: Desk, due: Due) -> None:

@@ -31,14 +31,7 @@ class GovernorChanges:
 
     async def close(self, incident_id: str, by: str, reason: str) -> Receipt:
         incident = await self._incident(incident_id)
-        if not incident.open:
-            raise ChangeRefused(f"{incident_id} has ended already ({incident.closed})")
-        if incident.last is not None and incident.last.executing:
-            raise ChangeRefused(f"{incident_id}: an execution is under way; wait for its result or its deadline")
         desk = self._desk
-        drafts = closing_drafts(
-            desk, incident, desk.policy_or_in_force(incident.policy_digest), f"closed by {by}", confirmed=False
-        )
         closed = Draft(
             id=f"close:{incident.index}",
             stage="CLOSED",
@@ -49,7 +42,14 @@ class GovernorChanges:
             settles=incident.index,
             body={"text": reason[:2000]},
         )
-        return await self._post(*drafts, closed)
+        async with desk.deciding():
+            if not incident.open:
+                raise ChangeRefused(f"{incident_id} has ended already ({incident.closed})")
+            if incident.last is not None and incident.last.executing:
+                raise ChangeRefused(f"{incident_id}: an execution is under way; wait for its result or its deadline")
+            rulebook = desk.policy_or_in_force(incident.policy_digest)
+            drafts = closing_drafts(desk, incident, rulebook, f"closed by {by}", confirmed=False)
+            return await self._post(*drafts, closed)
 
     async def note(self, incident_id: str, by: str, text: str) -> Receipt:
         incident = await self._incident(incident_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.entry import Back, Blob, Draft, canonical
+from ledger.entry import Back, Blob, Draft, Entry, canonical
 from ledger.journal import Journal, Receipt
 from policy_rules.loading import load
 from policy_rules.permission import PastRun, Person
@@ -63,8 +64,8 @@ class Desk:
     """One tenant's working place. Everything mutable here is a cache, or is about this process alone.
 
     looked, memories, holds: the last look, its memory, and the verdicts of the hold that runs, by subject.
-    deferred: steps that are not to be tried again before a time. mine: DISPATCHED that this process posted and has
-    not sent yet; one that is not in it was left by a crash.
+    deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
+    posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash.
     """
 
     tenant: str
@@ -92,7 +93,7 @@ class Desk:
     attempts: dict[int, int] = field(default_factory=dict)
     trusted: bool = True
     folding: asyncio.Lock = field(default_factory=asyncio.Lock)
-    adopting: bool = False  # ADOPTED is being posted: nothing is decided meanwhile by what goes out of force
+    decision: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.book = Book(self.tenant)
@@ -104,27 +105,45 @@ class Desk:
         return await self.journal.post(self.tenant, drafts)
 
     async def fold(self) -> int:
-        """Fold what is new in the log; the number of entries folded. Whoever comes meanwhile waits: each entry is
-        taken once."""
-        async with self.folding:
-            return await self._fold()
+        """Fold what is new in the log; the number of entries folded.
 
-    async def _fold(self) -> int:
-        before = self.book.size
-        while True:
-            entries = await self.journal.entries(self.tenant, after=self.book.size - 1, limit=500)
-            if not entries:
-                return self.book.size - before
-            for entry in entries:
-                assigned: Sequence[Assigned] = ()
-                if entry.stage == "EVALUATED":
-                    digest = next((blob.digest for blob in entry.blobs if blob.name == "alerts"), None)
-                    raw = await self.journal.blob(self.tenant, digest) if digest else None
-                    assigned = read_assigned(raw or b"[]")
-                self.book.take(entry, assigned)
-                if before:
-                    count(self.metrics, self.tenant, entry)
-                    durations(self.metrics, self.book, entry)
+        One at a time: the governor's turn and whoever asks through the API read the same page, and it is folded once.
+        """
+        async with self.folding:
+            before = self.book.size
+            while True:
+                entries = await self.journal.entries(self.tenant, after=self.book.size - 1, limit=500)
+                if not entries:
+                    return self.book.size - before
+                for entry in entries:
+                    await self._take(entry, counted=bool(before))
+
+    async def level(self) -> None:
+        """Fold until the book holds every entry that was committed before this returns."""
+        while await self.journal.size(self.tenant) > self.book.size:
+            await self.fold()
+
+    @asynccontextmanager
+    async def deciding(self) -> AsyncIterator[None]:
+        """Level with the log, and alone until the post: what is decided inside rests on what stands at its commit.
+
+        Steps run beside each other and beside requests. Without this a result could come to an incident that ends in
+        the post before it, and a policy could be replaced between a check and its post.
+        """
+        async with self.decision:
+            await self.level()
+            yield
+
+    async def _take(self, entry: Entry, *, counted: bool) -> None:
+        assigned: Sequence[Assigned] = ()
+        if entry.stage == "EVALUATED":
+            digest = next((blob.digest for blob in entry.blobs if blob.name == "alerts"), None)
+            raw = await self.journal.blob(self.tenant, digest) if digest else None
+            assigned = read_assigned(raw or b"[]")
+        self.book.take(entry, assigned)
+        if counted:
+            count(self.metrics, self.tenant, entry)
+            durations(self.metrics, self.book, entry)
 
     async def load_policies(self) -> None:
         """Read the text of every policy that an outstanding watch or incident was opened under."""

@@ -66,17 +66,14 @@ class Governor:
             Blob("roster", roster),
             Blob("executors", executors),
         )
-        before, old = desk.book.adopted, desk.charter.rulebook
-        standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
-        # Law 3: what a step is deciding beside this turn, it decides by what goes out of force, so it is decided anew.
-        desk.adopting = True
-        try:
+        # Law 3: what a step decides beside this turn, it decides by what is in force before, or by what is after it.
+        async with desk.deciding():
+            before, old = desk.book.adopted, desk.charter.rulebook
+            standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
             if before is None or standing != {(b.name, b.digest) for b in blobs}:
                 await desk.post(_adoption(charter, before, blobs))
             desk.policies[old.digest] = old
             desk.charter = charter
-        finally:
-            desk.adopting = False
         desk.metrics.policy_info.clear()
         desk.metrics.policy_info.labels(desk.tenant, rulebook.version).set(1)
         self._charter = None
@@ -182,6 +179,9 @@ class Governor:
 
     async def _perform(self, step: Due) -> None:
         """Take a step. Losing a claim is normal; a refusal means that the plan was made on an older view."""
+        if step.kind in OUTSIDE:
+            # The step before it may have ended after the turn's own fold: what it posted must be seen first.
+            await self.desk.level()
         if not self._still(step):
             return
         try:

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.entry import Blob, Draft
-from receiver.governor.desk import Desk
+from policy_rules import detection
+from receiver.governor.desk import Desk, by_policy, key_text, stamp
+from receiver.incident.basis import Decided
 from receiver.incident.book import is_old_news
 from receiver.incident.notification import read_notification
 
@@ -36,7 +38,8 @@ async def compare(desk: Desk, absent_since: dict[str, datetime]) -> None:
         or (not known[alert.fingerprint].alert.firing and not is_old_news(known[alert.fingerprint], alert))
     ]
     if fresh:
-        body = canonical_payload(fresh)
+        # When it was found: the same alert may be gone and come back, and then it is another finding.
+        body = canonical_payload(fresh, found_at=stamp(now))
         seen = read_notification(body)
         await desk.post(
             Draft(
@@ -61,7 +64,9 @@ async def compare(desk: Desk, absent_since: dict[str, datetime]) -> None:
         del absent_since[fingerprint]
     for fingerprint in here - there:
         absent_since.setdefault(fingerprint, now)
-    await _note_gone(desk, {f for f, since in absent_since.items() if now - since >= GONE_AFTER})
+    gone = {f for f, since in absent_since.items() if now - since >= GONE_AFTER}
+    await _note_gone(desk, gone)
+    await _clear_gone(desk, gone)
 
 
 async def _note_gone(desk: Desk, gone: set[str]) -> None:
@@ -82,6 +87,34 @@ async def _note_gone(desk: Desk, gone: set[str]) -> None:
             )
 
 
-def canonical_payload(alerts: Any) -> bytes:
+async def _clear_gone(desk: Desk, gone: set[str]) -> None:
+    """A watch is about an alert. Where none fires anywhere any more, and no incident was made of it, it is over."""
+    for watch in list(desk.book.watches.values()):
+        alerts = desk.book.alerts_of(watch.rule, watch.key)
+        mine = {alert.fingerprint for alert in alerts if alert.firing}
+        if mine and mine <= gone:
+            rulebook, now = desk.policy(watch.policy_digest), desk.now()
+            memory = desk.memories.get(watch.index, watch.memory)
+            verdict = detection.should_detect(rulebook, rulebook.rule(watch.rule), alerts, (), now, memory)
+            decided = Decided(verdict, desk.basis(now, memory))
+            await desk.post(
+                by_policy(
+                    rulebook,
+                    id=f"clear:{watch.index}",
+                    stage="CLEARED",
+                    decision="clear",
+                    reason=f"{watch.rule}: the alerts of {key_text(watch.key)} are gone from every Alertmanager",
+                    settles=watch.index,
+                    body={
+                        "rule": watch.rule,
+                        "key": dict(watch.key),
+                        "gone": sorted(mine),
+                        "verdict": decided.to_body(),
+                    },
+                )
+            )
+
+
+def canonical_payload(alerts: Any, **more: str) -> bytes:
     rows: list[Mapping[str, Any]] = list(alerts)
-    return json.dumps({"version": "4", "status": "firing", "alerts": rows}, sort_keys=True).encode()
+    return json.dumps({"version": "4", "status": "firing", "alerts": rows, **more}, sort_keys=True).encode()

@@ -83,8 +83,11 @@ def _begins(desk: Desk, rule: str, key: Key, alert: Alert) -> bool:
     last = desk.book.last_of.get((rule, key))
     if last is None or last.open:
         return last is None
-    # After a person closed the incident, the same episode does not open it again.
-    return last.closed != "CLOSED" or last.closed_at is None or alert.starts_at > last.closed_at
+    if last.closed != "CLOSED" or last.closed_at is None:
+        return True
+    # After a person closed the incident, the same episode does not open it again. What was known of the alert then
+    # decides; our clock and Prometheus's are compared only for an alert that was not known yet.
+    return alert.starts_at > last.closed_with.get(alert.fingerprint, last.closed_at)
 
 
 def watch_draft(rulebook: Rulebook, rule: str, key: Key, origin: int) -> Draft:
@@ -124,7 +127,7 @@ async def look(desk: Desk, due: Due) -> None:
     desk.looked[due.subject] = now
     desk.nudged.discard(due.subject)
     desk.metrics.policy_decisions.labels(desk.tenant, rule.name, verdict.outcome.value).inc()
-    _remember(desk, due.subject, memory, verdict, now)
+    _remember(desk, subject, memory, verdict, now)
     decided = Decided(verdict, desk.basis(now, memory, readings))
     if watch is not None:
         await _watched(desk, watch, rulebook, rule, alerts, decided)
@@ -148,12 +151,14 @@ async def ask(
     return await desk.evidence.ask(queries, timeout_seconds=timeout_seconds, fresh_seconds=fresh_seconds)
 
 
-def _remember(desk: Desk, subject: int, before: Memory, verdict: Verdict, now: datetime) -> None:
+def _remember(desk: Desk, subject: Watch | Incident, before: Memory, verdict: Verdict, now: datetime) -> None:
     """Keep the verdicts of the hold that runs, so that RECOVERED can show the readings of the whole of it."""
-    if verdict.memory.true_since is None or verdict.memory.true_since != before.true_since:
-        desk.holds.pop(subject, None)
+    goes_on = verdict.memory.true_since is not None and verdict.memory.true_since == before.true_since
+    if not goes_on:
+        desk.holds.pop(subject.index, None)
     if verdict.memory.true_since is not None:
-        hold = desk.holds.setdefault(subject, [])
+        # After a restart a hold that goes on begins with what the ledger has of it.
+        hold = desk.holds.setdefault(subject.index, list(subject.hold) if goes_on else [])
         values = {f.name: f.value if f.value is not None else "unknown" for f in verdict.findings}
         hold.append({"at": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "values": values})
         if len(hold) > HOLD_LOOKS_MAX:
@@ -242,26 +247,26 @@ async def recover(desk: Desk, incident: Incident, decided: Decided) -> None:
     """RECOVERED, and in the same post everything that was still open because of the incident."""
     rulebook = desk.policy(incident.policy_digest)
     reason = f"{incident.rule}: {decided.verdict.reason}"[:500]
-    drafts = closing_drafts(desk, incident, rulebook, reason, confirmed=True)
     body: Mapping[str, Any] = {"verdict": decided.to_body(), "hold": desk.holds.get(incident.index, [])}
-    drafts.append(
-        by_policy(
-            rulebook,
-            id=f"recover:{incident.index}",
-            stage="RECOVERED",
-            incident_id=incident.id,
-            decision="recover",
-            reason=reason,
-            settles=incident.index,
-            body=body,
-        )
+    recovered = by_policy(
+        rulebook,
+        id=f"recover:{incident.index}",
+        stage="RECOVERED",
+        incident_id=incident.id,
+        decision="recover",
+        reason=reason,
+        settles=incident.index,
+        body=body,
     )
-    if any(alert.firing for alert in desk.alerts_of(incident)):
-        # An alert often outlives the fault. Repeats of it say nothing new, so the watch must begin here.
+    async with desk.deciding():
+        if not incident.open:
+            return
+        drafts = [*closing_drafts(desk, incident, rulebook, reason, confirmed=True), recovered]
         assigned = {rule.name for rule in desk.charter.rulebook.rules} | {"unmatched"}
-        if incident.rule in assigned:
+        if incident.rule in assigned and any(alert.firing for alert in desk.alerts_of(incident)):
+            # An alert often outlives the fault. Repeats of it say nothing new, so the watch must begin here.
             drafts.append(watch_draft(desk.charter.rulebook, incident.rule, incident.key, incident.index))
-    await desk.post(*drafts)
+        await desk.post(*drafts)
 
 
 def closing_drafts(desk: Desk, incident: Incident, rulebook: Rulebook, reason: str, *, confirmed: bool) -> list[Draft]:

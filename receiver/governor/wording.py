@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ledger.checkpoint import WITNESSED_DIGITS
-from receiver.incident.states import Incident
+from receiver.incident.states import Incident, Proposal
 
 
 def headline(incident: Incident) -> str:
@@ -40,12 +40,20 @@ def opened(incident: Incident, title: str, risk: str, expires: str, quorum: int)
     }
 
 
-def news(incident: Incident, stage: str, actor: str, reason: str) -> str:
-    """What became of it, for everyone who was asked."""
+def reminder(incident: Incident, open_for: timedelta) -> str:
+    """What is said every half hour of an open incident; of one in doubt, what is asked of people."""
     last = incident.last
-    action = str(last.body["title"]) if last is not None else "the action"
+    text = f"Still open for {span(open_for)}: {headline(incident)}"
+    if last is not None and last.in_suspense:
+        text += f" {last.body['title']}: it is not known whether it ran. A person must look, and say so."
+    return text
+
+
+def news(incident: Incident, proposal: Proposal | None, stage: str, actor: str, reason: str) -> str:
+    """What became of it, for everyone who was asked. proposal: the one that the news is about, if it is about one."""
+    action = str(proposal.body["title"]) if proposal is not None else "the action"
     who = actor.partition(":")[2] or actor
-    by = last.decided_by if last is not None and last.decided_by else who
+    by = proposal.decided_by if proposal is not None and proposal.decided_by else who
     text = {
         "DISPATCHED": f"{action}: already approved by {by}, it runs now. Policy will say whether it helped.",
         "REJECTED": f"{action}: already rejected by {by}. Nothing runs. Policy keeps watching.",

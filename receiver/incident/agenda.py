@@ -157,18 +157,21 @@ def _of_incident(incident: Incident, view: View) -> Iterator[Due]:
     if not incident.consultations:
         yield Due(Kind.CONSULT, incident.index, incident.opened_at)
     last = incident.last
-    if last is not None and (last.live or last.verifying):
+    if last is None or not (last.live or last.verifying):
+        asked_at = _ask_at(incident, rule)
+        if asked_at is not None:
+            yield Due(Kind.PROPOSE, incident.index, asked_at)
+    if incident.told_at is None:
         return
-    asked_at = _ask_at(incident, rule)
-    if asked_at is not None:
-        yield Due(Kind.PROPOSE, incident.index, asked_at)
-    decided = last is not None and last.outcome in ("AUTHORIZED", "REJECTED")
+    # The ladder is climbed while nobody has decided: also, and first of all, while the question is open.
+    undecided = last is None or last.open or last.outcome in ("EXPIRED", "WITHDRAWN")
     steps = rule.escalation
-    if incident.told_at is not None and not decided and incident.escalated + 1 < len(steps):
+    if undecided and incident.escalated + 1 < len(steps):
         at = incident.opened_at + timedelta(seconds=steps[incident.escalated + 1].after_seconds)
         held = incident.held_until
         yield Due(Kind.ESCALATE, incident.index, max(at, incident.told_at, held or at))
-    if incident.told_at is not None:
+    # While an action runs, or policy waits for its effect, a deadline of its own speaks next. A doubt has none.
+    if last is None or last.in_suspense or not (last.authorized or last.executing or last.verifying):
         yield Due(Kind.REMIND, incident.index, _last_word(incident) + REMIND_EVERY)
 
 
@@ -199,8 +202,9 @@ def _last_word(incident: Incident) -> datetime:
     times = [incident.told_at or incident.opened_at]
     if incident.reminded_at is not None:
         times.append(incident.reminded_at)
-    if incident.last is not None:
-        times.append(incident.last.expires_at if incident.last.outcome == "EXPIRED" else incident.last.proposed_at)
+    last = incident.last
+    if last is not None:
+        times.append(last.expires_at if last.outcome == "EXPIRED" else last.dispatched_at or last.proposed_at)
     return max(times)
 
 

@@ -6,10 +6,11 @@ Pure. The same entries always give the same book, so a restart, a replica and an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ledger.entry import Entry, parse_time
+from ledger.entry import Entry, format_time, parse_time
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident.assigned import Assigned
@@ -150,6 +151,7 @@ class Book:
         if record is not None:
             record.looks += 1
             record.memory = memory_of(entry.body["verdict"], entry.timestamp)
+            record.hold = hold_of(entry.body["verdict"], record.memory)
             record.outcome = entry.body["verdict"]["outcome"]
 
     def _detected(self, entry: Entry) -> None:
@@ -172,10 +174,17 @@ class Book:
 
     def _cleared(self, entry: Entry) -> None:
         self.watches.pop(_settled(entry), None)
+        for fingerprint in entry.body.get("gone", ()):
+            # It fires nowhere any more, and nobody said when it ended: if it comes back, that is news.
+            known = self.alerts.get(fingerprint)
+            if known is not None:
+                known.alert = replace(known.alert, firing=False)
 
     def _ended(self, entry: Entry) -> None:
         incident = self.by_index[_settled(entry)]
         incident.closed, incident.closed_index, incident.closed_at = entry.stage, entry.index, entry.timestamp
+        alerts = self.alerts_of(incident.rule, incident.key)
+        incident.closed_with = {alert.fingerprint: alert.starts_at for alert in alerts}
         self.open.pop(incident.id, None)
 
     def _consulted(self, entry: Entry) -> None:
@@ -332,6 +341,14 @@ def memory_of(verdict: Mapping[str, Any], at: datetime) -> Memory:
     """The memory that a LOOKED entry left, as of the time at which it was posted."""
     memory = memory_from_body(verdict)
     return Memory(memory.true_since, memory.unknown_since, memory.looked_at or at)
+
+
+def hold_of(verdict: Mapping[str, Any], memory: Memory) -> list[Mapping[str, Any]]:
+    """The first look of a hold that runs, so that after a restart its whole length can still be shown."""
+    if memory.true_since is None or memory.looked_at is None:
+        return []
+    values = {f["name"]: f["value"] if f["value"] is not None else "unknown" for f in verdict["findings"]}
+    return [{"at": format_time(memory.looked_at), "values": values}]
 
 
 def _settled(entry: Entry) -> int:

@@ -6,7 +6,7 @@ start reads the ledger and makes the same records again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -57,6 +57,7 @@ class Watch:
     policy_digest: str
     looks: int = 0
     memory: Memory = field(default_factory=Memory)
+    hold: Sequence[Mapping[str, Any]] = ()  # the looks of a hold that runs, as far as they stand in the ledger
     outcome: str = ""
 
 
@@ -169,10 +170,12 @@ class Incident:
     held_until: datetime | None = None  # somebody is "on it"
     looks: int = 0
     memory: Memory = field(default_factory=Memory)
+    hold: Sequence[Mapping[str, Any]] = ()  # the looks of a hold that runs, as far as they stand in the ledger
     outcome: str = ""  # of the last look
     closed: str | None = None  # RECOVERED or CLOSED
     closed_index: int | None = None
     closed_at: datetime | None = None
+    closed_with: Mapping[str, datetime] = field(default_factory=dict)  # by fingerprint: when its alerts had begun
     people: set[str] = field(default_factory=set)  # everyone who was written to about it
     gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
 

@@ -36,7 +36,10 @@ def again(entry: Entry, book: Book, charters: Charters) -> Iterator[Difference]:
         return
     verdict = decide(subject, Basis.of(body), book, charters)
     if entry.stage == "CLEARED":
-        firing = sum(alert.firing for alert in book.alerts_of(subject.rule, subject.key))
+        # An alert that is gone from every Alertmanager does not fire any more, although no resolved came.
+        gone = entry.body.get("gone", ())
+        alerts = book.alerts_of(subject.rule, subject.key)
+        firing = sum(alert.firing and alert.fingerprint not in gone for alert in alerts)
         replayed, why = ("clear" if not firing else verdict.outcome.value), f"alerts.firing is {firing}"
     else:
         replayed, why = verdict.outcome.value, verdict.reason
