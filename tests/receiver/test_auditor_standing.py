@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 
 from receiver.auditor.reading import Register
 from receiver.incident.book import Book
 from receiver.incident.states import IncidentState
-from tests.simulation.history import TENANT, History
-from tests.simulation.world import Reached
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+from tests.simulation.history import History
+from tests.simulation.reached import Reached
 
 
 async def test_two_folds_agree_on_where_every_incident_stands() -> None:
     """History after history, until an incident has stood in every state there is."""
     seen = set[IncidentState]()
     for seed in range(2029, 2149):
-        register, book = Register(), Book(TENANT)
-        for entry in await History(seed, Reached()).run(40):
+        register, book = Register(), Book("acme")
+        for entry in await History(seed, Reached(), tenants=("acme",)).run(40):
             register.take(entry)
             book.take(entry)
             expected = {name: incident.state for name, incident in book.incidents.items()}

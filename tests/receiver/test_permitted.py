@@ -117,12 +117,12 @@ CASES: dict[str, tuple[Change, str, str, str]] = {
     "a policy without the action": (
         adopted("AUTHORIZED", "policy", WITHOUT, **of(WITHOUT)), "AUTHORIZED", "approver", "0 of 1 may"
     ),
-    "fewer are cited than approved": (on("AUTHORIZED", cites=[21]), "AUTHORIZED", "approver", "1 of 2 may"),
+    "fewer are cited than approved": (on("AUTHORIZED", cites=[20]), "AUTHORIZED", "approver", "1 of 2 may"),
     "the policy's text is gone": (text("policy", None), "ADOPTED", "policy text", "is missing among the blobs"),
     "the policy's text is another": (text("policy", STRICTER), "ADOPTED", "policy text", "has another digest"),
     "the policy's text is none": (text("policy", b"\xff"), "ADOPTED", "policy text", "is no text"),
     "the policy cannot be read": (text("policy", b"rules: 5"), "ADOPTED", "policy text", "cannot be read"),
-    "the policy is called otherwise": (on("ADOPTED", policy_version="9"), "ADOPTED", "policy text", "it says sim 9"),
+    "the policy is called otherwise": (on("ADOPTED", policy_version="9"), "ADOPTED", "policy text", "it says acme 9"),
     "the roster is gone": (text("roster", None), "ADOPTED", "policy text", "the roster"),
     "the roster is none": (text("roster", b"[]"), "ADOPTED", "policy text", "cannot be read"),
     "the roster was never there": (on("ADOPTED", blobs=[]), "ADOPTED", "policy text", "has no text"),

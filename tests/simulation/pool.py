@@ -11,8 +11,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
 
-from tests.simulation.history import Broken, History
-from tests.simulation.world import Reached
+from tests.simulation.history import USUAL, Broken, Flavour, History
+from tests.simulation.permissions import noted
+from tests.simulation.reached import Reached
 
 AT_ONCE = 10  # histories that are handed to a process together
 
@@ -35,20 +36,22 @@ def processes() -> Any:
 
 
 def be_quiet() -> None:
-    logging.disable(logging.CRITICAL)
+    """Say nothing; a history listens for defects by itself."""
+    logging.basicConfig(level=logging.ERROR, handlers=[logging.NullHandler()])
 
 
-def play(seeds: Iterable[int]) -> tuple[Reached, dict[int, str]]:
+def play(seeds: Iterable[int], flavour: Flavour = USUAL) -> tuple[Reached, dict[int, str]]:
     """Play the histories of `seeds`, one after the other: what they reached, and what broke by seed."""
     reached, broken = Reached(), {}
-    for seed in seeds:
-        try:
-            asyncio.run(History(seed, reached).run())
-        except Broken as law:
-            broken[seed] = str(law)
-        except BaseException as error:
-            error.add_note(f"COUNTERFOIL_SEED={seed} COUNTERFOIL_HISTORIES=1")
-            raise
+    with noted(reached):
+        for seed in seeds:
+            try:
+                asyncio.run(History(seed, reached, flavour).run())
+            except Broken as law:
+                broken[seed] = str(law)
+            except BaseException as error:
+                error.add_note(f"COUNTERFOIL_SEED={seed} COUNTERFOIL_HISTORIES=1")
+                raise
     return reached, broken
 
 

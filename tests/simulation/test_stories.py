@@ -4,48 +4,59 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ledger.entry import Draft
 from ledger.journal import Receipt
-from tests.simulation import history
-from tests.simulation.audited import Copy, differences
-from tests.simulation.history import TENANT
-from tests.simulation.stories import begun, passes
+from tests.simulation import happenings
+from tests.simulation.audited import differences
+from tests.simulation.stories import TENANT, Told
+
+
+async def reloads(told: Told) -> None:
+    told.site.terms = replace(told.site.terms, version=told.site.terms.version + 1)
+    told.governors[TENANT].reload(told.site.charter())
 
 
 async def test_a_doubt_from_an_older_policy_is_settled_after_a_restart() -> None:
-    told = await begun()
-    await history.breaks(told)
-    await passes(told, 60)
-    told.world.fault = lambda name, chance: name == "answer lost"  # type: ignore[method-assign]
-    await history.approve(told)
+    told = Told()
+    await told.begin()
+    await told.breaks()
+    await told.passes(60)
+    told.world.fault = lambda name, chance: name == "executor: answer lost"  # type: ignore[method-assign]
+    await told.approves("rudo")
     await told.rest()
     told.world.fault = lambda name, chance: False  # type: ignore[method-assign]
-    await history.heals(told)
-    await passes(told, 120)
-    assert not told.desk.book.open
-    assert not told.desk.book.watches
-    assert told.desk.book.suspense
-    await history.reload(told)
-    await passes(told, 60)
+    await told.heals()
+    await told.passes(120)
+    book = told.desks[TENANT].book
+    assert not book.open
+    assert not book.watches
+    assert book.suspense
+    await reloads(told)
+    await told.passes(60)
+    await told.bury()
     await told.boot()
-    (proposal,) = told.desk.book.suspense.values()
-    changes = history.GovernorChanges(told.desk)
-    await changes.settle(proposal.incident_id, "rudo", "did_not_run", "looked at the machine")
+    book = told.desks[TENANT].book
+    (proposal,) = book.suspense.values()
+    assert await happenings.by_hand(told, told.site, "resolve", "rudo", proposal.incident_id) == 200
     await told.rest()
-    assert not told.desk.book.suspense
-    assert not told.desk.book.news
-    await told.real.close()
+    assert not book.suspense
+    assert not book.news
+    told.check()
+    await told.over()
 
 
 async def test_what_is_decided_while_another_policy_is_adopted_is_decided_anew() -> None:
     """The tap is in, policy looks once more, and at that moment another policy comes into force."""
-    told = await begun()
-    await history.breaks(told)
-    await passes(told, 60)
+    told = Told()
+    await told.begin()
+    await told.breaks()
+    await told.passes(60)
     asked, answer = asyncio.Event(), asyncio.Event()
-    ask, post = told.world.ask, told.journal.post
+    evidence = told.desks[TENANT].evidence
+    ask, post = evidence.ask, told.journal.post
 
     async def ask_slowly(*given: Any, **how: Any) -> Any:
         asked.set()
@@ -60,19 +71,19 @@ async def test_what_is_decided_while_another_policy_is_adopted_is_decided_anew()
                 await asyncio.sleep(0)
         return receipt
 
-    told.world.ask = ask_slowly  # type: ignore[method-assign]
+    evidence.ask = ask_slowly  # type: ignore[method-assign]
     told.journal.post = post_slowly  # type: ignore[method-assign]
-    await history.approve(told)
+    await told.approves("rudo")
     for _ in range(5):
-        await told.governor.turn()
+        await told.governors[TENANT].turn()
     async with asyncio.timeout(5):
         await asked.wait()
-    await history.reload(told)
+    await reloads(told)
     await told.rest()
-    entries = await told.entries()
-    stages = [entry.stage for entry in entries]
+    stages = [entry.stage for entry in told.log]
     assert "APPROVED" in stages[: stages.index("ADOPTED", 2)]
     assert "WITHDRAWN" in stages  # an answer counts for the policy that it was asked under
-    assert differences(await Copy.of(told.real, TENANT, entries)) == []
+    assert differences(await told.copy()) == []
     assert "AUTHORIZED" not in stages
-    await told.real.close()
+    told.check()
+    await told.over()

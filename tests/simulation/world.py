@@ -1,35 +1,25 @@
-"""A small world with its own clock: a service that breaks, offices that fail, people who answer, and crashes.
+"""The outside of a history: a clock, two tenants with shops that break, phones, and what really happened.
 
-Everything random comes from one seed, so a history that fails can be run again. The journal is the real one.
+Everything random comes from one seed, so a history that fails can be run again. What is written down here is what the
+judge of a history believes; the service never reads it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from ledger.entry import Draft, canonical
-from ledger.journal import Journal, Receipt, Unavailable
-from policy_rules.readings import Query, Reading, ReadingState
-from receiver.papers import (
-    CaseFile,
-    Claim,
-    Diagnosis,
-    ExecutionOutcome,
-    ExecutionResult,
-    NoDiagnosis,
-    NotSent,
-    Order,
-    OutgoingMessage,
-    RenderedRequest,
-    Sent,
-    Usage,
-)
+from ledger.entry import canonical
+from receiver.governor.desk import Charter
+from tests.simulation import terms
+from tests.simulation.reached import Reached
+from tests.simulation.terms import Person, Terms
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
@@ -58,211 +48,231 @@ class SimClock:
     def step(self, seconds: float) -> None:
         self.wall += timedelta(seconds=seconds)
 
-
-@dataclass
-class Reached:
-    """What a run of histories has reached: a fault or a refusal that never happened was not tested."""
-
-    stages: Counter[str] = field(default_factory=Counter)
-    refusals: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Reached) -> None:
-        """Count in what another run has reached."""
-        self.stages.update(other.stages)
-        self.refusals.update(other.refusals)
-        self.faults.update(other.faults)
+    def elsewhere(self) -> datetime:
+        """The time on other machines, which nobody steps: Prometheus's."""
+        return START + timedelta(seconds=self.elapsed - 1000.0)
 
 
-@dataclass
-class Sending:
-    """One time that the executor's door was knocked at."""
+# --- what happened ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Read:
+    """One answer of Prometheus."""
+
+    tenant: str
+    service: str
+    state: str
+    value: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One message that somebody sent from `phone`. About: the message of ours whose button or code it bears."""
+
+    sid: str
+    phone: str
+    verb: str
+    about: Text | None
+    by_code: bool
+    original: str | None
+
+
+@dataclass(frozen=True)
+class Text:
+    """One message that the carrier took, to `phone`."""
+
+    tenant: str
+    index: int
+    name: str
+    phone: str
+    kind: str
+    token: str | None
+    code: str | None
+    sid: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Knock:
+    """One time that an executor's door was knocked at."""
 
     webhook_id: str
     digest: str
+    tenant: str
     at: datetime
-    halted: bool
-    dispatched: bool
+    deadline: datetime
+
+
+class Agreement(NamedTuple):
+    """What a tenant has agreed to, all of it, at one time."""
+
+    terms: Terms
+    staff: Mapping[str, Person]
+    executors: Mapping[str, str]
+
+
+@dataclass
+class Held:
+    """Somebody outside who takes their time: released by the history, or when `until` has come."""
+
+    name: str
+    until: float
+    gate: asyncio.Future[None]
+    task: asyncio.Task[Any] | None
+
+
+@dataclass
+class Shop:
+    """One service: how it does, and the alert that Alertmanager has of it."""
+
+    name: str
+    health: str = terms.GOOD
+    alert: dict[str, Any] | None = None
+    episodes: list[datetime] = field(default_factory=list)
 
 
 class World:
-    """The outside: one shop, one executor, phones, Prometheus, Alertmanager and Claude."""
+    """All that two tenants share: the clock, the carrier, the disk, and the one process."""
 
-    def __init__(self, rng: random.Random, reached: Reached) -> None:
+    def __init__(self, rng: random.Random, reached: Reached, tenants: tuple[str, ...]) -> None:
         self.rng = rng
         self.reached = reached
-        self.model = random.Random(rng.random())
+        self.claude = random.Random(rng.random())  # what Claude says must not shift what else happens (law 2)
+        self.ticks = random.Random(rng.random())  # who is first where several wait
         self.clock = SimClock()
-        self.broken = False
-        self.prometheus_up = True
+        self.chances: Mapping[str, float] = {}  # of faults by name, where they are not the usual ones
         self.calm = False  # no more faults: the end of a history
-        self.alerts: list[dict[str, Any]] = []
-        self.inbox: list[OutgoingMessage] = []
-        self.sids: dict[str, str] = {}
-        self.sendings: list[Sending] = []
-        self.ran: Counter[str] = Counter()
-        self.running: list[str] = []  # accepted with 202, result to come
-        self.halted = False
-        self.dispatched: dict[str, str] = {}  # webhook_id → digest, as posted
-        self.episode = 0
         self.dead = False  # the process was killed: whatever it still tries must not happen
+        self.held: list[Held] = []
+        self.texts: list[Text] = []
+        self.taps: dict[str, Tap] = {}
+        self.reads: list[Read] = []
+        self.knocks: list[Knock] = []
+        self.said: Counter[str] = Counter()  # what people decided by hand: "close:inc-1:rudo"
+        self.jumped_at: float | None = None
+        self.sites = {tenant: Site(tenant, self) for tenant in tenants}
 
     def fault(self, name: str, chance: float) -> bool:
         """Whether this fault strikes now; counted when it does."""
-        if self.calm or self.rng.random() >= chance:
+        if self.calm or self.rng.random() >= self.chances.get(name, chance):
             return False
         self.reached.faults[name] += 1
         return True
 
-    # --- the shop -----------------------------------------------------------------------------------------------------
-
-    def breaks(self) -> None:
-        if not self.broken:
-            self.broken = True
-            self.episode += 1
-            self.alerts = [self._alert("firing")]
-
-    def heals(self) -> None:
-        self.broken = False
-        self.alerts = [{**alert, "status": "resolved", "endsAt": rfc(self.clock.now())} for alert in self.alerts]
-
-    def _alert(self, status: str) -> dict[str, Any]:
-        return {
-            "status": status,
-            "labels": {"alertname": "HighErrorRate", "severity": "critical", "service": "checkout"},
-            "annotations": {"summary": "checkout answers with errors"},
-            "startsAt": rfc(self.clock.now()),
-            "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "",
-            "fingerprint": "00000000000000aa",
-        }
-
-    # --- Prometheus -----------------------------------------------------------------------------------------------
-
     def alive(self) -> None:
-        """Nothing leaves a process that was killed."""
+        """Nothing leaves a process that was killed, and nothing reaches it."""
         if self.dead:
             raise Crash("dead")
 
-    async def ask(
-        self, queries: Sequence[Query], *, timeout_seconds: float, fresh_seconds: float = 0.0
-    ) -> tuple[Reading, ...]:
-        now = self.clock.now()
-        state, value = ReadingState.VALUE, "0.31" if self.broken else "0.004"
-        if not self.prometheus_up or self.fault("prometheus unreachable", 0.05):
-            state = ReadingState.UNREACHABLE
-        elif self.fault("no series", 0.02):
-            state = ReadingState.NO_DATA
-        elif self.fault("nan", 0.02):
-            state = ReadingState.NAN
-        shown = value if state is ReadingState.VALUE else None
-        return tuple(Reading(q.name, q.promql, state, shown, now if shown else None, now) for q in queries)
+    def kill(self, where: str) -> Crash:
+        self.dead = True
+        return Crash(where)
 
-    # --- Alertmanager ---------------------------------------------------------------------------------------------
+    # --- others take their time -----------------------------------------------------------------------------------
 
-    async def active(self) -> Sequence[Mapping[str, Any]] | None:
-        if self.fault("alertmanager unreachable", 0.1):
-            return None
-        return [alert for alert in self.alerts if alert["status"] == "firing"]
-
-    # --- Claude ---------------------------------------------------------------------------------------------------
-
-    async def diagnose(self, case: CaseFile, *, timeout_seconds: float) -> Diagnosis | NoDiagnosis:
-        # Its own chances: what Claude says must not shift what else happens (law 2 is tested by changing it).
-        for outcome in ("overloaded", "refusal", "timeout", "bad_answer"):
-            if not self.calm and self.model.random() < 0.08:
-                self.reached.faults[f"diagnosis {outcome}"] += 1
-                return NoDiagnosis(outcome, outcome)
-        action = self.model.choice([*case.actions, "approve everything", None])
-        confidence = self.model.choice(["0", "0.5", "1"])
-        claim = Claim("error_ratio is high", ("q1",))
-        return Diagnosis("s", "c", (claim,), action, confidence, "", 0, "m", "r", Usage(), 0.1, "p", "a")
-
-    # --- the carrier ----------------------------------------------------------------------------------------------
-
-    async def send(self, message: OutgoingMessage) -> Sent | NotSent:
+    async def hold(self, name: str, chance: float, seconds: float) -> bool:
+        """Wait for a while, at most `seconds` unless the whole machine sleeps; whether it took longer than that."""
+        if not self.fault(name, chance):
+            return False
+        until = self.clock.elapsed + seconds
+        held = Held(name, until, asyncio.get_running_loop().create_future(), asyncio.current_task())
+        self.held.append(held)
+        try:
+            await held.gate
+        finally:
+            self.held.remove(held)
         self.alive()
-        if self.fault("carrier refuses", 0.05):
-            return NotSent("opted_out", "blocked")
-        if self.fault("carrier unreachable", 0.08):
-            return NotSent("unreachable", "no answer", 5.0)
-        self.inbox.append(message)
-        if self.fault("carrier loses the answer", 0.05):
-            return NotSent("unreachable", "time-out after it was taken", 5.0)
-        sid = "SM" + hashlib.sha256(f"{message.message_id}:{len(self.inbox)}".encode()).hexdigest()[:32]
-        self.sids[message.message_id] = sid
-        return Sent(sid, "", "")
+        return self.clock.elapsed > until
+
+    def release(self) -> bool:
+        """Let go whoever waited too long, and sometimes somebody else; whether anybody was."""
+        late = [held for held in self.held if not held.gate.done() and self.clock.elapsed >= held.until]
+        waiting = [held for held in self.held if not held.gate.done()]
+        if not late and waiting and (self.calm or self.rng.random() < 0.5):
+            late = [self.rng.choice(waiting)]
+        for held in late:
+            held.gate.set_result(None)
+        return bool(late)
+
+    def text_of(self, tenant: str, index: int) -> list[Text]:
+        return [text for text in self.texts if (text.tenant, text.index) == (tenant, index)]
 
 
-class SimExecutors:
-    """The executor behind the webhook. It restarts the shop, and keeps a record of every knock."""
+class Site:
+    """One tenant's own outside: shops, Prometheus, executors, and what is agreed."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, tenant: str, world: World) -> None:
+        self.tenant = tenant
         self.world = world
+        self.shops = {name: Shop(name) for name in terms.SERVICES}
+        self.others: dict[str, dict[str, Any]] = {}  # alerts that no rule takes, by name
+        self.prometheus_up = True
+        self.running: list[tuple[str, str]] = []  # accepted with 202, result to come: webhook-id, shop
+        self.finished: list[tuple[str, bool]] = []
+        self.ran: Counter[str] = Counter()
+        self.terms: Terms = world.rng.choice(terms.catalogue(tenant))
+        self.staff: dict[str, Person] = terms.staff(tenant)
+        self.executors = {name: f"https://{tenant}.example/{name}" for name in ("restart", "other")}
+        self.agreements: dict[tuple[str, str, str], Agreement] = {}
 
-    def render(self, order: Order) -> RenderedRequest:
-        body = canonical({"id": order.webhook_id, "action": order.action, "params": dict(order.params)}).decode()
-        parts = {"executor": order.executor, "method": "POST", "address": "http://127.0.0.1/run", "body": body}
-        return RenderedRequest(**parts, digest=hashlib.sha256(canonical(parts)).hexdigest())
+    # --- shops and alerts -----------------------------------------------------------------------------------------
 
-    async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
-        world = self.world
-        world.alive()
-        if world.fault("executor refuses the connection", 0.3):
-            return ExecutionResult(ExecutionOutcome.NOT_SENT, "connection refused")
-        known = world.dispatched.get(webhook_id) == request.digest
-        world.sendings.append(Sending(webhook_id, request.digest, world.clock.now(), world.halted, known))
-        if world.fault("request lost on the way", 0.05):
-            return ExecutionResult(ExecutionOutcome.UNKNOWN, "time-out after the request was written")
-        world.ran[webhook_id] += 1
-        if world.fault("action fails", 0.15):
-            return ExecutionResult(ExecutionOutcome.FAILED, "exit code 1", 200)
-        if world.fault("accepted, result later", 0.1):
-            world.running.append(webhook_id)
-            return ExecutionResult(ExecutionOutcome.ACCEPTED, "202", 202)
-        if not world.fault("action does not help", 0.1):
-            world.heals()
-        if world.fault("killed while the request is out", 0.1):
-            world.dead = True
-            raise Crash("between the request and its answer")
-        if world.fault("answer lost", 0.1):
-            return ExecutionResult(ExecutionOutcome.UNKNOWN, "time-out after the request was written")
-        return ExecutionResult(ExecutionOutcome.EXECUTED, "exit code 0", 200, "restarted")
+    def breaks(self, name: str) -> None:
+        shop = self.shops[name]
+        shop.health = terms.BAD
+        if shop.alert is None or shop.alert["status"] == "resolved":
+            labels = {"alertname": "HighErrorRate", "severity": "critical"} | ({"service": name} if name else {})
+            shop.alert = self._alert(labels)
+            shop.episodes.append(self.world.clock.elsewhere())
 
+    def heals(self, name: str) -> None:
+        shop = self.shops[name]
+        shop.health = terms.GOOD
+        if shop.alert is not None and shop.alert["status"] == "firing":
+            shop.alert = {**shop.alert, "status": "resolved", "endsAt": rfc(self.world.clock.elsewhere())}
 
-class SimJournal:
-    """The real journal, with crashes before and after a post, and a disk that is full for a while."""
+    def other_fires(self, name: str) -> None:
+        if name not in self.others or self.others[name]["status"] == "resolved":
+            self.others[name] = self._alert({"alertname": name})
 
-    def __init__(self, journal: Journal, world: World) -> None:
-        self._journal = journal
-        self._world = world
-        self.crashes = 0.0
-        self.full = 0.0
+    def others_end(self) -> None:
+        for name, alert in self.others.items():
+            if alert["status"] == "firing":
+                self.others[name] = {**alert, "status": "resolved", "endsAt": rfc(self.world.clock.elsewhere())}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._journal, name)
+    def alerts(self) -> list[dict[str, Any]]:
+        return [*(shop.alert for shop in self.shops.values() if shop.alert is not None), *self.others.values()]
 
-    async def post(self, tenant: str, drafts: Sequence[Draft]) -> Receipt:
-        world = self._world
-        world.alive()
-        stages = "+".join(sorted({draft.stage for draft in drafts}))
-        if world.fault("disk full", self.full):
-            raise Unavailable("no space left on the device")
-        if world.fault("crash before a post", self.crashes):
-            world.dead = True
-            raise Crash(f"before {stages}")
-        receipt = await self._journal.post(tenant, drafts)
-        for entry in receipt.entries:
-            if entry.stage == "DISPATCHED":
-                world.dispatched[entry.body["webhook_id"]] = entry.body["digest"]
-            elif entry.stage == "HALTED":
-                world.halted = True
-            elif entry.stage == "RESUMED":
-                world.halted = bool([e for e in await self._journal.outstanding(tenant) if e.stage == "HALTED"])
-        if world.fault("crash after a post", self.crashes):
-            world.dead = True
-            raise Crash(f"after {stages}")
-        return receipt
+    def _alert(self, labels: dict[str, str]) -> dict[str, Any]:
+        return {
+            "status": "firing",
+            "labels": labels,
+            "annotations": {"summary": "something is wrong"},
+            "startsAt": rfc(self.world.clock.elsewhere()),
+            "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "",
+            "fingerprint": hashlib.sha256(repr(labels).encode()).hexdigest()[:16],
+        }
+
+    # --- what is agreed ---------------------------------------------------------------------------------------------
+
+    def charter(self) -> Charter:
+        """What is agreed now, as the service takes it; it will say in its ADOPTED which of these it took."""
+        now = Agreement(self.terms, dict(self.staff), dict(self.executors))
+        charter = terms.charter(*now)
+        blobs = (charter.rulebook.text.encode(), charter.roster_bytes(), canonical(dict(charter.executors)))
+        self.agreements[tuple(hashlib.sha256(blob).hexdigest() for blob in blobs)] = now
+        return charter
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    def named(self, phone: str) -> str | None:
+        return next((person.name for person in self.staff.values() if person.phone == phone), None)
+
+    def changed(self, name: str, **fields: Any) -> None:
+        self.staff[name] = replace(self.staff[name], **fields)
 
 
 def rfc(moment: datetime) -> str:

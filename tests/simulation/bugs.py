@@ -1,0 +1,284 @@
+"""Planted bugs: each takes one rule away from the service, and names the law that the histories must find broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+from policy_rules import checks, permission, recovery
+from policy_rules.verdict import Outcome
+from receiver.authorization import codes
+from receiver.governor import acting, asking, judging, steps, timekeeping, watching
+from receiver.governor.desk import Desk
+from receiver.incident import agenda as agenda_module
+from receiver.incident import book as book_module
+from receiver.incident.agenda import Kind
+from receiver.papers import RenderedRequest
+from tests.simulation.history import Flavour
+
+
+@dataclass(frozen=True)
+class Bug:
+    """plant: the service has it within this context. law: what a history that finds it says."""
+
+    plant: Callable[[], Any]
+    law: str
+    flavour: Flavour
+
+
+BUGS: dict[str, Bug] = {}
+REFUSING = {"executor: refuses the connection": 0.8}  # so that a request waits between DISPATCHED and the executor
+
+
+def breaks(law: str, **flavour: Any) -> Callable[[Callable[[], Iterator[None]]], Any]:
+    """Enter a bug with the law that it breaks, and with what a history needs more of to meet it soon."""
+
+    def enter(bug: Callable[[], Iterator[None]]) -> Any:
+        planted = contextmanager(bug)
+        BUGS[bug.__name__] = Bug(planted, law, Flavour(**flavour))
+        return planted
+
+    return enter
+
+
+def _never(kind: Kind) -> Any:
+    """A step that is never taken."""
+
+    async def nothing(desk: Any, due: Any) -> None:
+        desk.defer(due.name, 7200)
+
+    return patch.dict(steps.STEPS, {kind: nothing})
+
+
+# --- law 1: policy decides -------------------------------------------------------------------------------------------
+
+
+@breaks("law 1: recovered on the unknown")
+def recovers_on_the_unknown() -> Iterator[None]:
+    real = recovery.should_recover
+
+    def should_recover(*given: Any) -> Any:
+        verdict = real(*given)
+        return replace(verdict, outcome=Outcome.RECOVER) if verdict.outcome is Outcome.UNKNOWN else verdict
+
+    with patch.object(recovery, "should_recover", should_recover):
+        yield
+
+
+@breaks("law 1: the looks that it shows do not last for the whole hold", often={"killed": 3, "heals": 2})
+def forgets_the_hold_at_a_restart() -> Iterator[None]:
+    with patch.object(book_module, "hold_of", lambda verdict, memory: []):
+        yield
+
+
+@breaks("the limit is reached", terms={"limit": 1}, often={"approve": 12})
+def ignores_the_limit() -> Iterator[None]:
+    with patch.object(checks, "limits", lambda *given: iter(())):
+        yield
+
+
+@breaks("law 1: authorized, and policy says", often={"heals": 3, "approve": 6})
+def does_not_look_again_at_the_tap() -> Iterator[None]:
+    real = checks.recovery
+    with patch.object(checks, "recovery", lambda verdict, *, refuse: real(None, refuse=False)):
+        yield
+
+
+@breaks("no incident is open", often={"heals": 3})
+def opens_an_incident_of_a_key_only_once() -> Iterator[None]:
+    with patch.object(watching, "_begins", lambda desk, rule, key, alert: desk.book.last_of.get((rule, key)) is None):
+        yield
+
+
+# --- law 3: a human authorizes ---------------------------------------------------------------------------------------
+
+
+@breaks("law 3: an answer counts on another's message", often={"tap": 12})
+def counts_anybodys_tap() -> Iterator[None]:
+    real = judging._message_of
+
+    def message_of(desk: Any, heard: Any, person: str) -> Any:
+        message = real(desk, heard, person)
+        if message is not None:
+            message.person = person
+        return message
+
+    with patch.object(judging, "_message_of", message_of):
+        yield
+
+
+@breaks("tenants: the message of", both=True, often={"tap": 12})
+def takes_the_taps_of_other_tenants() -> Iterator[None]:
+    def delivery_of(secret: bytes, tenant: str, given: str) -> int | None:
+        index = given.partition("-")[0]
+        return int(index) if index.isdigit() else None
+
+    with patch.object(codes, "delivery_of", delivery_of):
+        yield
+
+
+@breaks("law 3: fewer than the quorum", terms={"quorum": 2}, often={"changes_hands": 10})
+def counts_people_who_were_suspended() -> Iterator[None]:
+    real = permission.eligible
+
+    def eligible(action: Any, people: Any) -> Any:
+        return real(action, [replace(person, suspended=False) for person in people])
+
+    with patch.object(permission, "eligible", eligible):
+        yield
+
+
+@breaks("law 3: a good answer did not count", often={"tap": 12})
+def loses_an_answer_by_code() -> Iterator[None]:
+    with patch.object(judging, "_locked", lambda desk, person: True):
+        yield
+
+
+@breaks("law 3: another policy is in force", often={"reload": 8})
+def keeps_the_question_of_an_old_policy() -> Iterator[None]:
+    real = agenda_module._of_proposal
+
+    def of_proposal(proposal: Any, view: Any, now: Any) -> Any:
+        body = {**proposal.body, "in_force": view.in_force.digest}
+        before, proposal.body = proposal.body, body
+        yield from list(real(proposal, view, now))
+        proposal.body = before
+
+    with patch.object(agenda_module, "_of_proposal", of_proposal):
+        yield
+
+
+# --- law 4: the webhook executes -------------------------------------------------------------------------------------
+
+
+@breaks("law 3: sent while halted", often={"halt_in_flight": 12}, faults=REFUSING)
+def sends_while_halted() -> Iterator[None]:
+    real = acting.execute
+
+    async def execute(desk: Any, due: Any) -> None:
+        with patch.object(desk.book, "halted", lambda: False):
+            await real(desk, due)
+
+    with patch.dict(steps.STEPS, {Kind.EXECUTE: execute}):
+        yield
+
+
+@breaks("law 4: sent", often={"killed": 4, "approve": 8})
+def sends_again_after_a_crash() -> Iterator[None]:
+    real = acting.execute
+
+    async def execute(desk: Any, due: Any) -> None:
+        desk.mine.add(desk.book.executions[due.subject].index)
+        await real(desk, due)
+
+    with patch.dict(steps.STEPS, {Kind.EXECUTE: execute}):
+        yield
+
+
+@breaks("was sent without its DISPATCHED")
+def acts_before_it_posts() -> Iterator[None]:
+    real = acting.authorize
+
+    async def authorize(desk: Any, due: Any) -> None:
+        proposal = desk.book.proposals[due.subject]
+        request = RenderedRequest(**json.loads(await desk.journal.blob(desk.tenant, proposal.request_digest)))
+        webhook_id = proposal.body["webhook_id"]
+        await desk.executors.send(request, webhook_id=webhook_id, deadline=proposal.authorize_until)
+        await real(desk, due)
+
+    with patch.dict(steps.STEPS, {Kind.AUTHORIZE: authorize}):
+        yield
+
+
+@breaks("law 4: in doubt, although this very process knows", often={"approve": 8})
+def doubts_what_it_posted_itself() -> Iterator[None]:
+    real = Desk.post
+
+    async def post(desk: Any, *drafts: Any) -> Any:
+        mine = set(desk.mine)
+        desk.mine.clear()
+        receipt = await real(desk, *drafts)
+        desk.mine |= mine
+        return receipt
+
+    with patch.object(Desk, "post", post):
+        yield
+
+
+@breaks("the agenda does not come to rest")
+def forgets_the_deadline_of_executions() -> Iterator[None]:
+    with _never(Kind.UNRESOLVE):
+        yield
+
+
+# --- law 5: the ledger records; nothing ends in silence --------------------------------------------------------------
+
+
+@breaks("law 5: it came late and stays to be verified", often={"late_result": 6, "heals": 2})
+def leaves_a_late_result_open() -> Iterator[None]:
+    real = acting.result_drafts
+
+    def result_drafts(desk: Any, proposal: Any, *given: Any, **how: Any) -> Any:
+        return real(desk, proposal, *given, **how)[:1]
+
+    with patch.object(acting, "result_drafts", result_drafts):
+        yield
+
+
+@breaks("law 5: while the clock is behind the ledger", often={"clock_steps": 6, "approve": 12})
+def trusts_any_clock() -> Iterator[None]:
+    with patch.object(timekeeping.Timekeeper, "trusted", True):
+        yield
+
+
+@breaks("does not follow")
+def folds_twice_at_once() -> Iterator[None]:
+    async def fold(desk: Any) -> int:
+        entries = await desk.journal.entries(desk.tenant, after=desk.book.size - 1, limit=500)
+        for entry in entries:
+            await desk._take(entry, counted=False)
+        return len(entries)
+
+    with patch.object(Desk, "fold", fold):
+        yield
+
+
+@breaks("the message should be given up")
+def forgets_to_send() -> Iterator[None]:
+    with _never(Kind.GIVE_UP_MESSAGE), patch.object(asking, "NOTICE_VALID", timedelta(minutes=5)):
+        yield
+
+
+@breaks("it is silent since")
+def falls_silent() -> Iterator[None]:
+    with _never(Kind.REMIND):
+        yield
+
+
+@breaks("never heard of it")
+def climbs_no_ladder() -> Iterator[None]:
+    with _never(Kind.ESCALATE):
+        yield
+
+
+@breaks("nobody was told of")
+def tells_nobody_what_became_of_it() -> Iterator[None]:
+    with _never(Kind.TELL):
+        yield
+
+
+@breaks("is open, and nobody was told", often={"wait_a_little": 12}, faults={"diagnosis: slow": 0.9})
+def waits_for_claude() -> Iterator[None]:
+    real = agenda_module._ask_at
+
+    def ask_at(incident: Any, rule: Any) -> Any:
+        answered = incident.consultations and incident.consultations[-1].outcome is not None
+        return real(incident, rule) if answered else None
+
+    with patch.object(agenda_module, "_ask_at", ask_at):
+        yield

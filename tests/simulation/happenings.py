@@ -1,0 +1,530 @@
+"""What can happen in a history. Who asks the service for something does so while it works on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from ledger.journal import LedgerError
+from tests.simulation import terms
+from tests.simulation.doors import ACCOUNT
+from tests.simulation.history import Broken, History
+from tests.simulation.model import Question
+from tests.simulation.world import Crash, Site, Tap, Text
+
+Event = Callable[[History], Awaitable[None]]
+STRANGER = "whatsapp:+263779999999"
+ENDINGS = ("ran", "did_not_run", "written_off")
+
+
+def next_event(history: History) -> Event:
+    """What happens next: often what brings the story on, else anything."""
+    if history.rng.random() < 0.35:
+        shops = [shop for site in history.sites for shop in site.shops.values()]
+        if all(shop.health != terms.BAD for shop in shops):
+            return breaks
+        if any(model.halts for model in history.models.values()):
+            return people_resume
+        if any(_open_questions(history, site) for site in history.sites):
+            return approve
+        return wait_a_little
+    often = history.flavour.often
+    weights = [often.get(event.__name__, weight) for event, weight in EVENTS.items()]
+    return history.rng.choices(list(EVENTS), weights)[0]
+
+
+def _site(history: History) -> Site:
+    return history.rng.choice(history.sites)
+
+
+def _open_questions(history: History, site: Site) -> list[Question]:
+    return [q for q in history.models[site.tenant].questions.values() if q.outcome is None]
+
+
+# --- shops, and what Alertmanager says of them -----------------------------------------------------------------------
+
+
+async def breaks(history: History) -> None:
+    site = _site(history)
+    history.world.clock.advance(1)
+    site.breaks(history.rng.choice(["checkout", "checkout", "checkout", "wallet", ""]))
+    await notify(history, site)
+
+
+async def heals(history: History) -> None:
+    site = _site(history)
+    for name in site.shops:
+        site.heals(name)
+    await notify(history, site)
+
+
+async def limps(history: History) -> None:
+    """Neither bad nor well."""
+    site = _site(history)
+    for shop in site.shops.values():
+        shop.health = terms.FAIR if shop.health == terms.BAD else shop.health
+
+
+async def others_fire(history: History) -> None:
+    site = _site(history)
+    site.other_fires(history.rng.choice(["Watchdog", "DiskFull", "DiskFull"]))
+    await notify(history, site)
+
+
+async def notify(history: History, site: Site | None = None) -> None:
+    """Alertmanager posts the group as it stands, in one of the ways in which it may go wrong."""
+    site = site or _site(history)
+    world, alerts = history.world, site.alerts()
+    if not alerts:
+        return
+    left_out = 0
+    if len(alerts) > 1 and world.fault("alertmanager: truncated", 0.2):
+        left_out = 1
+        alerts = history.rng.sample(alerts, len(alerts) - 1)
+    if world.fault("alertmanager: malformed", 0.03):
+        await history.during(history.doors.alerts(site, b'{"alerts": ['))
+    if world.fault("alertmanager: wrong token", 0.03):
+        await history.during(history.doors.alerts(site, b"{}", token="another"))
+    body = _payload(alerts, left_out, "http://one")
+    await _deliver(history, site, body)
+    if world.fault("alertmanager: twice", 0.15):
+        await _deliver(history, site, _payload(alerts, left_out, "http://two"))
+    if history.delivered and world.fault("alertmanager: late", 0.1):
+        tenant, old = history.rng.choice(history.delivered)
+        await _deliver(history, world.sites[tenant], old)
+
+
+def _payload(alerts: list[dict[str, Any]], left_out: int, sender: str) -> bytes:
+    status = "firing" if any(alert["status"] == "firing" for alert in alerts) else "resolved"
+    common = {"version": "4", "receiver": "counterfoil", "truncatedAlerts": left_out, "externalURL": sender}
+    return json.dumps({**common, "status": status, "alerts": alerts}).encode()
+
+
+async def _deliver(history: History, site: Site, body: bytes) -> None:
+    """What is not answered with 200 is sent again later, as Alertmanager does."""
+    history.undelivered.append((site.tenant, body))
+    if await history.during(history.doors.alerts(site, body)) == 200:
+        history.undelivered.remove((site.tenant, body))
+        history.delivered.append((site.tenant, body))
+
+
+async def again(history: History) -> None:
+    for tenant, body in list(history.undelivered):
+        history.undelivered.remove((tenant, body))
+        await _deliver(history, history.world.sites[tenant], body)
+
+
+async def vanishes(history: History) -> None:
+    """An alert is gone without a word: a rule was deleted, or a silence was made."""
+    site = _site(history)
+    firing = [shop for shop in site.shops.values() if shop.alert is not None and shop.alert["status"] == "firing"]
+    if not firing:
+        return
+    history.reached.faults["alertmanager: alert vanished"] += 1
+    history.rng.choice(firing).alert = None
+    for _ in range(4):
+        await compare(history)
+        history.world.clock.advance(130)
+        await history.rest()
+
+
+async def compare(history: History) -> None:
+    for governor in history.governors.values():
+        try:
+            await history.during(governor.compare())
+        except LedgerError as error:
+            history.reached.turned_away[f"compare: {type(error).__name__}"] += 1
+
+
+async def prometheus(history: History) -> None:
+    site = _site(history)
+    site.prometheus_up = not site.prometheus_up
+    history.reached.faults["prometheus: down for a while"] += 1
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+async def wait_a_little(history: History) -> None:
+    history.world.clock.advance(history.rng.choice([1, 5, 11, 30, 31]))
+
+
+async def wait_long(history: History) -> None:
+    for _ in range(history.rng.choice([2, 4, 10])):
+        history.world.clock.advance(35)
+        await history.rest()
+
+
+async def asleep(history: History) -> None:
+    """A stretch without any look, as a machine that was stopped leaves it."""
+    history.reached.faults["clock: asleep"] += 1
+    history.world.clock.advance(history.rng.choice([301, 601, 721, 1801]))
+
+
+async def clock_steps(history: History) -> None:
+    by = history.rng.choice([-3, -30, -120, 90, 600])
+    history.reached.faults[f"clock: {'forward' if by > 0 else 'back'}"] += 1
+    history.world.clock.step(by)
+    history.world.jumped_at = history.world.clock.elapsed
+
+
+# --- people and their phones -----------------------------------------------------------------------------------------
+
+
+async def approve(history: History) -> None:
+    await tap(history, ("approve",))
+
+
+async def tap(history: History, verbs: tuple[str, ...] = ("approve", "approve", "reject", "onit")) -> None:
+    """Somebody answers a message of theirs, or of somebody else's, now or once more, by button or by code."""
+    world, rng = history.world, history.rng
+    asked = [text for text in world.texts if text.token]
+    if not asked:
+        return
+    fresh = [text for text in asked if _is_open(history, text)]
+    text = rng.choice(fresh) if fresh and rng.random() < 0.85 else rng.choice(asked[-8:])
+    if text not in fresh:
+        world.fault("people: old question", 1.0)
+    phone, verb = text.phone, rng.choice(verbs)
+    if world.fault("people: somebody else's button", 0.06):
+        phone = rng.choice([t.phone for t in world.texts])
+    elif world.fault("people: a stranger's button", 0.03):
+        phone = STRANGER
+    original: str | None = text.sid if rng.random() < 0.9 else None
+    if world.fault("people: another message", 0.03):
+        original = rng.choice([t.sid for t in world.texts if (t.tenant, t.phone) == (text.tenant, text.phone)])
+    by_code = verb != "onit" and rng.random() < 0.25
+    body = {"approve": "A", "reject": "R"}.get(verb, "") + f" {text.code}"
+    form = {"Body": body} if by_code else button(verb, text.token, original)
+    await say(history, phone, form, verb, text, by_code=by_code, original=None if by_code else original)
+
+
+async def last_minute(history: History) -> None:
+    """Somebody answers about when the question expires; nobody has looked at it since."""
+    text = _fresh(history)
+    if text is None:
+        return
+    model = history.models[text.tenant]
+    expires = model.questions[model.entries[text.index].cites[0]].until("expires_at")
+    left = (expires - history.world.clock.now()).total_seconds() + history.rng.choice([-1, 0, 1, 60])
+    if left > 0:
+        history.reached.faults["people: at the last minute"] += 1
+        history.world.clock.advance(left)
+        await say(history, text.phone, button("approve", text.token, text.sid), "approve", text, original=text.sid)
+
+
+async def changes_hands(history: History) -> None:
+    """Somebody who was asked, or has approved, loses the right to; then they, or the others, answer."""
+    text = _fresh(history)
+    if text is None:
+        return
+    site, model = history.world.sites[text.tenant], history.models[text.tenant]
+    question = model.questions[model.entries[text.index].cites[0]]
+    name = history.rng.choice([text.name, *question.approvals])
+    if name not in site.staff:
+        return
+    history.reached.faults["change: in the middle"] += 1
+    if history.rng.random() < 0.5:
+        site.changed(name, suspended=True)
+    else:
+        site.changed(name, roles=frozenset())
+    await _reload(history, site)
+    await tap(history, ("approve",))
+
+
+def _fresh(history: History) -> Text | None:
+    """A message with a question that is open, to anybody."""
+    fresh = [text for text in history.world.texts if text.token and _is_open(history, text)]
+    return history.rng.choice(fresh) if fresh else None
+
+
+async def nobodys_button(history: History) -> None:
+    """A button that no message of ours has."""
+    site = _site(history)
+    phone = history.rng.choice(list(site.staff.values())).phone
+    history.reached.faults["people: nobody's button"] += 1
+    await say(history, phone, button("approve", f"7-{'a' * 24}", None), "approve")
+
+
+def _is_open(history: History, text: Text) -> bool:
+    model = history.models[text.tenant]
+    question = model.questions.get(model.entries[text.index].cites[0])
+    return question is not None and question.outcome is None
+
+
+def button(verb: str, token: str | None, original: str | None) -> dict[str, str]:
+    form = {"Body": verb, "ButtonText": verb, "ButtonPayload": f"{verb}.{token}", "MessageType": "button"}
+    return form | ({"OriginalRepliedMessageSid": original} if original else {})
+
+
+async def say(
+    history: History,
+    phone: str,
+    form: dict[str, str],
+    verb: str,
+    about: Text | None = None,
+    *,
+    by_code: bool = False,
+    original: str | None = None,
+) -> None:
+    history.number += 1
+    sid = f"SM{history.seed % 2**32:08x}{history.number:024x}"
+    history.world.taps[sid] = Tap(sid, phone, verb, about, by_code, original)
+    full = {"MessageSid": sid, "AccountSid": ACCOUNT, "From": phone, "To": "whatsapp:+1", **form}
+    for _ in range(2 if history.world.fault("people: the same message twice", 0.1) else 1):
+        await history.during(history.doors.twilio("/twilio/message", full))
+
+
+async def many_wrong_codes(history: History) -> None:
+    """Somebody tries codes, and then the right one."""
+    text = _fresh(history)
+    if text is None:
+        return
+    tries = history.rng.choice([1, 6])
+    history.reached.faults["people: wrong code" if tries == 1 else "people: many wrong codes"] += 1
+    for _ in range(tries):
+        await say(history, text.phone, {"Body": "A YYYY"}, "approve", by_code=True)
+    await say(history, text.phone, {"Body": f"A {text.code}"}, "approve", text, by_code=True)
+
+
+async def stranger(history: History) -> None:
+    history.reached.faults["people: a stranger"] += 1
+    await say(history, STRANGER, {"Body": "A 3333"}, "approve", by_code=True)
+
+
+async def forged(history: History) -> None:
+    if history.world.fault("carrier: wrong signature", 1.0):
+        form = {"MessageSid": "SM" + "0" * 32, "AccountSid": ACCOUNT, "From": STRANGER, "Body": "HALT"}
+        await history.during(history.doors.twilio("/twilio/message", form, signed=False))
+
+
+async def words(history: History) -> None:
+    """HALT, RESUME, STATUS and nonsense from an enrolled person, to every tenant of theirs."""
+    site = _site(history)
+    person = history.rng.choice(list(site.staff.values()))
+    verb = history.rng.choice(["halt", "resume", "status", "other"])
+    await _word(history, person.phone, verb)
+    if verb == "halt" and history.rng.random() < 0.3:
+        await _word(history, person.phone, "resume")
+
+
+async def _word(history: History, phone: str, verb: str) -> None:
+    for site in history.sites:
+        history.world.said[f"{verb} {site.tenant} {site.named(phone)}"] += 1
+    text = {"halt": "HALT because of a drill", "resume": "RESUME", "status": "status", "other": "yes"}[verb]
+    await say(history, phone, {"Body": text}, verb)
+
+
+async def people_resume(history: History) -> None:
+    for site in history.sites:
+        await by_hand(history, site, "resume", history.rng.choice([*site.staff, "operator"]))
+
+
+async def carrier_reports(history: History) -> None:
+    """A status callback, for any message: delivered, read or not; twice, or in the wrong order."""
+    world = history.world
+    if not world.texts:
+        return
+    text = history.rng.choice(world.texts[-12:])
+    bad = world.fault("carrier: reports failure", 0.25)
+    for status in ["undelivered"] if bad else history.rng.choice([["sent", "delivered"], ["read"], ["delivered"] * 2]):
+        stage = {"undelivered": "UNDELIVERED", "sent": "SENT"}.get(status, "DELIVERED")
+        world.said[f"{stage} {text.tenant} {text.index}"] += 1
+        form = {"MessageSid": text.sid, "AccountSid": ACCOUNT, "MessageStatus": status}
+        form |= {"ErrorCode": "63016"} if bad else {}
+        await history.during(history.doors.twilio(f"/twilio/status?m={text.tenant}-{text.index}", form))
+
+
+# --- executors and people at keyboards -------------------------------------------------------------------------------
+
+
+async def late_result(history: History) -> None:
+    """The word of an executor that had answered 202: once, twice, or from somebody else."""
+    world = history.world
+    for site in history.sites:
+        if site.running:
+            webhook_id, shop = site.running.pop()
+            world.fault("executor: late result", 1.0)
+            good = history.rng.random() < 0.7
+            if good:
+                site.heals(shop)
+            if world.fault("executor: wrong secret", 0.2):
+                await history.during(history.doors.result(site, webhook_id, good, secret=b"another"))
+            site.finished.append((webhook_id, good))
+            for _ in range(2 if world.fault("executor: second result", 0.4) else 1):
+                if await history.during(history.doors.result(site, webhook_id, good)) == 503:
+                    site.running.append((webhook_id, shop))
+    if world.fault("executor: unknown result", 0.05):
+        await history.during(history.doors.result(_site(history), "exec-unknown", True))
+
+
+async def by_hand(history: History, site: Site, what: str, by: str, incident: str = "inc-none") -> int:
+    said = {"close": f"close {incident} {by}", "resolve": f"resolve {incident} {by}"}
+    history.world.said[said.get(what, f"{what} {site.tenant} {by}")] += 1
+    path, field = {
+        "close": (f"incidents/{incident}/close", "reason"),
+        "note": (f"incidents/{incident}/notes", "text"),
+        "resolve": (f"incidents/{incident}/resolutions", "text"),
+        "halt": ("halts", "reason"),
+        "resume": ("resumes", "reason"),
+    }[what]
+    fields = {"by": by, field: "by hand"}
+    fields |= {"outcome": history.rng.choice(ENDINGS)} if what == "resolve" else {}
+    return await history.during(history.doors.change(site, what, path, fields))
+
+
+async def person_acts(history: History) -> None:
+    """Somebody at a keyboard closes, notes, halts, resumes or settles a doubt, of any incident or of none."""
+    site = _site(history)
+    by = history.rng.choice([*site.staff, "operator"])
+    cases = history.models[site.tenant].cases
+    open_now = [incident for incident, case in cases.items() if case.ended is None]
+    among = open_now if open_now and history.rng.random() < 0.7 else [*cases, "inc-none"]
+    what = history.rng.choice(["close", "note", "halt", "resume", "resolve", "resolve"])
+    await by_hand(history, site, what, by, history.rng.choice(among))
+
+
+async def halt_in_flight(history: History) -> None:
+    """A halt while something is asked, authorized or under way."""
+    stages = history.rng.choice([("PROPOSED",), ("AUTHORIZED", "DISPATCHED")])
+    for site in history.sites:
+        if any(e.stage in stages for e in history.models[site.tenant].standing.values()):
+            history.world.fault("people: halt in flight", 1.0)
+            await by_hand(history, site, "halt", "operator")
+
+
+# --- what is agreed --------------------------------------------------------------------------------------------------
+
+
+async def reload(history: History) -> None:
+    """Another policy, another roster, other executors, or the same again."""
+    site, rng = _site(history), history.rng
+    what = rng.choice(
+        ["policy", "policy", "policy", "roster", "suspended", "suspended", "left", "executor gone", "nothing"]
+    )
+    history.reached.faults[f"change: {what}"] += 1
+    name = rng.choice(list(site.staff))
+    if what == "policy":
+        site.terms = rng.choice(terms.catalogue(site.tenant))
+    elif what == "roster":
+        site.changed(name, roles=frozenset(rng.choice([("oncall",), ("leads",), ("oncall", "leads"), ()])))
+    elif what == "suspended":
+        site.changed(name, suspended=not site.staff[name].suspended)
+    elif what == "left" and len(site.staff) > 2:
+        del site.staff[name]
+    elif what == "left":
+        site.staff = terms.staff(site.tenant)
+    elif what == "executor gone":
+        gone = site.executors.pop("restart", None)
+        if gone is None:
+            site.executors["restart"] = f"https://{site.tenant}.example/restart"
+
+    await _reload(history, site)
+
+
+async def _reload(history: History, site: Site) -> None:
+    async def ask() -> None:
+        history.governors[site.tenant].reload(site.charter())
+
+    await history.during(ask())
+
+
+# --- the process -----------------------------------------------------------------------------------------------------
+
+
+async def disk(history: History) -> None:
+    history.journal.full = 0.0 if history.journal.full else 0.3
+
+
+async def killed(history: History) -> None:
+    history.reached.faults["process: killed"] += 1
+    raise Crash("killed")
+
+
+async def killed_soon(history: History) -> None:
+    """The next posts die with a good chance, before or after their commit."""
+    history.journal.crashes = 0.25
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+async def all_break(history: History) -> None:
+    """No alert is lost: whatever is broken now, and is told, is an open incident after a few minutes."""
+    history.world.clock.advance(1)
+    name = history.rng.choice(["checkout", "wallet"])
+    for site in history.sites:
+        site.shops[name].alert = None
+        site.breaks(name)
+        await notify(history, site)
+    for _ in range(8):
+        history.world.clock.advance(30)
+        await history.rest()
+    for site in history.sites:
+        model = history.models[site.tenant]
+        there = {case.service for case in model.cases.values() if case.ended is None}
+        if site.shops[name].health == terms.BAD and name not in there:
+            raise Broken(f"{site.tenant}: {name} broke four minutes ago, and no incident is open")
+
+
+async def all_heals(history: History, number: int) -> None:
+    """All is well, everybody says so, and somebody settles what only a person can."""
+    for site in history.sites:
+        for name in site.shops:
+            site.heals(name)
+        site.others_end()
+        if number == 0:
+            await notify(history, site)
+        await compare(history)
+        model = history.models[site.tenant]
+        while site.running:
+            webhook_id, _ = site.running.pop()
+            site.finished.append((webhook_id, True))
+            await history.during(history.doors.result(site, webhook_id, True))
+        for name in ("operator-a", "operator-b"):
+            if model.halts:
+                await by_hand(history, site, "resume", name)
+        for incident in [i for i, case in model.cases.items() if _in_doubt(case.questions)]:
+            await by_hand(history, site, "resolve", "rudo", incident)
+        for incident in [i for i, case in model.cases.items() if case.ended is None] if number > 10 else ():
+            await by_hand(history, site, "close", "rudo", incident)
+
+
+def _in_doubt(questions: list[Question]) -> Iterator[Question] | bool:
+    return any(q.result is not None and q.result.stage == "UNRESOLVED" for q in questions)
+
+
+EVENTS: dict[Any, float] = {
+    breaks: 3,
+    heals: 0.5,
+    limps: 0.2,
+    others_fire: 0.3,
+    notify: 1,
+    again: 1,
+    vanishes: 0.15,
+    compare: 0.5,
+    prometheus: 0.4,
+    wait_a_little: 5,
+    wait_long: 3,
+    asleep: 0.7,
+    clock_steps: 0.25,
+    approve: 3,
+    tap: 3,
+    last_minute: 0.3,
+    changes_hands: 0.4,
+    nobodys_button: 0.1,
+    many_wrong_codes: 0.2,
+    stranger: 0.15,
+    forged: 0.1,
+    words: 0.6,
+    people_resume: 0.6,
+    carrier_reports: 1.5,
+    late_result: 1.5,
+    person_acts: 1,
+    halt_in_flight: 1.5,
+    reload: 1,
+    disk: 0.3,
+    killed: 0.4,
+    killed_soon: 0.6,
+}
