@@ -7,27 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Any
 
 from ledger import merkle
 from ledger.entry import Entry
 from ledger.journal import Journal
 from receiver.auditor.counting import Books, Count
-from receiver.auditor.standing import IncidentView, Standing, standing_of
+from receiver.auditor.standing import IncidentView, Standing
+from receiver.auditor.timeline import PAGE_ENTRIES, incident_view
 from receiver.incident.states import IncidentState
-
-PAGE_ENTRIES = 500
-BASIS_MAX = 200  # entries outside of an incident that its own entries rest on
-
-
-async def all_entries(journal: Journal, tenant: str, **chosen: Any) -> list[Entry]:
-    """Every entry of the log (or of one incident), page by page."""
-    found: list[Entry] = []
-    after = -1
-    while page := await journal.entries(tenant, after=after, limit=PAGE_ENTRIES, **chosen):
-        found += page
-        after = page[-1].index
-    return found
 
 
 @dataclass(slots=True)
@@ -122,33 +109,7 @@ class Reader:
 
     async def incident(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> IncidentView | None:
         """One incident with its timeline, now or as it stood at an index or a time. None where there is none."""
-        own: Sequence[Entry] = await all_entries(self.journal, tenant, incident=incident_id)
-        if at is not None:
-            own = until(own, at)
-        standing = standing_of(own)
-        if standing is None:
-            return None
-        basis = await self._basis(tenant, own, standing.detected)
-        return standing.view(sorted([*own, *basis], key=lambda entry: entry.index))
-
-    async def _basis(self, tenant: str, own: Sequence[Entry], detected: Entry) -> list[Entry]:
-        """What the incident's entries settle and cite outside of it: alerts, the watch and its looks, answers."""
-        found: dict[int, Entry] = {}
-        known = {entry.index for entry in own}
-        wanted = [index for entry in own for index in _rests_on(entry)]
-        while wanted and len(found) < BASIS_MAX:
-            index = wanted.pop(0)
-            entry = None if index in known else await self.journal.get(tenant, index)
-            known.add(index)
-            if entry is not None and entry.incident_id is None:
-                found[index] = entry
-                wanted += _rests_on(entry)
-        watched = found.get(detected.settles if detected.settles is not None else -1)
-        if watched is not None:
-            looks = await self.journal.entries(tenant, after=watched.index, limit=BASIS_MAX, stage="LOOKED")
-            of_the_watch = [look for look in looks if look.body.get("subject") == watched.index]
-            found |= {look.index: look for look in of_the_watch if look.index < detected.index}
-        return list(found.values())
+        return await incident_view(self.journal, tenant, incident_id, at)
 
     async def books(self, tenant: str) -> Books:
         """The trial balance and the findings; each entry is counted once, away from the event loop."""
@@ -171,17 +132,6 @@ class Reader:
             return None
         path = await self.journal.tree_hashes(tenant, merkle.inclusion_ranges(index, size))
         return Proof(index, merkle.leaf_hash(entry.raw), size, tuple(path), note)
-
-
-def until(entries: Sequence[Entry], at: int | datetime) -> list[Entry]:
-    """The entries up to an index, or up to a time, that one included."""
-    if isinstance(at, int):
-        return [entry for entry in entries if entry.index <= at]
-    return [entry for entry in entries if entry.timestamp <= at]
-
-
-def _rests_on(entry: Entry) -> Sequence[int]:
-    return (*entry.cites, *(() if entry.settles is None else (entry.settles,)))
 
 
 def checkpoint_size(note: str | None) -> int:

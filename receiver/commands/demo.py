@@ -76,7 +76,7 @@ async def _story(stage: Stage, folder: Path) -> bool:
     from ledger import checkpoint
     from ledger.audit import verify_store
     from ledger.reconcile import findings, trial_balance
-    from receiver.auditor.reading import all_entries
+    from receiver.auditor.timeline import all_entries
     from receiver.commands.ledger.common import line_of
 
     clock = asyncio.get_running_loop().time

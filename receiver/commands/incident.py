@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 
 from receiver.commands.client import call
+from receiver.commands.incident_then import show_then
 
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose incidents.")
 by_option = click.option("--by", required=True, help="Who does it: a name of the roster, or of an operator.")
@@ -42,13 +43,15 @@ def list_(config: Path, tenant: str, everything: bool, as_json: bool) -> None:
 @incident.command()
 @click.argument("incident_id")
 @tenant_option
-@click.option("--at", help="As it stood at this index or time.")
+@click.option("--at", metavar="TIME|INDEX", help="As it stood then, rebuilt from the ledger's file alone.")
 @json_option
 @click.pass_obj
 def show(config: Path, incident_id: str, tenant: str, at: str | None, as_json: bool) -> None:
-    """One incident and everything that was decided about it."""
-    path = f"/api/v1/incidents/{quote(incident_id, safe='')}" + (f"?at={quote(at)}" if at else "")
-    data = call(config, "GET", path, tenant=tenant)
+    """One incident and everything that was decided about it: as the service sees it, or as it stood then."""
+    if at is not None:
+        show_then(config, incident_id, tenant, at, as_json=as_json)
+        return
+    data = call(config, "GET", f"/api/v1/incidents/{quote(incident_id, safe='')}", tenant=tenant)
     if as_json:
         click.echo(json.dumps(data, indent=2))
         return

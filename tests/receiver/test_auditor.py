@@ -30,8 +30,9 @@ from ledger.stores.sqlite import SqliteJournal
 from receiver.auditor import openapi, presenting, questions, telling
 from receiver.auditor.pages import Auditor
 from receiver.auditor.questions import BadQuestion
-from receiver.auditor.reading import Reader, all_entries
+from receiver.auditor.reading import Reader
 from receiver.auditor.standing import standing_of
+from receiver.auditor.timeline import all_entries
 from receiver.intake.admission import Admission
 from receiver.intake.routes import private_app
 

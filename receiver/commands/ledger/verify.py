@@ -16,6 +16,7 @@ from ledger.audit import Audit, NotALedger, verify_store
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import json_option, line_of, settings_of, tenant_option
 from receiver.commands.ledger.kept import Remark, Witnessed, against_checkpoints, against_messages
+from receiver.commands.ledger.replayed import Replayed, replay_logs
 from receiver.commands.ledger.verify_folder import verify_folder
 from receiver.settings import Settings
 
@@ -39,6 +40,7 @@ MAX_PROOF_BYTES = 16_000_000
 @click.option(
     "--export", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Check this folder, and no ledger."
 )
+@click.option("--replay", is_flag=True, help="Also let policy decide every verdict again, on what the ledger holds.")
 @json_option
 @click.pass_obj
 def verify(
@@ -49,35 +51,39 @@ def verify(
     tenant: str,
     proof: Path | None,
     folder: Path | None,
+    replay: bool,
     as_json: bool,
 ) -> None:
     """Check every byte, leaf, root, checkpoint, blob and posting rule of every tenant.
 
     Prints "OK: N entries, root …", or the first fault and where it is, and then exits with 1. --tenant is whose message
-    --witnessed tells of.
+    --witnessed tells of. With --replay each verdict that comes out otherwise is named, with the comparison that
+    decided it.
     """
     if proof is not None:
         _verify_proof(config, proof, key, as_json)
         return
     if folder is not None:
-        verify_folder(config, folder, _key_text(key), as_json=as_json)
+        verify_folder(config, folder, _key_text(key), replay=replay, as_json=as_json)
     settings = settings_of(config)
     try:
         audits = audits_of(settings, key)
         remarks = against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
         remarks += against_messages(settings, tenant, witnessed)
+        again = replay_logs(settings, audits) if replay else []
     except (NotALedger, notes.BadKey) as error:
         fail(str(error), 2)
     if not audits:
         fail(f"{settings.ledger.path}: it holds no entries; `counterfoil serve` begins the log of each tenant", 1)
     if as_json:
-        click.echo(json.dumps([_row(audit, remarks) for audit in audits], indent=2))
+        click.echo(json.dumps([_row(audit, remarks, again) for audit in audits], indent=2))
     else:
         for audit in audits:
             click.echo(f"{audit.tenant}: {audit}" if len(audits) > 1 else str(audit))
-        for remark in remarks:
-            click.echo(str(remark))
-    sys.exit(1 if any(audit.fault for audit in audits) or any(remark.fault for remark in remarks) else 0)
+        for line in (*remarks, *again):
+            click.echo(str(line))
+    faults = any(audit.fault for audit in audits) or any(remark.fault for remark in remarks)
+    sys.exit(1 if faults or any(each.differences for each in again) else 0)
 
 
 def audits_of(settings: Settings, key: str | None) -> list[Audit]:
@@ -99,11 +105,12 @@ def _key_text(key: str | None) -> str | None:
         fail(str(error), 2)
 
 
-def _row(audit: Audit, remarks: list[Remark]) -> dict[str, Any]:
+def _row(audit: Audit, remarks: list[Remark], again: list[Replayed]) -> dict[str, Any]:
     own = [remark.to_json() for remark in remarks if remark.tenant == audit.tenant]
     fault = str(audit.fault) if audit.fault else None
     row: dict[str, Any] = {"tenant": audit.tenant, "entries": audit.entries, "root": audit.root, "fault": fault}
-    return row | ({"kept": own} if remarks else {})
+    replayed = [each.to_json() for each in again if each.tenant == audit.tenant]
+    return row | ({"kept": own} if remarks else {}) | ({"replay": replayed[0]} if replayed else {})
 
 
 def _trusted(key: str) -> tuple[str, Ed25519PublicKey]:

@@ -12,26 +12,37 @@ import click
 from ledger import checkpoint as notes
 from ledger.exporting.place import Fault
 from ledger.exporting.source import NoExport
-from ledger.exporting.verify import verify_export
+from ledger.exporting.verify import Verified, verify_export
 from receiver.commands.client import fail
+from receiver.commands.ledger import replayed
 from receiver.commands.ledger.common import progress_on_terminal, settings_of
 
 
-def verify_folder(config: Path, folder: Path, vkey: str | None, *, as_json: bool) -> NoReturn:
-    """Say OK and the root, or the first fault, and exit with 1 then."""
+def verify_folder(config: Path, folder: Path, vkey: str | None, *, replay: bool, as_json: bool) -> NoReturn:
+    """Say OK and the root, or the first fault, and exit with 1 then. replay: let policy decide again, too."""
     try:
         found, fault = verify_export(folder, vkey or _configured(config, folder), progress_on_terminal()), None
     except Fault as error:
         found, fault = None, error
     except (NoExport, OSError) as error:
         fail(str(error), 2)
+    again = _again(folder, found) if replay and found is not None else None
     if as_json:
         held = {"entries": found.entries, "size": found.size, "root": found.root} if found is not None else {}
         where = {"fault": str(fault), "index": fault.index} if fault is not None else {"fault": None, "index": None}
-        click.echo(json.dumps(held | where, indent=2))
+        more = {"replay": again.to_json()} if again is not None else {}
+        click.echo(json.dumps(held | where | more, indent=2))
     else:
         click.echo(f"FAULT: {fault}" if fault is not None else str(found))
-    sys.exit(1 if fault is not None else 0)
+        if again is not None:
+            click.echo(str(again))
+    sys.exit(1 if fault is not None or (again is not None and again.differences) else 0)
+
+
+def _again(folder: Path, found: Verified) -> replayed.Replayed:
+    if found.entries < found.size:
+        fail(f"{folder} holds {found.entries} of {found.size} entries: only a whole export can be decided again", 2)
+    return replayed.replay(replayed.Folder(folder))
 
 
 def _configured(config: Path, folder: Path) -> str:
