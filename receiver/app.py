@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 import aiohttp
@@ -22,7 +23,8 @@ from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
 from receiver.auditor.reconciling import reconcile_forever
 from receiver.authorization.whatsapp import WhatsApp
-from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, targets
+from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
+from receiver.diagnosis.budget import DailyBudget
 from receiver.diagnosis.claude import Claude
 from receiver.evidence.alertmanager import Alertmanagers
 from receiver.evidence.prometheus import NoPrometheus, Prometheus
@@ -30,7 +32,7 @@ from receiver.execution.webhook import Webhooks
 from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Charter, Desk
 from receiver.governor.loop import Governor
-from receiver.governor.ports import Evidence
+from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.changes import ChangeDesk
@@ -57,6 +59,18 @@ class SystemClock:
         return time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class Offices:
+    """Whom a tenant's governor asks, under the names that they have at its desk; a reload replaces them all at once."""
+
+    evidence: Evidence
+    alert_source: AlertSource
+    diagnostician: Diagnostician
+    carrier: Carrier
+    executors: Executors
+    model: str
+
+
 class Service:
     """One process: the ledger, a governor a tenant, and two listeners."""
 
@@ -73,17 +87,31 @@ class Service:
         self._runners: list[web.AppRunner] = []
         self._ready = False
         self._stopping = False
-        self._admission = self._admit(loaded)
+        self._changing = asyncio.Lock()  # a start, and one reload after the other
+        self._admission = Admission(*_tokens(loaded), self.clock.now)
         self.private_url = self.public_url = ""
         self.journal: SqliteJournal
         self._session: aiohttp.ClientSession
         self._claude: Claude
+        self._former: list[Claude] = []  # replaced by a reload; a question may still be under way there
+        self._carrier: WhatsApp
         self._auditor: Auditor
 
     # --- start and stop --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take the tenants' locks, open the ledger, adopt, listen. Raises Broken, LedgerError or OSError."""
+        """Take the tenants' locks, open the ledger, adopt, listen. Raises LedgerError, PolicyErrors or OSError."""
+        async with self._changing:
+            await self._open()
+            try:
+                await self._begin()
+            except (LedgerError, OSError, PolicyErrors):
+                await self.stop()
+                raise
+            self._taken()
+            self._ready = True
+
+    async def _open(self) -> None:
         settings = self.loaded.settings
         self._locks.take(settings.tenants)
         try:
@@ -102,18 +130,16 @@ class Service:
             raise
         self._session = aiohttp.ClientSession()
         self._claude = self._make_claude(settings)
+        self._carrier = self._make_whatsapp(settings)
+
+    async def _begin(self) -> None:
+        settings = self.loaded.settings
+        self._know(self.loaded)
         for name, tenant in settings.tenants.items():
-            self.metrics.know_tenant(name)
-            for executor in tenant.executors:
-                self.metrics.know_executor(executor)
-            self.governors[name] = Governor(self._desk(name, tenant), poll=bool(tenant.alertmanagers))
-        try:
-            await self._listen(settings)
-            for governor in self.governors.values():
-                await governor.start()
-        except (LedgerError, OSError, PolicyErrors):
-            await self.stop()
-            raise
+            self.governors[name] = Governor(self._desk(name, tenant))
+        await self._listen(settings)
+        for governor in self.governors.values():
+            await governor.start()
         self._tasks = [asyncio.create_task(g.run(), name=f"governor {n}") for n, g in self.governors.items()]
         reconciling = reconcile_forever(self._auditor.reader, lambda: list(self.governors), self.metrics)
         # Not among the tasks whose end ends the service: a metric, which then stands still, is what tells.
@@ -121,12 +147,11 @@ class Service:
             asyncio.create_task(reconciling, name="reconcile"),
             asyncio.create_task(self._read_trees(), name="trees"),
         ]
+        for task in self._beside:
+            task.add_done_callback(_said)
         self._anchorings = [self._anchoring(outside) for outside in self._outside(settings)]
         for anchoring in self._anchorings:
             anchoring.start()
-        self.metrics.config_last_reload_successful.set(1)
-        self.metrics.config_last_reload_success_timestamp_seconds.set_to_current_time()
-        self._ready = True
 
     async def _read_trees(self) -> None:
         """Read each log once for its tree, so that the first message that tells of a decision need not wait for it."""
@@ -135,10 +160,14 @@ class Service:
                 await self.journal.tree_hashes(name, [])
 
     async def failed(self) -> None:
-        """Return never, unless a governor ends by itself: then raise what ended it."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        """Return never, unless a governor or the ledger's writer ends by itself: then raise what ended it."""
+        writer = asyncio.create_task(self.journal.ended(), name="ledger")
+        try:
+            done, _ = await asyncio.wait([*self._tasks, writer], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            writer.cancel()
 
     async def stop(self) -> None:
         """Begin nothing new, let what is under way end, close the ledger."""
@@ -151,40 +180,53 @@ class Service:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._claude.close()
+        for claude in (*self._former, self._claude):
+            await claude.close()
         await self.journal.close()
         await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
         await self._session.close()
         self._locks.release()
 
     async def reload(self) -> bool:
-        """Read the configuration and the policies again; what does not hold changes nothing.
+        """Read the configuration and the policies again; what does not hold, or needs a restart, changes nothing."""
+        async with self._changing:
+            if self._reread is None or self._stopping:
+                return False
+            try:
+                loaded = await asyncio.to_thread(self._reread)
+                check_same(self.loaded, loaded)
+                for name, charter in loaded.charters.items():
+                    await self._check_version(name, charter)
+                claude, carrier = self._claude_for(loaded.settings), self._carrier_for(loaded.settings)
+                offices = {name: self._offices(tenant, claude, carrier) for name, tenant in _tenants(loaded)}
+            except (ConfigErrors, LedgerError, OSError) as error:
+                log.error("nothing is reloaded: %s", error)
+                self.metrics.config_last_reload_successful.set(0)
+                return False
+            # Nothing is awaited from here on, and nothing may fail: nobody sees one half of it.
+            if claude is not self._claude:
+                self._former.append(self._claude)
+            self.loaded, self._claude, self._carrier = loaded, claude, carrier
+            tokens, admin_token = _tokens(loaded)
+            self._admission = replace(self._admission, tenant_tokens=tokens, admin_token=admin_token)
+            for name, governor in self.governors.items():
+                for field in fields(Offices):
+                    setattr(governor.desk, field.name, getattr(offices[name], field.name))
+                governor.reload(loaded.charters[name])
+            self._know(loaded)
+            self._taken()
+            log.info("the configuration and the policies were read again")
+            return True
 
-        Listeners, the ledger and the set of tenants stay as they were at the start.
-        """
-        if self._reread is None:
-            return False
-        try:
-            loaded = await asyncio.to_thread(self._reread)
-            if set(loaded.settings.tenants) != set(self.loaded.settings.tenants):
-                raise ConfigErrors("the tenants cannot change while the service runs: restart it")
-            for name, charter in loaded.charters.items():
-                await self._check_version(name, charter)
-        except (ConfigErrors, LedgerError) as error:
-            log.error("nothing is reloaded: %s", error)
-            self.metrics.config_last_reload_successful.set(0)
-            return False
-        self.loaded = loaded
-        self._admission = self._admit(loaded)
-        for name, governor in self.governors.items():
-            tenant = loaded.settings.tenants[name]
-            governor.desk.executors = Webhooks(targets(tenant), self.clock.now)
-            governor.desk.carrier = self._whatsapp(loaded.settings)
-            governor.reload(loaded.charters[name])
+    def _taken(self) -> None:
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp_seconds.set_to_current_time()
-        log.info("the configuration and the policies were read again")
-        return True
+
+    def _know(self, loaded: Loaded) -> None:
+        for name, tenant in _tenants(loaded):
+            self.metrics.know_tenant(name)
+            for executor in tenant.executors:
+                self.metrics.know_executor(executor)
 
     async def _check_version(self, tenant: str, charter: Charter) -> None:
         """The same version with other contents is refused before anything changes; the database refuses it too."""
@@ -199,24 +241,30 @@ class Service:
     # --- the offices ------------------------------------------------------------------------------------------------
 
     def _desk(self, name: str, tenant: Tenant) -> Desk:
-        settings = self.loaded.settings
+        offices = self._offices(tenant, self._claude, self._carrier)
         return Desk(
             tenant=name,
             journal=self.journal,
             clock=self.clock,
+            charter=self.loaded.charters[name],
+            metrics=self.metrics,
+            secret=self.loaded.secret,
+            public_url=self.loaded.settings.public_url,
+            **{field.name: getattr(offices, field.name) for field in fields(Offices)},
+        )
+
+    def _offices(self, tenant: Tenant, claude: Claude, carrier: WhatsApp) -> Offices:
+        """Raises OSError where a file of a `tls_config` cannot be read."""
+        return Offices(
             evidence=self._evidence(tenant),
             alert_source=Alertmanagers(
                 servers=[(s.url, s.http_config.headers(), s.http_config.ssl_context()) for s in tenant.alertmanagers],
                 session=lambda: self._session,
             ),
-            diagnostician=self._claude,
-            carrier=self._whatsapp(settings),
+            diagnostician=claude,
+            carrier=carrier,
             executors=Webhooks(targets(tenant), self.clock.now),
-            charter=self.loaded.charters[name],
-            metrics=self.metrics,
-            secret=self.loaded.secret,
-            public_url=settings.public_url,
-            model=settings.diagnosis.model if settings.diagnosis.api_key else "",
+            model=claude.model,
         )
 
     def _evidence(self, tenant: Tenant) -> Evidence:
@@ -235,7 +283,15 @@ class Service:
         self.metrics.evidence_queries.labels(outcome).inc()
         self.metrics.evidence_duration_seconds.observe(seconds)
 
-    def _whatsapp(self, settings: Settings) -> WhatsApp:
+    def _carrier_for(self, settings: Settings) -> WhatsApp:
+        """The carrier that there is, unless its settings changed; what it sent today counts on."""
+        if settings.twilio == self.loaded.settings.twilio:
+            return self._carrier
+        carrier = self._make_whatsapp(settings)
+        carrier.count_on_from(self._carrier)
+        return carrier
+
+    def _make_whatsapp(self, settings: Settings) -> WhatsApp:
         twilio = settings.twilio
         return WhatsApp(
             account_sid=twilio.account_sid,
@@ -248,7 +304,14 @@ class Service:
             daily_message_limit=twilio.daily_message_limit,
         )
 
-    def _make_claude(self, settings: Settings) -> Claude:
+    def _claude_for(self, settings: Settings) -> Claude:
+        """The diagnostician that there is, unless its settings or a secret that it hides changed."""
+        now = self.loaded.settings
+        if (settings.diagnosis, all_secrets(settings)) == (now.diagnosis, all_secrets(now)):
+            return self._claude
+        return self._make_claude(settings, self._claude.budget)
+
+    def _make_claude(self, settings: Settings, budget: DailyBudget | None = None) -> Claude:
         key = settings.diagnosis.api_key
         return Claude(
             api_key=key.get_secret_value() if key else None,
@@ -257,6 +320,7 @@ class Service:
             daily_budget_usd=settings.diagnosis.daily_budget_usd,
             clock=self.clock.now,
             secrets=all_secrets(settings),
+            budget=budget,
         )
 
     def _outside(self, settings: Settings) -> Iterator[Outside]:
@@ -317,10 +381,6 @@ class Service:
         host, port = runner.addresses[0][:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def _admit(self, loaded: Loaded) -> Admission:
-        tokens = {name: tenant.token.get_secret_value() for name, tenant in loaded.settings.tenants.items()}
-        return Admission(tokens, loaded.settings.admin_token.get_secret_value(), self.clock.now)
-
     def _auth_tokens(self) -> Sequence[str]:
         twilio = self.loaded.settings.twilio
         tokens = [twilio.auth_token, *([twilio.previous_auth_token] if twilio.previous_auth_token else [])]
@@ -345,5 +405,23 @@ class Service:
                 gauge.set(last.timestamp())
 
     def _not_ready(self) -> list[str]:
-        reasons = [reason for governor in self.governors.values() for reason in governor.reasons_not_ready()]
-        return reasons if self._ready else ["starting or stopping", *reasons]
+        reasons = [] if self._ready else ["starting or stopping"]
+        reasons += [f"{task.get_name()}: it has ended" for task in self._tasks if task.done()]
+        # An anchor, or a ledger that cannot be written, is a reason of every tenant's; once is enough.
+        reasons += [reason for governor in self.governors.values() for reason in governor.reasons_not_ready()]
+        return list(dict.fromkeys(reasons))
+
+
+def _tenants(loaded: Loaded) -> Iterable[tuple[str, Tenant]]:
+    return loaded.settings.tenants.items()
+
+
+def _tokens(loaded: Loaded) -> tuple[dict[str, str], str]:
+    tokens = {name: tenant.token.get_secret_value() for name, tenant in _tenants(loaded)}
+    return tokens, loaded.settings.admin_token.get_secret_value()
+
+
+def _said(task: asyncio.Task[None]) -> None:
+    """A mistake of ours ends one task, and neither the service nor in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s has ended", task.get_name(), exc_info=error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
 
 from ledger import checkpoint
 from policy_rules.loading import PolicyErrors, load
@@ -65,6 +67,22 @@ def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:
     }
 
 
+def check_same(before: Loaded, after: Loaded) -> None:
+    """What a reload cannot change is refused, so that nothing of it is changed by halves. Raises ConfigErrors."""
+    old, new = before.settings, after.settings
+    same = {
+        "listen": old.listen == new.listen,
+        "public_listen": old.public_listen == new.public_listen,
+        "public_url": old.public_url == new.public_url,
+        "ledger": old.ledger == new.ledger and before.secret == after.secret,
+        "twilio.account_sid": old.twilio.account_sid == new.twilio.account_sid,
+        "tenants": set(old.tenants) == set(new.tenants),
+    }
+    changed = [name for name, holds in same.items() if not holds]
+    if changed:
+        raise ConfigErrors(f"{', '.join(changed)} cannot change while the service runs: restart it")
+
+
 class Roster:
     """Who is enrolled, over all tenants of the configuration in force."""
 
@@ -95,9 +113,18 @@ def targets(tenant: Tenant) -> dict[str, ExecutorTarget]:
 
 def all_secrets(settings: Settings) -> list[str]:
     """Every secret of ours, so that none of them can travel to the model inside an alert."""
-    twilio = settings.twilio
-    found = [settings.admin_token, twilio.auth_token, twilio.previous_auth_token, settings.diagnosis.api_key]
-    for tenant in settings.tenants.values():
-        found.append(tenant.token)
-        found += [secret for e in tenant.executors.values() for secret in (e.secret, e.previous_secret)]
-    return [secret.get_secret_value() for secret in found if secret is not None]
+    return [secret.get_secret_value() for secret in _secrets_in(settings)]
+
+
+def _secrets_in(value: object) -> Iterator[SecretStr]:
+    if isinstance(value, SecretStr):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _secrets_in(item)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _secrets_in(item)

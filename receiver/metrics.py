@@ -108,6 +108,12 @@ class Metrics:
             self.ledger_outstanding.labels(tenant, book)
             self.oldest_outstanding_seconds.labels(tenant, book)
 
+    def policy_in_force(self, tenant: str, before: str, version: str) -> None:
+        """Name the version in force, and no longer the one before it. Other tenants keep theirs."""
+        self.policy_info.labels(tenant, before)
+        self.policy_info.remove(tenant, before)
+        self.policy_info.labels(tenant, version).set(1)
+
     def know_executor(self, executor: str) -> None:
         for outcome in (ExecutionOutcome.EXECUTED, ExecutionOutcome.FAILED):
             self.executions.labels(executor, outcome.value)

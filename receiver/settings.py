@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from policy_rules import strict_yaml
 from policy_rules.problems import nearest
-from receiver.settings_sections import Diagnosis, Ledger, Section, Tenant, Twilio
+from receiver.settings_sections import Diagnosis, Ledger, Section, Server, Tenant, Twilio
 from receiver.settings_values import (
     SECRET_NAMES,
     Address,
@@ -138,6 +138,7 @@ def _across(settings: Settings) -> list[Misplaced]:
         if holder != f"tenants.{name}.token":
             found.append(Misplaced(("tenants", name, "token_file"), f"tenants.{name}.token is the same as {holder}"))
         found += _shared_numbers(name, tenant)
+        found += _certificates(name, tenant)
     return found
 
 
@@ -154,6 +155,21 @@ def _timestamps(ledger: Ledger) -> list[Misplaced]:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         found.append(Misplaced((*place, "ca_file"), f"ca_file: {ledger.timestamps.ca_file}: {why}"))
+    return found
+
+
+def _certificates(name: str, tenant: Tenant) -> list[Misplaced]:
+    """Whether the files of each `tls_config` can be used: found when the file is read, not when the server is asked."""
+    servers: list[tuple[Place, Server]] = [
+        (("tenants", name, "alertmanagers", at), server) for at, server in enumerate(tenant.alertmanagers)
+    ]
+    if tenant.prometheus is not None:
+        servers.append((("tenants", name, "prometheus"), tenant.prometheus))
+    found = []
+    for place, server in servers:
+        problem = server.http_config.tls_config.problem() if server.http_config.tls_config else None
+        if problem is not None:
+            found.append(Misplaced((*place, "http_config", "tls_config"), f"tls_config: {problem}"))
     return found
 
 

@@ -104,6 +104,29 @@ class TlsConfig(Section):
     key_file: FilePath | None = None
     insecure_skip_verify: bool = False
 
+    def context(self) -> ssl.SSLContext:
+        """Raises OSError where a file cannot be read, or does not hold what its key says."""
+        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        if self.cert_file:
+            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
+        if self.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def problem(self) -> str | None:
+        """Why no connection could be made with it, or None."""
+        try:
+            for file in (self.ca_file, self.cert_file, self.key_file):
+                if file is not None:
+                    file.read_bytes()  # by itself, because what is said of a certificate names no file
+            self.context()
+        except ssl.SSLError as error:
+            return f"the certificates do not hold: {error.reason or error}"
+        except OSError as error:
+            return f"cannot read {error.filename}: {error.strerror}"
+        return None
+
 
 class HttpConfig(Section):
     """How to speak to a server, with the names of Prometheus's http_config."""
@@ -129,16 +152,7 @@ class HttpConfig(Section):
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """None: the defaults of the platform. Raises OSError where a file cannot be read."""
-        tls = self.tls_config
-        if tls is None:
-            return None
-        context = ssl.create_default_context(cafile=str(tls.ca_file) if tls.ca_file else None)
-        if tls.cert_file:
-            context.load_cert_chain(str(tls.cert_file), str(tls.key_file) if tls.key_file else None)
-        if tls.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return self.tls_config.context() if self.tls_config is not None else None
 
 
 class Server(Section):

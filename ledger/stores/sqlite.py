@@ -175,6 +175,11 @@ class SqliteJournal:
             if connection is not None:
                 await connection.close()
 
+    async def ended(self) -> None:
+        """Return once nothing can be written any more; raise what ended the writer, where that was a mistake."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     # --- writing --------------------------------------------------------------------------------------------------
 
     async def post(self, tenant: str, drafts: Sequence[Draft]) -> Receipt:

@@ -75,6 +75,10 @@ class WhatsApp:
             self._sent_today -= 1  # refused for certain; after a silence Twilio may have sent it, so that one counts
         return answer
 
+    def count_on_from(self, former: WhatsApp) -> None:
+        """Count today's messages on from those that `former`, which this one replaces, has sent."""
+        self._day, self._sent_today = former._day, former._sent_today
+
     async def templates(self) -> Mapping[str, str]:
         """Friendly name → content sid of every template, created where missing. Raises what the SDK raises."""
         async with asyncio.timeout(self._timeout_seconds):

@@ -72,11 +72,12 @@ class Claude:
         clock: Callable[[], datetime],
         secrets: Sequence[str] = (),
         prices: Mapping[str, Price] = DEFAULT_PRICES,
+        budget: DailyBudget | None = None,
     ) -> None:
         """base_url: None is the vendor's own; the SDK's environment variables and profiles are never asked.
 
         secrets: exact values that must not leave this machine, beside the key itself.
-        prices: model → price; "*" is any other model.
+        prices: model → price; "*" is any other model. budget: the day's, where it was begun by another.
         """
         self._key = (api_key or "").strip()
         self._model = model
@@ -85,11 +86,17 @@ class Claude:
         self._secrets = (*secrets, self._key)
         self._price = price_of_model(prices, model)
         self._listed = model in prices
-        self.budget = DailyBudget(daily_budget_usd)
+        self.budget = budget or DailyBudget(daily_budget_usd)
+        self.budget.limit = Decimal(str(daily_budget_usd))
         self.breaker = Breaker()
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._starting = asyncio.Lock()
         self._client: AsyncAnthropic | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that is asked; empty where there is no key to ask it with."""
+        return self._model if self._key else ""
 
     async def diagnose(self, case: CaseFile, *, timeout_seconds: float) -> Diagnosis | NoDiagnosis:
         """Claude's answer with every claim checked, or why there is none. Never raises, never takes longer."""

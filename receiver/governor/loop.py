@@ -74,8 +74,7 @@ class Governor:
                 await desk.post(_adoption(charter, before, blobs))
             desk.policies[old.digest] = old
             desk.charter = charter
-        desk.metrics.policy_info.clear()
-        desk.metrics.policy_info.labels(desk.tenant, rulebook.version).set(1)
+        desk.metrics.policy_in_force(desk.tenant, old.version, rulebook.version)
         self._charter = None
         await desk.fold()
 
@@ -91,7 +90,8 @@ class Governor:
                     # Law 5: the ledger records. What cannot be booked does not happen.
                     log.error("tenant %s: the ledger cannot be written: %s", self.desk.tenant, unavailable)
                     self.unavailable = str(unavailable)
-                    await self._wait(UNAVAILABLE_AGAIN_SECONDS)
+                    # Not until the log grows: one that is closed says so at once, again and again.
+                    await asyncio.sleep(UNAVAILABLE_AGAIN_SECONDS)
                     continue
                 await self._wait(self._seconds_until(later))
         finally:

@@ -230,3 +230,13 @@ def test_names_of_people_and_executors_may_be_those_of_secrets(folder: Folder) -
     """A person called "token" is a person: only a text is taken for a secret."""
     people = '    people: {token: {whatsapp: "whatsapp:+263771234567"}}\n'
     assert list(folder.load(SMALLEST + people).tenants["default"].people) == ["token"]
+
+
+def test_a_certificate_that_cannot_be_used_is_told_with_its_line(folder: Folder) -> None:
+    server = "    prometheus: {url: 'https://127.0.0.1:9090', http_config: {tls_config: {ca_file: ca.pem}}}\n"
+    assert folder.complaints(SMALLEST + server) == [
+        f"9: tls_config: cannot read {folder.path}/ca.pem: No such file or directory"
+    ]
+    (folder.path / "ca.pem").write_text("no certificate", encoding="utf-8")
+    (problem,) = folder.complaints(SMALLEST + server)
+    assert problem.startswith("9: tls_config: the certificates do not hold: ")
