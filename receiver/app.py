@@ -24,7 +24,7 @@ from receiver.auditor.pages import Auditor
 from receiver.auditor.reconciling import reconcile_forever
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
-from receiver.diagnosis.budget import DailyBudget
+from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
 from receiver.diagnosis.claude import Claude
 from receiver.evidence.alertmanager import Alertmanagers
 from receiver.evidence.prometheus import NoPrometheus, Prometheus
@@ -312,7 +312,7 @@ class Service:
         return self._make_claude(settings, self._claude.budget)
 
     def _make_claude(self, settings: Settings, budget: DailyBudget | None = None) -> Claude:
-        key = settings.diagnosis.api_key
+        key, own = settings.diagnosis.api_key, settings.diagnosis.prices
         return Claude(
             api_key=key.get_secret_value() if key else None,
             model=settings.diagnosis.model,
@@ -320,6 +320,10 @@ class Service:
             daily_budget_usd=settings.diagnosis.daily_budget_usd,
             clock=self.clock.now,
             secrets=all_secrets(settings),
+            prices={
+                **DEFAULT_PRICES,
+                **{model: Price.listed(price.input, price.output) for model, price in own.items()},
+            },
             budget=budget,
         )
 

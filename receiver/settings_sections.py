@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,19 @@ class Ledger(Section):
         return self.path.with_name(f"{self.path.name}.timestamps")
 
 
+class TokenPrice(Section):
+    """US dollars per million tokens."""
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+
+
 class Diagnosis(Section):
     model: str = "claude-sonnet-5-5"
     api_key: SecretStr | None = None
     base_url: WebAddress | None = None
     daily_budget_usd: float = Field(default=5.0, ge=0)
+    prices: Mapping[str, TokenPrice] = {}
 
 
 class Twilio(Section):

@@ -26,6 +26,11 @@ class Price:
     cache_creation: Decimal
     cache_read: Decimal
 
+    @classmethod
+    def listed(cls, tokens_in: Decimal, tokens_out: Decimal) -> Price:
+        """By the two prices of a list: writing the cache costs a quarter more than input, reading a tenth."""
+        return cls(tokens_in, tokens_out, tokens_in * Decimal("1.25"), tokens_in * Decimal("0.1"))
+
     def cost(self, usage: Usage) -> Decimal:
         millionths = (
             self.input * usage.input_tokens
@@ -36,7 +41,8 @@ class Price:
         return millionths / 1_000_000
 
 
-# List prices for prompts of up to 100,000 tokens, October 2026. A model that is not listed counts as a dear one.
+# List prices for prompts of up to 100,000 tokens, October 2026; `diagnosis.prices` overrides them. A model that is not
+# listed counts as a dear one.
 DEFAULT_PRICES: Mapping[str, Price] = {
     "claude-sonnet-5-5": Price(Decimal(2), Decimal(10), Decimal("2.5"), Decimal("0.1")),
     "claude-haiku-5-5": Price(Decimal("0.1"), Decimal("0.5"), Decimal("0.125"), Decimal("0.01")),

@@ -21,6 +21,7 @@ from ledger.journal import Unavailable
 from receiver.app import Service
 from receiver.commands.init import write_folder
 from receiver.configuration import Loaded, all_secrets, load_config
+from receiver.papers import Usage
 
 HOUR = timedelta(hours=1)
 
@@ -119,6 +120,13 @@ async def test_what_was_spent_and_sent_today_counts_on_after_a_reload(
     assert desk(service).carrier is not carrier
     assert desk(service).carrier._sent_today == 7
     assert (service._claude.budget.spent, service._claude.budget.limit) == (1, 3)
+
+
+async def test_tokens_cost_what_the_configuration_says(installation: Installation) -> None:
+    used = Usage(input_tokens=1_000_000, output_tokens=1_000_000, cache_read_tokens=1_000_000)
+    installation.edit("daily_budget_usd: 5", "prices: {claude-sonnet-5-5: {input: 3, output: 0.5}}")
+    claude = Service(installation.load())._make_claude(installation.load().settings)
+    assert claude._price.cost(used) == Decimal("3.8")
 
 
 RESTARTS = [

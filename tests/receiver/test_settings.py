@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from receiver.settings import Settings, load_settings
+from receiver.settings_sections import TokenPrice
 from receiver.settings_values import Address, SettingsErrors
 
 SMALLEST = """\
@@ -240,3 +242,12 @@ def test_a_certificate_that_cannot_be_used_is_told_with_its_line(folder: Folder)
     (folder.path / "ca.pem").write_text("no certificate", encoding="utf-8")
     (problem,) = folder.complaints(SMALLEST + server)
     assert problem.startswith("9: tls_config: the certificates do not hold: ")
+
+
+def test_prices_of_tokens_are_decimals_and_never_negative(folder: Folder) -> None:
+    text = SMALLEST + "diagnosis: {prices: {claude-next: {input: 0.1, output: 7}}}\n"
+    assert folder.load(text).diagnosis.prices["claude-next"] == TokenPrice(input=Decimal("0.1"), output=Decimal(7))
+    (problem,) = folder.complaints(text.replace("0.1", "-0.1"))
+    assert problem.startswith("9: diagnosis.prices.claude-next.input: ")
+    (problem,) = folder.complaints(text.replace("output: 7", "out: 7"))[:1]
+    assert "diagnosis.prices.claude-next" in problem
