@@ -45,6 +45,7 @@ async def run_command(arguments: tuple[str, ...], timeout_seconds: float, limit:
         if process.returncode is None:
             # Cancelled, because the service stops: what was begun is not left running on its own.
             _signal_group(process, signal.SIGKILL)
+            await process.wait()
         await asyncio.wait([collecting], timeout=LAST_WORDS_SECONDS)
         collecting.cancel()
         await asyncio.gather(collecting, return_exceptions=True)

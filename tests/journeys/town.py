@@ -17,7 +17,7 @@ from ledger.entry import Entry
 from ledger.exporting.export import export
 from ledger.exporting.source import stored
 from ledger.reconcile import trial_balance
-from receiver.auditor.reading import all_entries
+from receiver.auditor.timeline import all_entries
 from receiver.commands.demo_stage import Stage
 from receiver.demo.monitoring import ALERTMANAGER, find
 from tests.ledger.verifiers import VERIFIERS
