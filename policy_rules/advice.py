@@ -45,6 +45,11 @@ def warnings(
     return tuple(sorted({Problem(rulebook.file, *_place(positions, path), message) for path, message in found}))
 
 
+def place(rulebook: Rulebook, path: Path) -> Position:
+    """Where the text of `rulebook` says `path`, like ("signals", "error_ratio"), or what stands around it."""
+    return _place(collect(rulebook.text, rulebook.file)[1], path)
+
+
 def _place(positions: dict[Path, Position], path: Path) -> Position:
     while path and path not in positions:
         path = path[:-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import promql_parser
 
@@ -110,6 +111,34 @@ def selectors(expressions: list[promql_parser.Expr]) -> list[tuple[str | None, l
         for node in expressions
         if isinstance(node, promql_parser.VectorSelector)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """A selector of a signal without what the incident fills in.
+
+    filled: (label of the series, label of the incident) for each `=` matcher with a `$label`.
+    """
+
+    text: str
+    name: str | None
+    filled: tuple[tuple[str, str], ...]
+
+
+def stems(promql: str) -> tuple[Stem, ...]:
+    """What a signal reads, whatever the incident: its selectors, each once. Raises BadSignal as `parse` does."""
+    found: dict[Stem, None] = {}
+    for name, matchers in selectors(parse(promql)):
+        filled = []
+        fixed = []
+        for label, operator, value in matchers:
+            if operator == "=" and value[:1] == "$":
+                filled.append((label, value[1:]))
+            else:
+                fixed.append(f"{label}{operator}{quote(value)}")
+        braces = "{" + ",".join(fixed) + "}" if fixed or not name else ""
+        found[Stem(f"{name or ''}{braces}", name, tuple(filled))] = None
+    return tuple(found)
 
 
 def _matchers(promql: str) -> list[tuple[str, str, str]]:

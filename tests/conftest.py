@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def tool() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """free_port() is a loopback port that nothing listened on, for a program that cannot take port 0."""
 
@@ -36,6 +37,17 @@ def free_port() -> Callable[[], int]:
             return port
 
     return find
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A thread that a test left behind, of a database that was not closed, would hold the run for ever."""
+    left = [
+        thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
+    ]
+    if left:
+        print(f"\nthreads were left behind: {', '.join(left)}", flush=True)
+        os._exit(pytest.ExitCode.TESTS_FAILED)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -17,6 +17,7 @@ from policy_rules.permission import Person
 from policy_rules.rulebook import Rulebook
 from receiver.commands import Wrong, settings_or_exit
 from receiver.commands.policy_test import test
+from receiver.commands.policy_today import Answers, ask_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +36,51 @@ def policy() -> None:
 
 @policy.command()
 @click.argument("files", nargs=-1, metavar="[FILE]…", type=click.Path(path_type=Path))
+@click.option("--prometheus", "url", metavar="URL", help="Ask this server too: are there such series, and what now?")
+@click.option("--key", "labels", multiple=True, metavar="LABEL=VALUE", help="With --prometheus: the key to decide on.")
+@click.option("--keys", "keys_max", default=3, show_default=True, type=click.IntRange(1), help="How many keys a rule.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 @click.pass_obj
 @click.pass_context
-def check(ctx: click.Context, config: Path, files: tuple[Path, ...], *, as_json: bool) -> None:
+def check(
+    ctx: click.Context,
+    config: Path,
+    files: tuple[Path, ...],
+    *,
+    url: str | None,
+    labels: tuple[str, ...],
+    keys_max: int,
+    as_json: bool,
+) -> None:
     """Say everything that is wrong or doubtful with each FILE, with its line.
 
     Without FILE: the policies of the configuration, against its people and executors too. Exit code 1 where a policy
     is refused; a warning alone is no failure.
+
+    With --prometheus it also says which series are missing, and for keys that have some (of firing alerts first, or
+    the one of --key) what each signal is now and what policy would decide, were an alert firing. The configuration's
+    http_config is used where it names the same address. Exit code 1 too where the server does not answer or refuses a
+    query.
     """
-    results = [_checked(subject) for subject in _subjects(config, files)]
+    key = _key(labels)
+    checked = [_checked(subject) for subject in _subjects(config, files)]
+    results = [result for result, _ in checked]
+    today: list[Answers | None] = [None] * len(checked)
+    if url is not None:
+        asked = iter(ask_all([book for _, book in checked if book is not None], url, config, key, keys_max))
+        today = [next(asked) if book is not None else None for _, book in checked]
+    for result, answers in zip(results, today, strict=True):
+        if answers is not None:
+            result["errors"] = _rows(answers.errors)
+            result["warnings"] += _rows(answers.warnings)
+            result["today"] = [one.to_json() for one in answers.today]
+            result["not_shown"] = list(answers.more)
     failed = any(result["errors"] for result in results)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "policies": results}, indent=2))
     else:
-        for result in results:
-            for line in _lines(result):
+        for result, answers in zip(results, today, strict=True):
+            for line in (*_lines(result), *(answers.lines() if answers is not None else ())):
                 click.echo(line)
     ctx.exit(1 if failed else 0)
 
@@ -101,12 +131,13 @@ def _load(file: Path) -> Rulebook:
     return load(text, file=str(file), environment=os.environ)
 
 
-def _checked(subject: _Subject) -> dict[str, Any]:
+def _checked(subject: _Subject) -> tuple[dict[str, Any], Rulebook | None]:
+    """What is wrong and doubtful, and the rulebook where nothing is wrong."""
     try:
         book = _load(subject.file)
     except PolicyErrors as error:
-        return {"file": str(subject.file), "errors": _rows(error.problems), "warnings": []}
-    return {
+        return {"file": str(subject.file), "errors": _rows(error.problems), "warnings": []}, None
+    result = {
         "file": str(subject.file),
         "name": book.name,
         "version": book.version,
@@ -116,6 +147,16 @@ def _checked(subject: _Subject) -> dict[str, Any]:
         "errors": [],
         "warnings": _rows(warnings(book, subject.people, subject.executors)),
     }
+    return result, book
+
+
+def _key(labels: Sequence[str]) -> dict[str, str] | None:
+    """["service=checkout"] as a mapping; None where nothing was said. Raises click.UsageError."""
+    pairs = [label.partition("=") for label in labels]
+    wrong = [label for label, (name, equal, _) in zip(labels, pairs, strict=True) if not name or not equal]
+    if wrong:
+        raise click.UsageError(f"--key {wrong[0]!r} is not LABEL=VALUE")
+    return {name: value for name, _, value in pairs} or None
 
 
 def _rows(problems: Sequence[Problem]) -> list[dict[str, Any]]:

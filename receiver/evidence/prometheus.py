@@ -33,6 +33,14 @@ class _Answer:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The labels of each series of an answer; None where there is no answer, and `detail` says why."""
+
+    labels: tuple[Mapping[str, str], ...] | None
+    detail: str = ""
+
+
 class NoPrometheus:
     """For a tenant without Prometheus: every question goes unanswered, and says why."""
 
@@ -167,6 +175,17 @@ class Prometheus:
         except (TimeoutError, aiohttp.ClientError, OSError):
             return []
 
+    async def listed(self, promql: str, *, timeout_seconds: float) -> Listed:
+        """The series that an instant query gives now, for a person who tries a policy; never raises."""
+        form = {"query": promql, "time": f"{self._clock().timestamp():.3f}", "timeout": f"{timeout_seconds:g}s"}
+        try:
+            async with asyncio.timeout(timeout_seconds), self._places:
+                return _listed(*await self._posted("query", form))
+        except TimeoutError:
+            return Listed(None, f"no answer within {timeout_seconds:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no address
+            return Listed(None, f"{type(error).__name__}: it does not answer")
+
     async def _posted(self, path: str, form: Mapping[str, str]) -> tuple[int, bytes | None]:
         """The status and the body; None where the body is too large. Raises OSError and aiohttp.ClientError."""
         session = self._session()
@@ -227,6 +246,16 @@ def _sample(pair: Any) -> _Answer:
         return _Answer(ReadingState.VALUE, pair[1], at, "")
     # An infinity is what a division by zero leaves: no more a number to compare than NaN is.
     return _Answer(ReadingState.NAN, None, at, f"the value is {pair[1][:20]}")
+
+
+def _listed(status: int, raw: bytes | None) -> Listed:
+    answer = _read(status, raw)
+    if answer.state in (ReadingState.UNREACHABLE, ReadingState.ERROR):
+        return Listed(None, answer.detail)
+    data = _json(raw or b"")["data"]  # `_read` has looked at its shape
+    rows = data["result"] if data["resultType"] == "vector" else []
+    metrics = [row.get("metric") for row in rows if isinstance(row, dict)]
+    return Listed(tuple({str(k): str(v) for k, v in one.items()} for one in metrics if isinstance(one, dict)))
 
 
 def _points(status: int, raw: bytes | None) -> list[tuple[datetime, str]]:

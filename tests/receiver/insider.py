@@ -17,6 +17,8 @@ from ledger.stores import schema
 from tests.ledger.house import House
 from tests.simulation.audited import Copy
 
+TENANT = "default"  # of the configuration that `init` writes
+
 Documents = list[dict[str, Any]]
 Change = Callable[[Documents], None]
 
@@ -25,10 +27,10 @@ def house(folder: Path, copy: Copy, change: Change = lambda documents: None) -> 
     """A folder that `init` wrote, with a ledger in it that has the entries and blobs of `copy`, changed and signed."""
     found = House(folder)
     key = notes.load_key_file(found.ledger.key_file)
-    name = notes.log_origin(found.ledger.origin, copy.tenant)
+    name = notes.log_origin(found.ledger.origin, TENANT)
     documents: Documents = [json.loads(entry.raw) for entry in copy.log]
     for document in documents:
-        document["ledger"] = found.ledger.origin
+        document |= {"ledger": found.ledger.origin, "tenant_id": TENANT}
     documents[0]["body"] |= {"origin": name, "key": notes.verifier_key(name, key.public_key())}
     change(documents)
     write(found, key, documents, copy.blobs)

@@ -326,12 +326,14 @@ async def test_it_is_what_the_service_says_of_that_moment(good: House) -> None:
 
 
 def test_it_is_told_in_lines(good: House) -> None:
-    lines = shown(good, str(entry_of("AUTHORIZED").index)).output.splitlines()
+    at = entry_of("AUTHORIZED").index
+    lines = shown(good, str(at)).output.splitlines()
     title = f"{INCIDENT}: HighErrorRate service=checkout"
-    assert lines[0] == f"{title}, authorized as of entry 24, 2026-11-23 08:01:00 UTC"
-    assert lines[2] == "in force: policy 1.0, 20 by engineer:chipo"
-    assert lines[3].startswith("open: DETECTED 6, ADDRESSED 11")
-    assert lines[-1].split()[:4] == ["24", "08:01:00", "AUTHORIZED", "engineer:rudo"]
+    assert lines[0] == f"{title}, authorized as of entry {at}, 2026-11-23 08:01:00 UTC"
+    halted = entry_of("HALTED").index
+    assert lines[2] == f"in force: policy 1.0, {halted} by engineer:chipo"
+    assert lines[3].startswith(f"open: DETECTED {entry_of('DETECTED').index}, ADDRESSED ")
+    assert lines[-1].split()[:4] == [str(at), "08:01:00", "AUTHORIZED", "engineer:rudo"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +28,7 @@ from receiver.evidence.prometheus import (
     Prometheus,
     _read,
 )
+from tests.filled_prometheus import filled_prometheus
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 RATIO = Query("error_ratio", 'sum(rate(errors_total{service="checkout"}[1m]))', 120)
@@ -559,32 +559,9 @@ async def real(
     clock: Clock,
 ) -> AsyncIterator[Prometheus]:
     """The real Prometheus with a few samples: `old` was last seen 200 s ago, the others 2 s ago."""
-    program, promtool = tool("prometheus"), tool("promtool")
     at = int(NOW.timestamp())
-    (tmp_path / "samples").write_text(SAMPLES.format(recent=at - 2, old=at - 200), encoding="utf-8")
-    (tmp_path / "prometheus.yml").write_text("", encoding="utf-8")
-    make = [
-        str(promtool),
-        "tsdb",
-        "create-blocks-from",
-        "openmetrics",
-        str(tmp_path / "samples"),
-        str(tmp_path / "data"),
-    ]
-    await asyncio.to_thread(subprocess.run, make, check=True, capture_output=True)
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    process = await running(
-        url,
-        session,
-        str(program),
-        f"--config.file={tmp_path / 'prometheus.yml'}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        "--storage.tsdb.retention.time=100y",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
-    yield Prometheus(url=url, session=lambda: session, clock=clock)
-    process.terminate()
-    await process.wait()
+    with filled_prometheus(tool, tmp_path, free_port, SAMPLES.format(recent=at - 2, old=at - 200)) as url:
+        yield Prometheus(url=url, session=lambda: session, clock=clock)
 
 
 async def test_a_real_prometheus_gives_each_state(real: Prometheus) -> None:
