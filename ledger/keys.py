@@ -89,7 +89,7 @@ class Keyring:
 
     def verify(self, note: str) -> Checkpoint:
         """The checkpoint of a note, which the key in force at its last entry signed. Raises BadCheckpoint."""
-        said = _size(note)
+        said = size_said(note)
         key = self.at(said - 1)
         if key.id not in notes.signer_ids(note, self.name):
             raise WrongKey(self._by_whom(note, said - 1))
@@ -103,7 +103,7 @@ class Keyring:
 
         Raises BadCheckpoint.
         """
-        size = _size(note)
+        size = size_said(note)
         for key in self.keys:
             if key.end is not None and after <= key.end < size:
                 try:
@@ -121,7 +121,7 @@ class Keyring:
         return f"signed with an unknown key, {ids[0].hex()}" if ids else f"no signature by {self.name}"
 
 
-def _size(note: str) -> int:
+def size_said(note: str) -> int:
     """The number of entries that a note speaks of, before anything is verified. Raises BadCheckpoint."""
     line = f"{note}\n\n".split("\n")[1]
     if not (line.isascii() and line.isdigit() and len(line) <= 16):

@@ -100,10 +100,15 @@ def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: not
     frontier = Frontier()
     if anchored is not None:
         frontier = frontier.extended(islice(leaves, anchored.size))
-        if (frontier.size, frontier.root) != (anchored.size, anchored.root):
+        if frontier.size < anchored.size:
             raise Broken(
-                f"{store.path}: {tenant} is not what its anchor says of the first {anchored.size} entries "
-                f"({frontier.size} of them stand): an older copy, or another history; restore the newest copy"
+                f"{store.path}: an older copy: the anchor says {anchored.size} entries of {tenant}, and "
+                f"{frontier.size} stand: put the newest copy back, or go on from this one with `counterfoil ledger accept-restored`"
+            )
+        if frontier.root != anchored.root:
+            raise Broken(
+                f"{store.path}: {tenant} is not what its anchor says of the first {anchored.size} entries: another "
+                f"history; restore the newest copy"
             )
     frontier = frontier.extended(leaves)
     row = connection.execute(
@@ -152,7 +157,10 @@ def _keys(connection: sqlite3.Connection, store: Store, tenant: str) -> Keyring:
             f"{store.path}: entry {keys.newest.first} of {tenant} retired the key of the configuration: put the key "
             f"{keys.newest.id.hex()} in its place; `counterfoil ledger rotate-key` ends a rotation that was cut off"
         )
-    raise Broken(f"{store.path}: the key of the configuration is none of {tenant}'s: is it that of this ledger?")
+    raise Broken(
+        f"{store.path}: the key of the configuration is none of {tenant}'s: is it that of this ledger? An older copy "
+        f"needs the key of its time, {keys.newest.id.hex()}"
+    )
 
 
 def keys_of(connection: sqlite3.Connection, origin: str, tenant: str) -> Keyring:

@@ -6,15 +6,17 @@ Each log gets REKEYED, and a checkpoint over it that both keys sign: the old one
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint as notes
 from ledger.entry import Draft, Entry
+from ledger.journal import Broken
 from ledger.stores import opening, schema
 from ledger.stores.batch import Head, Scribe
 
@@ -29,18 +31,25 @@ def rotate(
     clock: Callable[[], datetime],
     by: str,
     reason: str,
+    lost: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Entry]:
     """Retire `old`, with which `store` was opened until now, for `new`; the entries that say so.
 
     tenants: those of the configuration. by: the operator's name. The whole ledger is checked first.
+    lost: what the anchor says of a log that is behind it, and may be (`restoring`); its entry then says so.
     Raises Broken, OSError and sqlite3.Error.
     """
     anchors = anchors_of(store.path, anchor_path, tenants)
-    heads = opening.prepare(store, anchors)
+    heads = opening.prepare(store, {tenant: anchor for tenant, anchor in anchors.items() if tenant not in lost})
+    for tenant, said in lost.items():
+        if anchors[tenant].read() != said:
+            raise Broken(f"{anchors[tenant].path}: another process has written it")
     scribe = Scribe(store.origin, new, clock)
     posted, ends = [], {}
     for tenant, head in heads.items():
-        (entry,), end = scribe.write(tenant, [_draft(store.origin, tenant, old, new, by, reason)], head)
+        (entry,), end = scribe.write(
+            tenant, [_draft(store.origin, tenant, old, new, by, reason, lost.get(tenant))], head
+        )
         posted.append(entry)
         ends[tenant] = scribe.signed(tenant, end, old)
     _commit(store.path, posted, ends)
@@ -51,13 +60,21 @@ def rotate(
     return posted
 
 
-def _draft(origin: str, tenant: str, old: Ed25519PrivateKey, new: Ed25519PrivateKey, by: str, reason: str) -> Draft:
+def _draft(
+    origin: str,
+    tenant: str,
+    old: Ed25519PrivateKey,
+    new: Ed25519PrivateKey,
+    by: str,
+    reason: str,
+    lost: str | None,
+) -> Draft:
     name = notes.log_origin(origin, tenant)
     body = {
         "key": notes.verifier_key(name, new.public_key()),
         "retires": notes.verifier_key(name, old.public_key()),
         "text": reason,
-    }
+    } | ({"lost": lost} if lost is not None else {})
     id = f"rekey:{notes.key_id(name, new.public_key()).hex()}"
     return Draft(id=id, stage="REKEYED", actor=f"operator:{by}", reason=reason, body=body)
 

@@ -133,6 +133,7 @@ class SqliteJournal:
                 return
             heads = await asyncio.to_thread(opening.prepare, self._store, self._anchors)
             self._writer = await self._connection(read_only=False)
+            await self._writer.execute("PRAGMA journal_mode = WAL")  # a backup that was put in place has another
             await self._set_up(self._writer)
             # What reads at this moment has queued its query already, so the old reader answers it before it ends.
             former, self._reader = self._reader, await self._connection(read_only=True)

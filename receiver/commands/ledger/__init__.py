@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from receiver.commands.ledger.accept_restored import accept_restored
+from receiver.commands.ledger.backup import backup
 from receiver.commands.ledger.export import export
 from receiver.commands.ledger.prove import prove
 from receiver.commands.ledger.reconcile import reconcile
@@ -14,8 +16,8 @@ from receiver.commands.ledger.verify import verify
 
 @click.group()
 def ledger() -> None:
-    """What was recorded: verify it, balance its books, read it. Only rotate-key writes."""
+    """What was recorded: verify it, balance its books, read it. Only rotate-key and accept-restored write."""
 
 
-for command in (verify, reconcile, show, checkpoint, prove, export, rotate_key):
+for command in (verify, reconcile, show, checkpoint, prove, export, backup, rotate_key, accept_restored):
     ledger.add_command(command)

@@ -14,7 +14,9 @@ import click
 from ledger import checkpoint as notes
 from ledger import witness
 from ledger.audit import NotALedger
+from ledger.keys import size_said
 from ledger.logfile import open_log
+from ledger.stores import restoring
 from receiver.commands.client import fail
 from receiver.settings import Settings
 
@@ -75,6 +77,19 @@ def against_checkpoints(settings: Settings, path: Path, tenants: Iterable[str]) 
         about = f"it goes on from {count} in {path}, the last of {found.newest} entries"
         remarks.append(Remark(logs[name], f"{path}" if found.fault else about, found.fault))
     return remarks
+
+
+def restores(settings: Settings) -> list[Remark]:
+    """What was lost when somebody went on from a backup: no fault, and nothing to be silent about."""
+    return [
+        Remark(
+            entry.tenant_id,
+            f"entry {entry.index}: {entry.actor} went on from a backup; entries {entry.index} to "
+            f"{size_said(str(entry.body['lost'])) - 1} of another history are lost",
+            None,
+        )
+        for entry in restoring.acceptances(settings.ledger.path)
+    ]
 
 
 def against_messages(settings: Settings, tenant: str, witnessed: Iterable[tuple[int, str]]) -> list[Remark]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,27 +49,34 @@ def rotate_key(config: Path, by: str, reason: str, now: bool) -> None:
 
 
 def _rotate(settings: Settings, by: str, reason: str, now: bool) -> None:
-    path = settings.ledger.key_file
-    fresh = path.with_name(f"{path.name}.new")
-    old = notes.load_key_file(path)
-    # Crash here: a key that signs nothing. The next call takes it.
-    new = notes.load_key_file(fresh) if fresh.exists() else notes.make_key_file(fresh)
-    if _in_force(settings, new):
+    old = notes.load_key_file(settings.ledger.key_file)
+    new = fresh_key(settings.ledger.key_file)
+    if in_force(settings, new):
         click.echo("the ledger is under the new key already: a rotation before this one was cut off")
     else:
         _refuse_open_questions(settings, now)
-        for entry in _post(settings, old, new, by, reason):
-            click.echo(f"entry {entry.index} of {entry.tenant_id}: REKEYED by {entry.actor}")
+        change_key(settings, old, new, by, reason, {})
     # Crash here: the ledger asks for a key that still stands under its first name. The next call goes on.
-    name = notes.log_origin(settings.ledger.origin, next(iter(settings.tenants)))
-    retired = path.with_name(f"{path.name}.retired-{notes.key_id(name, old.public_key()).hex()}")
-    rotation.exchange(path, fresh, retired)
-    click.echo(f"{path} is the new key: copy it to its second place, then start the service")
-    click.echo(f"{retired} is the old one: it goes with older backups; who holds it could rewrite what it signed")
+    put_in_place(settings, old)
 
 
-def _post(settings: Settings, old: Ed25519PrivateKey, new: Ed25519PrivateKey, by: str, reason: str) -> list[Entry]:
-    return rotation.rotate(
+def fresh_key(path: Path) -> Ed25519PrivateKey:
+    """The key that is to follow the one at `path`: made, or left by a call that was cut off. Raises BadKey."""
+    fresh = path.with_name(f"{path.name}.new")
+    # Crash here: a key that signs nothing. The next call takes it.
+    return notes.load_key_file(fresh) if fresh.exists() else notes.make_key_file(fresh)
+
+
+def change_key(
+    settings: Settings,
+    old: Ed25519PrivateKey,
+    new: Ed25519PrivateKey,
+    by: str,
+    reason: str,
+    lost: Mapping[str, str],
+) -> list[Entry]:
+    """Post the REKEYED of every log and say so. lost: as in `ledger.stores.rotation.rotate`, with its errors."""
+    posted = rotation.rotate(
         opening.Store(settings.ledger.path, settings.ledger.origin, old.public_key()),
         old,
         new,
@@ -77,16 +85,30 @@ def _post(settings: Settings, old: Ed25519PrivateKey, new: Ed25519PrivateKey, by
         clock=lambda: datetime.now(UTC),
         by=by,
         reason=reason,
+        lost=lost,
     )
+    for entry in posted:
+        click.echo(f"entry {entry.index} of {entry.tenant_id}: REKEYED by {entry.actor}")
+    return posted
 
 
-def _in_force(settings: Settings, key: Ed25519PrivateKey) -> bool:
+def in_force(settings: Settings, key: Ed25519PrivateKey) -> bool:
     """Whether every log names `key` as its newest. One transaction rotates all, so it is all of them or none."""
     with closing(schema.connect(settings.ledger.path)) as store:
         newest = [
             opening.keys_of(store, settings.ledger.origin, tenant).newest.public for tenant in opening.tenants(store)
         ]
     return bool(newest) and all(public == key.public_key() for public in newest)
+
+
+def put_in_place(settings: Settings, old: Ed25519PrivateKey) -> None:
+    """Put the new key where the configuration has it, keep the old one beside it, and say so. Raises OSError."""
+    path = settings.ledger.key_file
+    name = notes.log_origin(settings.ledger.origin, next(iter(settings.tenants)))
+    retired = path.with_name(f"{path.name}.retired-{notes.key_id(name, old.public_key()).hex()}")
+    rotation.exchange(path, path.with_name(f"{path.name}.new"), retired)
+    click.echo(f"{path} is the new key: copy it to its second place, then start the service")
+    click.echo(f"{retired} is the old one: it goes with older backups; who holds it could rewrite what it signed")
 
 
 def _refuse_open_questions(settings: Settings, now: bool) -> None:

@@ -15,7 +15,7 @@ from ledger import proofs
 from ledger.audit import Audit, NotALedger, verify_store
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import json_option, line_of, settings_of, tenant_option
-from receiver.commands.ledger.kept import Remark, Witnessed, against_checkpoints, against_messages
+from receiver.commands.ledger.kept import Remark, Witnessed, against_checkpoints, against_messages, restores
 from receiver.commands.ledger.replayed import Replayed, replay_logs
 from receiver.commands.ledger.verify_folder import verify_folder
 from receiver.settings import Settings
@@ -68,7 +68,8 @@ def verify(
     settings = settings_of(config)
     try:
         audits = audits_of(settings, key)
-        remarks = against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
+        remarks = [] if any(audit.fault for audit in audits) else restores(settings)
+        remarks += against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
         remarks += against_messages(settings, tenant, witnessed)
         again = replay_logs(settings, audits) if replay else []
     except (NotALedger, notes.BadKey) as error:
