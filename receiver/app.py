@@ -16,6 +16,7 @@ from aiohttp import web
 from ledger import checkpoint
 from ledger.journal import LedgerError
 from ledger.stores.locks import Locks
+from ledger.stores.room import Room
 from ledger.stores.sqlite import SqliteJournal
 from policy_rules.loading import PolicyErrors
 from receiver.anchoring.outside import Anchoring, Outside
@@ -84,6 +85,7 @@ class Service:
         self._beside: list[asyncio.Task[None]] = []
         self._anchorings: list[Anchoring] = []
         self._locks = Locks(loaded.settings.ledger.path)
+        self._room = Room(loaded.settings.ledger.path, loaded.settings.ledger.min_free_bytes)
         self._runners: list[web.AppRunner] = []
         self._ready = False
         self._stopping = False
@@ -123,6 +125,7 @@ class Service:
                 clock=self.clock.now,
                 tenants=list(settings.tenants),
                 observe=self.metrics.ledger_append_duration_seconds.observe,
+                shortage=self._room.shortage,
             )
         except LedgerError:
             self._stopping = True  # nothing runs that `stop` could stop
@@ -401,6 +404,8 @@ class Service:
         return GovernorChanges(governor.desk) if governor is not None else None
 
     def _measure(self) -> None:
+        with suppress(OSError):  # the folder is gone: the service is not ready, and the gauge stands still
+            self.metrics.ledger_free_bytes.set(self._room.free())
         for governor in self.governors.values():
             governor.measure()
             last = self.journal.last_time(governor.desk.tenant)

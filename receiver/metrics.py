@@ -69,6 +69,7 @@ class Metrics:
         self.evidence_duration_seconds = h("evidence_duration_seconds", "Of one query to Prometheus.", _FAST)
         self.ledger_entries = c("ledger_entries", "Entries posted.", "tenant")
         self.ledger_append_duration_seconds = h("ledger_append_duration_seconds", "Of one post.", _FAST)
+        self.ledger_free_bytes = g("ledger_free_bytes", "Free on the ledger's file system.")
         self.ledger_outstanding = g("ledger_outstanding", "Obligations that nothing has settled.", "tenant", "book")
         self.oldest_outstanding_seconds = g("oldest_outstanding_seconds", "Age of the oldest.", "tenant", "book")
         self.ledger_findings = g("ledger_findings", "Findings of the last reconciliation.", "tenant")

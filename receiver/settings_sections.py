@@ -57,6 +57,7 @@ class Ledger(Section):
     witness_file: FilePath | None = None
     witness_every: Seconds = Field(default=60.0, ge=1)
     timestamps: TimestampAuthority | None = None
+    min_free_bytes: int = Field(default=64 * 2**20, ge=0)
     _folder: Path = PrivateAttr(default=Path())
 
     def model_post_init(self, folder: Any) -> None:

@@ -103,7 +103,8 @@ def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: not
         if frontier.size < anchored.size:
             raise Broken(
                 f"{store.path}: an older copy: the anchor says {anchored.size} entries of {tenant}, and "
-                f"{frontier.size} stand: put the newest copy back, or go on from this one with `counterfoil ledger accept-restored`"
+                f"{frontier.size} stand: put the newest copy back, or go on from this one with "
+                f"`counterfoil ledger accept-restored`"
             )
         if frontier.root != anchored.root:
             raise Broken(

@@ -77,6 +77,8 @@ class SqliteJournal:
         self._reader: aiosqlite.Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._observe: Callable[[float], None] = lambda seconds: None
+        self._shortage: Callable[[], str | None] = lambda: None
+        self._short = False
 
     @classmethod
     async def open(
@@ -90,12 +92,14 @@ class SqliteJournal:
         tenants: Sequence[str],
         durable: bool = True,
         observe: Callable[[float], None] = lambda seconds: None,
+        shortage: Callable[[], str | None] = lambda: None,
     ) -> SqliteJournal:
         """Open the ledger at `path` (":memory:" for one that lives as long as the process), or make an empty one.
 
         anchor_path: the anchor of TENANT is the file `anchor_path.TENANT`; None for no anchor.
         tenants: those who are served; a new one's log begins with OPENED, others that the file holds stay as they are.
         durable: False leaves the disk to itself (tests alone). observe: told how many seconds each post took.
+        shortage: asked before each commit why nothing may be written, as for want of room (`room.Room`); None: it may.
         Raises Broken where the file, its signatures or its anchor do not hold, and Unavailable where it cannot be read
         or written.
         """
@@ -104,7 +108,7 @@ class SqliteJournal:
             raise Broken(f"{wrong[0]!r} is no name for a tenant" if wrong else f"{origin!r} is no name for a ledger")
         anchors = {tenant: notes.anchor_of(anchor_path, tenant) for tenant in tenants} if anchor_path else {}
         journal = cls(str(path), origin, key, anchors, clock, durable)
-        journal._observe = observe
+        journal._observe, journal._shortage = observe, shortage
         try:
             await journal._connect()
             journal._task = asyncio.create_task(journal._write_forever(), name="ledger writer")
@@ -239,6 +243,15 @@ class SqliteJournal:
 
     async def _write(self, jobs: list[Job]) -> None:
         """One transaction for `jobs`, then the anchors, then the answers."""
+        short = self._shortage()
+        if short is not None:
+            if not self._short:
+                log.error("the ledger takes nothing: %s", short)
+            for job in jobs:
+                answer(job, Unavailable(short))
+        self._short = short is not None
+        if self._short:
+            return
         try:
             if self._failed is not None:
                 await self._reopen()
@@ -462,8 +475,8 @@ class SqliteJournal:
         return self._heads.get(tenant, Head()).time
 
     def anchor_error(self) -> str | None:
-        """Why nothing may be dispatched now: an anchor, or the ledger itself, cannot be written."""
-        return next(iter(self._anchor_errors.values()), self._failed)
+        """Why nothing may be dispatched now: an anchor, or the ledger itself, cannot be written, or has no room."""
+        return next(iter(self._anchor_errors.values()), self._failed) or self._shortage()
 
 
 def _row(entry: Entry) -> tuple[str, int, str]:

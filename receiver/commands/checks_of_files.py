@@ -14,6 +14,7 @@ from pathlib import Path
 from ledger import checkpoint as notes
 from ledger.keys import KeyFault
 from ledger.stores import opening
+from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.permission import Person
 from receiver.commands.findings import FAIL, OK, WARN, Finding
@@ -40,6 +41,7 @@ def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> 
             for finding in tenant_findings(name, tenant, environment)
         ),
         *ledger(settings),
+        *room(settings),
         *outside(settings),
         sqlite_version(sqlite3.sqlite_version_info),
         *modes(settings, config),
@@ -143,6 +145,23 @@ def _signs(connection: sqlite3.Connection, settings: Settings, tenant: str) -> b
     except notes.BadKey:
         return False
     return opening.keys_of(connection, settings.ledger.origin, tenant).newest.public == ours
+
+
+def room(settings: Settings) -> Iterator[Finding]:
+    """Whether the ledger's file system has the room without which nothing is posted, and as much again."""
+    asked = Room(settings.ledger.path, settings.ledger.min_free_bytes)
+    try:
+        free = asked.free()
+    except OSError:
+        return  # the folder is not there, as `ledger` says
+    text = f"{free:,} bytes are free in {asked.path.parent}"
+    if free < asked.least:
+        why = f"{text}, and below ledger.min_free_bytes ({asked.least:,}) nothing is posted"
+        yield Finding("disk", FAIL, why, "make room, or put the ledger elsewhere")
+    elif free < 2 * asked.least:
+        yield Finding("disk", WARN, f"{text}; below {asked.least:,} nothing is posted", "make room")
+    else:
+        yield Finding("disk", OK, text)
 
 
 def outside(settings: Settings) -> Iterator[Finding]:
