@@ -85,7 +85,7 @@ def _lines(found: Then) -> Iterator[str]:
     yield f"{view.id}: {view.title}, {view.state.value} {then}"
     yield f"{view.reason} (policy {view.policy_version})"
     in_force = found.adopted.policy_version if found.adopted is not None else "none"
-    halts = ", ".join(f"{entry.index} by {entry.actor}" for entry in found.halts) or "no halt"
+    halts = ", ".join(f"halted at {entry.index} by {entry.actor}" for entry in found.halts) or "no halt"
     yield f"in force: policy {in_force}, {halts}"
     yield f"open: {', '.join(f'{entry.stage} {entry.index}' for entry in found.outstanding) or 'nothing'}"
     for entry in view.entries:

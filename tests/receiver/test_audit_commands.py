@@ -331,7 +331,7 @@ def test_it_is_told_in_lines(good: House) -> None:
     title = f"{INCIDENT}: HighErrorRate service=checkout"
     assert lines[0] == f"{title}, authorized as of entry {at}, 2026-11-23 08:01:00 UTC"
     halted = entry_of("HALTED").index
-    assert lines[2] == f"in force: policy 1.0, {halted} by engineer:chipo"
+    assert lines[2] == f"in force: policy 1.0, halted at {halted} by engineer:chipo"
     assert lines[3].startswith(f"open: DETECTED {entry_of('DETECTED').index}, ADDRESSED ")
     assert lines[-1].split()[:4] == [str(at), "08:01:00", "AUTHORIZED", "engineer:rudo"]
 
