@@ -183,6 +183,9 @@ async def execute(desk: Desk, due: Due) -> None:
     proposal = desk.book.executions[due.subject]
     idempotent = bool(proposal.body["idempotent"])
     until = proposal.execute_until
+    if due.subject in desk.answered:
+        await _book_answer(desk, proposal)
+        return
     if until is None or desk.now() >= until:
         return
     if due.subject in desk.accepted:
@@ -216,13 +219,24 @@ async def execute(desk: Desk, due: Due) -> None:
         desk.attempts[due.subject] = number + 1
         wait = result.retry_after_seconds or RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)]
         desk.defer(due.name, wait)
-    elif result.outcome is ExecutionOutcome.UNKNOWN or (result.http_status is None and not fresh):
+    else:
+        # Until it is booked it is known to this process alone: a ledger that is full for a moment must not lose it.
+        desk.answered[due.subject] = (result, fresh)
+        await _book_answer(desk, proposal)
+
+
+async def _book_answer(desk: Desk, proposal: Proposal) -> None:
+    """What the one attempt came to: EXECUTED or FAILED by the executor or by us, or a doubt."""
+    index = proposal.dispatched if proposal.dispatched is not None else -1
+    result, fresh = desk.answered[index]
+    if result.outcome is ExecutionOutcome.UNKNOWN or (result.http_status is None and not fresh):
         # Without a status nobody answered this attempt, and one before it may have reached the executor.
         await unresolved(desk, proposal, result.detail)
     elif result.http_status is None:
         await failed_by_us(desk, proposal, result.detail)
     else:
         await settle(desk, proposal, result, f"executor:{proposal.body['executor']}")
+    del desk.answered[index]
 
 
 async def settle(
@@ -314,7 +328,9 @@ async def failed_by_us(desk: Desk, proposal: Proposal, why: str) -> None:
 async def overdue(desk: Desk, due: Due) -> None:
     """The deadline of an execution: UNRESOLVED, or FAILED where it is certain that no byte ever left."""
     proposal = desk.book.executions[due.subject]
-    if proposal.index in desk.mine:
+    if due.subject in desk.answered:
+        await _book_answer(desk, proposal)
+    elif proposal.index in desk.mine:
         await failed_by_us(desk, proposal, "it was never sent: the executor was not reached, or a halt stood")
     else:
         await unresolved(desk, proposal, "no result before its deadline")

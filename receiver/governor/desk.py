@@ -24,7 +24,7 @@ from receiver.incident.basis import Basis
 from receiver.incident.book import Book
 from receiver.incident.states import Incident, Key, Proposal
 from receiver.metrics import Metrics
-from receiver.papers import Recipient
+from receiver.papers import ExecutionResult, Recipient
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class Desk:
 
     looked, memories, holds: the last look, its memory, and the verdicts of the hold that runs, by subject.
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
-    posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash.
+    posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
+    DISPATCHED, what an attempt came to and whether it was the first, until it is booked.
     """
 
     tenant: str
@@ -90,6 +91,7 @@ class Desk:
     deferred: dict[str, datetime] = field(default_factory=dict)
     mine: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
+    answered: dict[int, tuple[ExecutionResult, bool]] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     trusted: bool = True
     folding: asyncio.Lock = field(default_factory=asyncio.Lock)

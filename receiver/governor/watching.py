@@ -229,6 +229,9 @@ async def _looked(
     verdict = decided.verdict
     if verdict.outcome.value == record.outcome:
         return
+    body: dict[str, Any] = {"subject": subject, "purpose": purpose, "verdict": decided.to_body()}
+    if len(hold := desk.holds.get(subject, [])) > 1:
+        body["hold"] = hold  # the look with which it began could not be posted; after a restart it would be lost
     await desk.post(
         by_policy(
             rulebook,
@@ -238,7 +241,7 @@ async def _looked(
             decision=verdict.outcome.value,
             reason=f"{record.rule}: {verdict.reason}"[:500],
             cites=(subject,),
-            body={"subject": subject, "purpose": purpose, "verdict": decided.to_body()},
+            body=body,
         )
     )
 

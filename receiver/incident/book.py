@@ -151,7 +151,7 @@ class Book:
         if record is not None:
             record.looks += 1
             record.memory = memory_of(entry.body["verdict"], entry.timestamp)
-            record.hold = hold_of(entry.body["verdict"], record.memory)
+            record.hold = entry.body.get("hold") or hold_of(entry.body["verdict"], record.memory)
             record.outcome = entry.body["verdict"]["outcome"]
 
     def _detected(self, entry: Entry) -> None:

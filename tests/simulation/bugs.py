@@ -210,6 +210,18 @@ def doubts_what_it_posted_itself() -> Iterator[None]:
         yield
 
 
+@breaks("law 4: in doubt, although this very process was told", often={"approve": 8, "disk": 6})
+def forgets_an_answer_that_cannot_be_booked_now() -> Iterator[None]:
+    real = acting.execute
+
+    async def execute(desk: Any, due: Any) -> None:
+        desk.answered.clear()
+        await real(desk, due)
+
+    with patch.dict(steps.STEPS, {Kind.EXECUTE: execute}):
+        yield
+
+
 @breaks("the agenda does not come to rest")
 def forgets_the_deadline_of_executions() -> Iterator[None]:
     with _never(Kind.UNRESOLVE):

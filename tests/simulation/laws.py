@@ -222,9 +222,9 @@ def result(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
         model.need(model.world.said[f"resolve {entry.incident_id} {name}"] > 0, entry, f"law 4: {name} did not say so")
     elif entry.stage == "FAILED":
         model.need(not knocks, entry, "law 4: it says that nothing was sent, and something was")
-    elif entry.stage == "UNRESOLVED" and not knocks:
-        died = model.restarted_since(opened.index)
-        model.need(died, entry, "law 4: in doubt, although this very process knows that nothing was sent")
+    elif entry.stage == "UNRESOLVED" and not model.restarted_since(opened.index):
+        model.need(bool(knocks), entry, "law 4: in doubt, although this very process knows that nothing was sent")
+        model.need(webhook_id not in model.site.told, entry, "law 4: in doubt, although this very process was told")
     over = question.case.ended is not None
     if entry.stage == "EXECUTED" and over:
         model.need(any(e.settles == entry.index for e in post), entry, "law 5: it came late and stays to be verified")

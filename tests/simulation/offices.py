@@ -190,6 +190,8 @@ class SimExecutors:
             return ExecutionResult(ExecutionOutcome.UNKNOWN, "time-out after the request was written")
         if world.fault("executor: gateway error", 0.04):
             return ExecutionResult(ExecutionOutcome.UNKNOWN, "a gateway before the executor answered 502", 502)
+        if result.outcome in (ExecutionOutcome.EXECUTED, ExecutionOutcome.FAILED):
+            site.told.add(webhook_id)
         return result
 
     def _run(self, webhook_id: str, request: RenderedRequest) -> ExecutionResult:

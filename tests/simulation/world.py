@@ -211,6 +211,7 @@ class Site:
         self.prometheus_up = True
         self.running: list[tuple[str, str]] = []  # accepted with 202, result to come: webhook-id, shop
         self.finished: list[tuple[str, bool]] = []
+        self.told: set[str] = set()  # webhook-ids whose end was told to whoever asked
         self.ran: Counter[str] = Counter()
         self.terms: Terms = world.rng.choice(terms.catalogue(tenant))
         self.staff: dict[str, Person] = terms.staff(tenant)
