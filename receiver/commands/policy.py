@@ -16,6 +16,7 @@ from policy_rules.loading import PolicyErrors, Problem, load, warnings
 from policy_rules.permission import Person
 from policy_rules.rulebook import Rulebook
 from receiver.commands import Wrong, settings_or_exit
+from receiver.commands.policy_replay import replay
 from receiver.commands.policy_test import test
 from receiver.commands.policy_today import Answers, ask_all
 
@@ -206,4 +207,5 @@ def _loaded(file: Path) -> Rulebook:
         raise Wrong(str(error)) from None
 
 
+policy.add_command(replay)
 policy.add_command(test)

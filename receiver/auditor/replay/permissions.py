@@ -70,7 +70,7 @@ def _may_propose(entry: Entry, incident: Incident, book: Book, charters: Charter
         dict(incident.key),
         book.alerts_of(incident.rule, incident.key),
         charters.people(),
-        _past(book),
+        past_runs(book),
         book.halted(),
         Basis.of(entry.body["verdict"]).now,
     )
@@ -92,7 +92,7 @@ def _may_act(
         charters.people(),
         tuple(proposal.approvals),
         int(proposal.body["quorum"]),
-        _past(book),
+        past_runs(book),
         # A halt stops dispatch, and not people.
         book.halted() and entry.stage == "DISPATCHED",
         service,
@@ -101,7 +101,8 @@ def _may_act(
     return permitted, wrong
 
 
-def _past(book: Book) -> tuple[PastRun, ...]:
+def past_runs(book: Book) -> tuple[PastRun, ...]:
+    """Every dispatch so far, as policy is told of it."""
     return tuple(PastRun(run.rule, run.action, dict(run.key), run.at) for run in book.runs)
 
 

@@ -85,11 +85,15 @@ class Replay:
             yield from self._again(entry)
         entry = self._ahead.popleft()
         try:
+            self._fold(entry)
             self._book.take(entry, self._assigned(entry))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             yield _cannot(entry, f"it does not fit the book, so nothing behind it is decided again: {error!r}")
             self._stuck = True
         self._charters.take(entry)
+
+    def _fold(self, entry: Entry) -> None:
+        """What else is to be done with an entry before it is folded into the book."""
 
     def _again(self, entry: Entry) -> Iterator[Difference]:
         try:
