@@ -22,7 +22,7 @@ from ledger.findings import HARMLESS
 from ledger.keys import KeyFault, Keyring, WrongKey
 from ledger.merkle import Frontier, leaf_hash
 from ledger.reconcile import findings, trial_balance
-from ledger.stores import schema
+from ledger.stores import migration, schema
 from ledger.stores.opening import keys_of
 
 _Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
@@ -104,8 +104,9 @@ def read_entries(path: Path, tenant: str) -> list[Entry]:
 
 def _fault_of_the_file(store: sqlite3.Connection, origin: str) -> str | None:
     """What is wrong with the file itself: a rule that is not as this version makes it, or a damaged page or index."""
-    for change in schema.differences(store, origin):
-        return f"the rules of the database are not those of this version: {change}"
+    wrong = migration.fault_of(store, origin)
+    if wrong is not None:
+        return wrong
     (found,) = store.execute("PRAGMA integrity_check(1)").fetchone()
     return None if found == "ok" else f"the file is damaged: {found}"
 

@@ -21,7 +21,7 @@ from ledger.entry import Entry
 from ledger.journal import Broken
 from ledger.keys import KeyFault, Keyring
 from ledger.merkle import Frontier, leaf_hash
-from ledger.stores import schema
+from ledger.stores import migration, schema
 from ledger.stores.batch import Head
 
 
@@ -73,6 +73,11 @@ def _make(store: Store) -> None:
     os.close(descriptor)
     with closing(schema.connect(store.path, read_only=False)) as connection:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _check_origin(connection, store)
+            try:
+                migration.migrate(connection, store.origin)
+            except Broken as error:
+                raise Broken(f"{store.path}: {error}") from error
             return
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -80,13 +85,16 @@ def _make(store: Store) -> None:
         connection.executescript(schema.script(store.origin))
 
 
-def _check_rules(connection: sqlite3.Connection, store: Store) -> None:
+def _check_origin(connection: sqlite3.Connection, store: Store) -> None:
     try:
         other = schema.other_origin(connection, store.origin)
     except sqlite3.OperationalError as error:
         raise Broken(f"{store.path}: not a ledger ({error})") from error
     if other is not None:
         raise Broken(f"{store.path}: the ledger of {other!r}, and the configuration says {store.origin!r}")
+
+
+def _check_rules(connection: sqlite3.Connection, store: Store) -> None:
     changed = next(schema.differences(connection, store.origin), None)
     if changed is not None:
         raise Broken(f"{store.path}: its rules are not those of this version: {changed}; restore the newest copy")

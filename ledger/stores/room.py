@@ -29,7 +29,8 @@ class Room:
         try:
             free = self.free()
         except OSError as error:
-            return f"{self.path.parent}: how much is free cannot be asked: {error.strerror}"
+            return f"{self.path.parent.absolute()}: how much is free cannot be asked: {error.strerror}"
         if free >= self.least:
             return None
-        return f"{self.path.parent}: {free:,} bytes are free, and ledger.min_free_bytes keeps {self.least:,}: make room"
+        where = self.path.parent.absolute()
+        return f"{where}: {free:,} bytes are free, and ledger.min_free_bytes keeps {self.least:,}: make room"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES, STAGES, must_settle
 
-FORMAT = "1"
+FORMAT = "1"  # of entries, checkpoints and blobs
+VERSION = 1  # of the file: its rules and tables; a new one needs a step in `migration`
 FROZEN = ("stage", "settlement", "office", "meta")
 
 # A connection of ours only adds, and takes no rule away. Another one still can, which signed checkpoints then show.
@@ -51,7 +52,7 @@ def script(origin: str) -> str:
             f"BEGIN SELECT RAISE(ABORT, '{table}: the rules are fixed'); END;"
             for verb in ("INSERT", "UPDATE", "DELETE")
         ]
-    lines.append("COMMIT;")
+    lines += [f"PRAGMA user_version = {VERSION};", "COMMIT;"]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ledger import checkpoint as notes
 from ledger.keys import KeyFault
-from ledger.stores import opening
+from ledger.stores import migration, opening
 from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.permission import Person
@@ -120,6 +120,10 @@ def ledger(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            newer = migration.too_new(connection)
+            if newer is not None:
+                yield Finding("ledger", FAIL, f"{path}: {newer}")
+                return
             row = connection.execute("SELECT value FROM meta WHERE name = 'origin'").fetchone()
             ours = row is not None and row[0] == settings.ledger.origin
             logs = list(opening.tenants(connection)) if ours else []
@@ -154,7 +158,7 @@ def room(settings: Settings) -> Iterator[Finding]:
         free = asked.free()
     except OSError:
         return  # the folder is not there, as `ledger` says
-    text = f"{free:,} bytes are free in {asked.path.parent}"
+    text = f"{free:,} bytes are free in {asked.path.parent.absolute()}"
     if free < asked.least:
         why = f"{text}, and below ledger.min_free_bytes ({asked.least:,}) nothing is posted"
         yield Finding("disk", FAIL, why, "make room, or put the ledger elsewhere")
