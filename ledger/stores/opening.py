@@ -24,6 +24,8 @@ from ledger.merkle import Frontier, leaf_hash
 from ledger.stores import migration, schema
 from ledger.stores.batch import Head
 
+SEALED = "sealed"
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -134,8 +136,23 @@ def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: not
             f"{store.path}: {tenant} has {frontier.size} entries, and they are not the {signed.size} that were "
             f"signed last; `counterfoil ledger verify` says where"
         )
-    last = connection.execute("SELECT bytes FROM entry WHERE tenant = ? ORDER BY n DESC LIMIT 1", (tenant,)).fetchone()
-    return Head(frontier, Entry.parse(last[0].encode()).timestamp, row[0])
+    last = last_entry(connection, tenant)
+    if is_seal(last):
+        raise Broken(
+            f"{store.path}: {tenant} was sealed by entry {last.index}; the log goes on as {last.body['origin']}"
+        )
+    return Head(frontier, last.timestamp, row[0])
+
+
+def last_entry(connection: sqlite3.Connection, tenant: str) -> Entry:
+    """The last entry of a log that has any."""
+    row = connection.execute("SELECT bytes FROM entry WHERE tenant = ? ORDER BY n DESC LIMIT 1", (tenant,)).fetchone()
+    return Entry.parse(row[0].encode())
+
+
+def is_seal(entry: Entry) -> bool:
+    """Whether a log ends with this entry, because another one goes on from it."""
+    return entry.stage == "NOTED" and entry.actor.startswith("operator:") and entry.body.get("kind") == SEALED
 
 
 def _leaves(connection: sqlite3.Connection, store: Store, tenant: str) -> Iterator[bytes]:

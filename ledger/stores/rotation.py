@@ -52,7 +52,7 @@ def rotate(
         )
         posted.append(entry)
         ends[tenant] = scribe.signed(tenant, end, old)
-    _commit(store.path, posted, ends)
+    commit(store.path, posted, ends)
     # Crash here: the logs are under the new key, and an anchor is behind its log, which a start accepts and mends.
     for tenant, anchor in anchors.items():
         if tenant in ends:
@@ -79,7 +79,8 @@ def _draft(
     return Draft(id=id, stage="REKEYED", actor=f"operator:{by}", reason=reason, body=body)
 
 
-def _commit(path: Path, entries: list[Entry], ends: dict[str, Head]) -> None:
+def commit(path: Path, entries: list[Entry], ends: dict[str, Head]) -> None:
+    """Write these entries and the checkpoints over them, in one transaction. Raises sqlite3.Error."""
     with closing(schema.connect(path, read_only=False)) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.set_authorizer(schema.authorizer)
@@ -88,7 +89,7 @@ def _commit(path: Path, entries: list[Entry], ends: dict[str, Head]) -> None:
         connection.executemany("INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", rows)
         signed = [(tenant, end.frontier.size, end.note) for tenant, end in ends.items()]
         connection.executemany("INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)", signed)
-        # Crash before this: the old key is in force. After it: the new one is.
+        # Crash before this: nothing has changed. After it: all of it stands.
         connection.execute("COMMIT")
 
 

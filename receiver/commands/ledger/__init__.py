@@ -10,14 +10,15 @@ from receiver.commands.ledger.export import export
 from receiver.commands.ledger.prove import prove
 from receiver.commands.ledger.reconcile import reconcile
 from receiver.commands.ledger.rotate_key import rotate_key
+from receiver.commands.ledger.seal import seal
 from receiver.commands.ledger.show import checkpoint, show
 from receiver.commands.ledger.verify import verify
 
 
 @click.group()
 def ledger() -> None:
-    """What was recorded: verify it, balance its books, read it. Only rotate-key and accept-restored write."""
+    """What was recorded: verify it, balance its books, read it. Only rotate-key, accept-restored and seal write."""
 
 
-for command in (verify, reconcile, show, checkpoint, prove, export, backup, rotate_key, accept_restored):
+for command in (verify, reconcile, show, checkpoint, prove, export, backup, rotate_key, accept_restored, seal):
     ledger.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from ledger import witness
 from ledger.audit import NotALedger
 from ledger.keys import size_said
 from ledger.logfile import open_log
-from ledger.stores import restoring
+from ledger.stores import restoring, sealing
 from receiver.commands.client import fail
 from receiver.settings import Settings
 
@@ -90,6 +91,21 @@ def restores(settings: Settings) -> list[Remark]:
         )
         for entry in restoring.acceptances(settings.ledger.path)
     ]
+
+
+def against_former(settings: Settings, former: Path, tenants: Iterable[str]) -> list[Remark]:
+    """Whether each log goes on from the one in a sealed file. Exits with 2 where that is no ledger."""
+    if not former.is_file():
+        fail(f"{former}: no such file", 2)
+    remarks = []
+    for tenant in tenants:
+        try:
+            fault, entries = sealing.link_fault(settings.ledger.path, former, tenant)
+        except sqlite3.Error as error:
+            fail(f"{former}: {error}", 2)
+        about = f"it goes on from the {entries} entries in {former}, which hold"
+        remarks.append(Remark(tenant, f"{former}" if fault else about, fault))
+    return remarks
 
 
 def against_messages(settings: Settings, tenant: str, witnessed: Iterable[tuple[int, str]]) -> list[Remark]:

@@ -15,7 +15,14 @@ from ledger import proofs
 from ledger.audit import Audit, NotALedger, verify_store
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import json_option, line_of, settings_of, tenant_option
-from receiver.commands.ledger.kept import Remark, Witnessed, against_checkpoints, against_messages, restores
+from receiver.commands.ledger.kept import (
+    Remark,
+    Witnessed,
+    against_checkpoints,
+    against_former,
+    against_messages,
+    restores,
+)
 from receiver.commands.ledger.replayed import Replayed, replay_logs
 from receiver.commands.ledger.verify_folder import verify_folder
 from receiver.settings import Settings
@@ -35,6 +42,9 @@ MAX_PROOF_BYTES = 16_000_000
 @click.option(
     "--witnessed", metavar="INDEX:HEX", type=Witnessed(), multiple=True, help="What a message on a phone says."
 )
+@click.option(
+    "--former", metavar="FILE", type=click.Path(path_type=Path), help="The sealed ledger that this one goes on from."
+)
 @tenant_option
 @click.option("--proof", metavar="FILE", type=click.Path(path_type=Path), help="Check this proof, and no ledger.")
 @click.option(
@@ -48,6 +58,7 @@ def verify(
     key: str | None,
     kept: Path | None,
     witnessed: tuple[tuple[int, str], ...],
+    former: Path | None,
     tenant: str,
     proof: Path | None,
     folder: Path | None,
@@ -70,6 +81,8 @@ def verify(
         audits = audits_of(settings, key)
         remarks = [] if any(audit.fault for audit in audits) else restores(settings)
         remarks += against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
+        whole = [audit.tenant for audit in audits if audit.fault is None]
+        remarks += against_former(settings, former, whole) if former else []
         remarks += against_messages(settings, tenant, witnessed)
         again = replay_logs(settings, audits) if replay else []
     except (NotALedger, notes.BadKey) as error:

@@ -1,0 +1,113 @@
+"""`counterfoil ledger seal`: end a ledger, and begin the one that goes on from it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from ledger import checkpoint as notes
+from ledger.audit import NotALedger, verify_store
+from ledger.journal import Broken
+from ledger.keys import KeyFault
+from ledger.stores import opening, sealing
+from ledger.stores.locks import Locks
+from receiver.commands.client import fail
+from receiver.commands.ledger.common import line_of, settings_of
+from receiver.settings import Settings
+
+SHOWN = 20
+_ORIGIN = re.compile(r"[!-*,-~]{1,200}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--origin", required=True, help="The new ledger's name in all that it signs; another than the old one's.")
+@click.option("--by", required=True, help="Which operator does it.")
+@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@click.pass_obj
+def seal(config: Path, file: Path, origin: str, by: str, reason: str) -> None:
+    """End the ledger, and begin another in FILE that goes on from it. The service must be stopped.
+
+    Each log gets a last entry that names the new log and its key; each new log begins with an OPENED that holds the old
+    one's last checkpoint. The old file is never written again, and stays verifiable: keep it with its key.
+
+    Nothing may be outstanding, because nothing is carried over: what is, is listed, and the running service or a
+    person settles it first. What the new ledger does not know: how often an action ran, whose day at WhatsApp is open,
+    and which alerts were closed by hand. If it is cut off, call it again with the same FILE and origin.
+    """
+    settings = settings_of(config)
+    path = settings.ledger.path
+    if not path.is_file():
+        fail(f"{path}: no such file; there is nothing to seal", 2)
+    if file.exists():
+        fail(f"{file}: is there already, and nothing is overwritten", 2)
+    if origin == settings.ledger.origin or not _ORIGIN.fullmatch(origin):
+        fail(f"{origin!r}: the new ledger needs a name of its own, printable ASCII without space or plus", 2)
+    locks = Locks(path)
+    try:
+        locks.take(settings.tenants)
+        try:
+            _seal(settings, file, origin, by, reason)
+        finally:
+            locks.release()
+    except (Broken, NotALedger, notes.BadKey, KeyFault) as error:
+        fail(str(error), 1)
+    except sqlite3.Error as error:
+        fail(f"{path}: {error}", 1)
+
+
+def _seal(settings: Settings, file: Path, origin: str, by: str, reason: str) -> None:
+    ledger = settings.ledger
+    key = notes.load_key_file(ledger.key_file)
+    if not sealing.seals(ledger.path):
+        _refuse_outstanding(ledger.path)
+        given, public = ledger.anchor_file, key.public_key()
+        for audit in verify_store(ledger.path, origin=ledger.origin, public=public, newest=True, anchor_path=given):
+            if audit.fault is not None:
+                fail(f"the ledger does not hold: {audit.fault}", 1)
+    fresh = ledger.key_file.with_name(f"{file.stem}.key")
+    # Crash here: a key that signs nothing. The next call takes it.
+    new = notes.load_key_file(fresh) if fresh.exists() else notes.make_key_file(fresh)
+    if new.public_key() == key.public_key():
+        fail(f"{fresh} is the key of the old ledger: call FILE otherwise", 2)
+    if not sealing.seals(ledger.path):
+        store = opening.Store(ledger.path, ledger.origin, key.public_key())
+        posted = sealing.seal(
+            store,
+            key,
+            anchor_path=ledger.anchor_file,
+            tenants=settings.tenants,
+            clock=lambda: datetime.now(UTC),
+            successor=origin,
+            new=new,
+            by=by,
+            reason=reason,
+        )
+        for entry in posted:
+            click.echo(f"entry {entry.index} of {entry.tenant_id}: sealed by {entry.actor}")
+    # Crash here: sealed, and nothing goes on yet. The next call makes the file.
+    sealing.begin(ledger.path, file, origin, new, lambda: datetime.now(UTC))
+    click.echo(f"{file} goes on from it. Write into the section ledger of the configuration, then start the service:")
+    click.echo(f"  url: sqlite:///{file.absolute()}")
+    click.echo(f"  origin: {origin}")
+    click.echo(f"  key_file: {fresh.absolute()}")
+    click.echo(f"  anchor_file: {ledger.anchor_file.absolute().with_name(f'{file.stem}.anchor')}")
+    click.echo(f"Keep {ledger.path} with {ledger.key_file}; `counterfoil ledger verify --former` checks the link.")
+
+
+def _refuse_outstanding(path: Path) -> None:
+    found = sealing.outstanding(path)
+    if not found:
+        return
+    for book, entry in found[:SHOWN]:
+        click.echo(f"{entry.tenant_id}: {book}: {line_of(entry)}", err=True)
+    more = f" (the first {SHOWN} are shown)" if len(found) > SHOWN else ""
+    fail(
+        f"{len(found)} obligations are outstanding{more}: let the service or a person settle them, then seal; "
+        f"`counterfoil ledger reconcile` says how",
+        1,
+    )
