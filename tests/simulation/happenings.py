@@ -394,6 +394,17 @@ async def halt_in_flight(history: History) -> None:
             await by_hand(history, site, "halt", "operator")
 
 
+async def stranded(history: History) -> None:
+    """What people authorized cannot be sent, because of a halt, until it is too late."""
+    for site in history.sites:
+        await by_hand(history, site, "halt", "operator")
+    for _ in range(4):
+        await approve(history)
+    if history.rng.random() < 0.3:
+        await reload(history)
+    await wait_long(history)
+
+
 # --- what is agreed --------------------------------------------------------------------------------------------------
 
 
@@ -523,6 +534,7 @@ EVENTS: dict[Any, float] = {
     late_result: 1.5,
     person_acts: 1,
     halt_in_flight: 1.5,
+    stranded: 0.15,
     reload: 1,
     disk: 0.3,
     killed: 0.4,

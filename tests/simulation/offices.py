@@ -35,6 +35,8 @@ RARE = {
     *("REJECTED", "REMINDED", "RESUMED", "UNCONFIRMED", "UNRESOLVED", "VOIDED", "WAIVED", "WRITTEN_OFF"),
 }
 RARE_CRASHES = 0.08
+RAREST = {"VOIDED", "WAIVED", "WITHDRAWN", "WRITTEN_OFF"}
+RAREST_CRASHES = 0.3
 _BROKEN = ("error", "no_data", "nan", "many_series", "stale")
 
 
@@ -252,7 +254,8 @@ class SimJournal:
         stages = sorted({draft.stage for draft in drafts})
         if world.fault("disk: full", self.full):
             raise Unavailable("no space left on the device")
-        chance = 0.0 if world.calm else max(self.crashes, RARE_CRASHES if RARE & set(stages) else 0.0)
+        rare = RAREST_CRASHES if RAREST & set(stages) else RARE_CRASHES if RARE & set(stages) else 0.0
+        chance = 0.0 if world.calm else max(self.crashes, rare)
         if world.rng.random() < chance:
             self._count("before", stages)
             raise world.kill(f"before {stages}")

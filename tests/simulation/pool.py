@@ -40,13 +40,22 @@ def be_quiet() -> None:
     logging.basicConfig(level=logging.ERROR, handlers=[logging.NullHandler()])
 
 
-def play(seeds: Iterable[int], flavour: Flavour = USUAL) -> tuple[Reached, dict[int, str]]:
+def flavour_of(seed: int) -> Flavour:
+    """Most histories are usual ones; every tenth is of halts in blocked times, every tenth of narrow limits."""
+    if seed % 10 == 3:
+        return Flavour(often={"stranded": 3, "approve": 6, "people_resume": 1}, terms={"blocked": True})
+    if seed % 10 == 7:
+        return Flavour(often={"approve": 8}, terms={"limit": 1, "cooldown_minutes": 0})
+    return USUAL
+
+
+def play(seeds: Iterable[int], flavour: Flavour | None = None) -> tuple[Reached, dict[int, str]]:
     """Play the histories of `seeds`, one after the other: what they reached, and what broke by seed."""
     reached, broken = Reached(), {}
     with noted(reached):
         for seed in seeds:
             try:
-                asyncio.run(History(seed, reached, flavour).run())
+                asyncio.run(History(seed, reached, flavour or flavour_of(seed)).run())
             except Broken as law:
                 broken[seed] = str(law)
             except BaseException as error:
