@@ -6,26 +6,20 @@ Nothing here trusts the database's own rules: a connection that took the trigger
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, canonical
-from ledger.findings import HARMLESS
-from ledger.keys import KeyFault, Keyring, WrongKey
-from ledger.merkle import Frontier, leaf_hash
-from ledger.reconcile import findings, trial_balance
+from ledger.entry import Entry
+from ledger.log_audit import Anchored, LogAudit, LogFault
+from ledger.posting_again import posting_again
 from ledger.stores import migration, schema
-from ledger.stores.opening import keys_of
-
-_Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +59,18 @@ class NotALedger(Exception):
 
 
 def verify_store(
-    path: Path, *, origin: str, public: Ed25519PublicKey, newest: bool = False, anchor_path: Path | None = None
+    path: Path,
+    *,
+    origin: str,
+    public: Ed25519PublicKey,
+    newest: bool = False,
+    anchor_path: Path | None = None,
+    tell: Callable[[str, int], None] = lambda tenant, entries: None,
 ) -> list[Audit]:
     """Verify every log of the SQLite ledger at `path`, read-only. Raises NotALedger.
 
     public: the key that is trusted: any that the logs ever had, or, where `newest` is set, the one in force.
+    tell: called with how many entries of a tenant's log were read so far.
     """
     if not path.is_file():
         raise NotALedger(f"{path}: no such file")
@@ -81,13 +82,41 @@ def verify_store(
             sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
             tenants = {row[0] for row in store.execute(sql)}
             lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
-            audits = [_Log(store, t, origin, public, newest, anchors.get(t)).verify() for t in sorted(tenants | lost)]
+            audits = []
+            for tenant in sorted(tenants | lost):
+                log = LogAudit(
+                    store,
+                    tenant,
+                    origin,
+                    public,
+                    newest=newest,
+                    anchor=anchors.get(tenant),
+                    tell=partial(tell, tenant),
+                )
+                audits.append(_verify(store, path, log, tenant, origin))
             wrong = _fault_of_the_file(store, origin)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a name in a damaged schema is no text
         raise NotALedger(f"{path}: {error}") from error
     if wrong is None:
         return audits
     return [replace(a, fault=a.fault or Fault(a.tenant, None, wrong)) for a in audits]
+
+
+def _verify(store: sqlite3.Connection, path: Path, log: LogAudit, tenant: str, origin: str) -> Audit:
+    """One log: the walk through it, and its entries posted again, beside it where that pays."""
+    row = store.execute("SELECT max(n) FROM entry WHERE tenant = ?", (tenant,)).fetchone()
+    size = 0 if row[0] is None else int(row[0]) + 1
+    fault = None
+    with posting_again(store, path, tenant, origin, size) as refused:
+        try:
+            log.walk()
+            if (found := refused()) is not None:
+                raise LogFault("books", *found)
+        except LogFault as first:
+            rule, index, message = first.args
+            fault = Fault(tenant, index, message, rule)
+    head = log.head()
+    return Audit(tenant, head.size, head.root.hex(), fault)
 
 
 def read_entries(path: Path, tenant: str) -> list[Entry]:
@@ -111,9 +140,9 @@ def _fault_of_the_file(store: sqlite3.Connection, origin: str) -> str | None:
     return None if found == "ok" else f"the file is damaged: {found}"
 
 
-def _anchors(prefix: Path | None) -> dict[str, _Anchored]:
+def _anchors(prefix: Path | None) -> dict[str, Anchored]:
     """What the anchor of each tenant says, or why it cannot be read."""
-    found: dict[str, _Anchored] = {}
+    found: dict[str, Anchored] = {}
     if prefix is None:
         return found
     for file in prefix.parent.glob(f"{glob.escape(prefix.name)}.*"):
@@ -127,172 +156,9 @@ def _anchors(prefix: Path | None) -> dict[str, _Anchored]:
     return found
 
 
-def _is_ours(anchored: _Anchored, origin: str, tenant: str, public: Ed25519PublicKey) -> bool:
+def _is_ours(anchored: Anchored, origin: str, tenant: str, public: Ed25519PublicKey) -> bool:
     """Whether a file that is called like an anchor is one: a copy under another name is signed for its first one."""
     try:
         return isinstance(anchored, str) and bool(notes.verify(anchored, notes.log_origin(origin, tenant), public))
     except notes.BadCheckpoint:
         return False
-
-
-class _Fault(Exception):
-    """The first fault of a log, as (rule, index, message)."""
-
-
-class _Log:
-    """One tenant's log under verification."""
-
-    def __init__(
-        self,
-        store: sqlite3.Connection,
-        tenant: str,
-        origin: str,
-        public: Ed25519PublicKey,
-        newest: bool,
-        anchor: _Anchored | None,
-    ) -> None:
-        self._store = store
-        self._tenant = tenant
-        self._origin = origin
-        self._public = public
-        self._newest = newest
-        self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
-        self._anchored = anchor
-        self._frontier = Frontier()
-        self._entries: list[Entry] = []
-        self._sizes: frozenset[int] = frozenset()
-
-    def verify(self) -> Audit:
-        fault = None
-        try:
-            self._keys = self._keyring()
-            self._checkpoints_and_entries()
-            self._anchor()
-            self._blobs()
-            self._books()
-            self._replay()
-        except _Fault as found:
-            rule, index, message = found.args
-            fault = Fault(self._tenant, index, message, rule)
-        return Audit(self._tenant, self._frontier.size, self._frontier.root.hex(), fault)
-
-    def _checkpoints_and_entries(self) -> None:
-        """Hash the entries in order and compare the root at every size that was signed."""
-        signed = dict(self._signed())
-        covered = max(signed, default=0)
-        self._sizes = frozenset(signed)
-        sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"  # whatever the bytes are
-        for n, raw in self._store.execute(sql, (self._tenant,)):
-            self._entry(n, raw)
-            expected = signed.pop(self._frontier.size, None)
-            if expected is not None and expected != self._frontier.root:
-                raise _Fault("root", n, "the root differs from the signed one: this entry or one before it was changed")
-        newest = max(signed, default=None)
-        if newest is not None:
-            stand = self._frontier.size
-            detail = f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off"
-            raise _Fault("gap", stand, detail)
-        if covered != self._frontier.size:
-            raise _Fault(
-                "checkpoint", covered, f"it and what follows is under no checkpoint ({self._frontier.size} stand)"
-            )
-
-    def _signed(self) -> Iterator[tuple[int, bytes]]:
-        before = 0
-        sql = "SELECT size, note FROM checkpoint WHERE tenant = ? ORDER BY size"
-        for size, note in self._store.execute(sql, (self._tenant,)):
-            try:
-                found = self._keys.verify(note)
-                self._keys.vouch(note, after=before)
-            except notes.BadCheckpoint as error:
-                rule = "key" if isinstance(error, WrongKey) else "checkpoint"
-                raise _Fault(rule, size - 1, f"the checkpoint after it: {error}") from error
-            if found.size != size:
-                raise _Fault("checkpoint", size - 1, f"the checkpoint after it says {found.size}")
-            before = size
-            yield size, found.root
-
-    def _keyring(self) -> Keyring:
-        """The keys that the log names. What names them is itself under the signatures that are checked with them."""
-        try:
-            keys = keys_of(self._store, self._origin, self._tenant)
-        except KeyFault as error:
-            if self._store.execute("SELECT 1 FROM entry WHERE tenant = ?", (self._tenant,)).fetchone() is None:
-                return self._keys  # an anchor alone, or checkpoints alone
-            raise _Fault("key", error.index, str(error)) from error
-        if not keys.holds(self._public):
-            detail = f"the key that verifies is none of its keys, of which the newest is {keys.newest.vkey}"
-            raise _Fault("key", None, detail)
-        if self._newest and keys.newest.public != self._public:
-            detail = f"the key that verifies was retired: {keys.newest.vkey} is in force"
-            raise _Fault("key", keys.newest.first, detail)
-        return keys
-
-    def _entry(self, n: int, raw: bytes) -> None:
-        place = self._frontier.size
-        if n != place:
-            raise _Fault("gap", place, f"it is missing: {n} follows {place - 1}")
-        try:
-            entry = Entry.parse(raw)
-            exact = canonical(json.loads(raw)) == raw
-        except (ValueError, NotCanonical) as error:
-            raise _Fault("leaf", n, f"it is not an entry: {error}") from error
-        if not exact or len(raw) > MAX_ENTRY_BYTES:
-            raise _Fault("leaf", n, "its bytes are not canonical")
-        if (entry.index, entry.tenant_id, entry.ledger) != (n, self._tenant, self._origin):
-            raise _Fault("leaf", n, f"it says it is entry {entry.index} of {entry.tenant_id} in {entry.ledger}")
-        self._frontier = self._frontier.appended(leaf_hash(raw))
-        self._entries.append(entry)
-
-    def _anchor(self) -> None:
-        if self._anchored is None:
-            return
-        if not isinstance(self._anchored, str):
-            raise _Fault("anchor", None, f"the anchor: {self._anchored}")
-        try:
-            anchored = self._keys.verify(self._anchored)
-        except notes.BadCheckpoint as error:
-            raise _Fault("anchor", None, f"the anchor: {error}") from error
-        stand = self._frontier.size
-        if anchored.size > stand:
-            detail = f"it is missing: the anchor says {anchored.size} entries and {stand} stand: an older copy"
-            raise _Fault("anchor", stand, detail)
-        frontier = Frontier().extended(leaf_hash(entry.raw) for entry in self._entries[: anchored.size])
-        if frontier.root != anchored.root:
-            detail = f"the root at {anchored.size} differs from the anchor's: another history"
-            raise _Fault("anchor", anchored.size - 1, detail)
-
-    def _blobs(self) -> None:
-        sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
-        seen: set[str] = set()
-        for entry in self._entries:
-            for blob in entry.blobs:
-                if blob.digest in seen:
-                    continue
-                seen.add(blob.digest)
-                row = self._store.execute(sql, (self._tenant, blob.digest)).fetchone()
-                if row is None:
-                    raise _Fault("blob", entry.index, f"its blob {blob.name} is missing")
-                if hashlib.sha256(row[0]).hexdigest() != blob.digest or len(row[0]) != blob.length:
-                    raise _Fault("blob", entry.index, f"its blob {blob.name} was changed")
-
-    def _books(self) -> None:
-        for finding in findings(self._entries):
-            if finding.rule not in HARMLESS:
-                raise _Fault(finding.rule, finding.index, f"{finding.rule}: {finding.detail}")
-        if not trial_balance(self._entries).balanced:
-            raise _Fault("books", None, "the books do not balance; see `ledger reconcile`")
-
-    def _replay(self) -> None:
-        """Post every entry again, in order, into an empty ledger that has all of its rules."""
-        with closing(schema.connect(":memory:")) as book:
-            book.executescript(schema.script(self._origin))
-            book.execute("BEGIN")
-            for entry in self._entries:
-                try:
-                    row = (self._tenant, entry.index, entry.raw.decode())
-                    book.execute("INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", row)
-                    if entry.index + 1 in self._sizes:
-                        book.execute("INSERT INTO checkpoint VALUES (?, ?, '')", (self._tenant, entry.index + 1))
-                except sqlite3.Error as error:
-                    raise _Fault("books", entry.index, f"{entry.stage} breaks a rule of the books: {error}") from error

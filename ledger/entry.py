@@ -15,6 +15,7 @@ SALT_BYTES = 16
 MAX_INTEGER = 2**53 - 1  # RFC 8785: beyond it a number is not the same for every reader
 MAX_DEPTH = 64  # deeper than any entry of ours, and well within what every JSON reader takes
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_LONG_NUMBER = re.compile(rb"[0-9]{16}")  # which may be beyond MAX_INTEGER
 _NUMBER = re.compile(r"\d{1,4}(\.\d{1,12})?", re.ASCII)
 
 
@@ -119,7 +120,14 @@ class Entry:
     def parse(cls, raw: bytes) -> Entry:
         """Read an entry's bytes. Raises ValueError where they are not an entry."""
         try:
-            data = json.loads(raw)
+            return cls.of(json.loads(raw), raw)
+        except RecursionError as error:
+            raise ValueError(f"not an entry: {error!r}") from error
+
+    @classmethod
+    def of(cls, data: Any, raw: bytes) -> Entry:
+        """The entry that `data`, read from `raw`, is. Raises ValueError where it is none."""
+        try:
             return cls(
                 ledger=data["ledger"],
                 tenant_id=data["tenant_id"],
@@ -141,7 +149,7 @@ class Entry:
                 salt=data["salt"],
                 raw=raw,
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not an entry: {error!r}") from error
 
     def document(self) -> dict[str, Any]:
@@ -181,11 +189,36 @@ def canonical(value: Any) -> bytes:
     """
     ascii_keys = _check(value, MAX_DEPTH)
     ordered = value if ascii_keys else _ordered(value)
-    text = json.dumps(ordered, sort_keys=ascii_keys, separators=(",", ":"), ensure_ascii=False, default=dict)
+    text = (_SORTED if ascii_keys else _AS_IT_STANDS)(ordered)
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         raise NotCanonical(f"text with a lone surrogate: {error.reason}") from error
+
+
+def read_canonical(raw: bytes) -> tuple[Any, bool]:
+    """What JSON bytes say, and whether they are its canonical form. Raises ValueError, NotCanonical among them.
+
+    Of ASCII that is not deep and has no long number everything that `canonical` looks at is told by reading and writing
+    it once; what is odd in any way is told by `canonical` itself.
+    """
+    if raw.isascii() and not _LONG_NUMBER.search(raw) and raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        text = raw.decode("ascii")
+        data = _WITHOUT_FLOATS(text)
+        if _SORTED(data) == text:
+            return data, True
+    data = json.loads(raw)
+    return data, canonical(data) == raw
+
+
+def _no_float(text: str) -> Any:
+    raise NotCanonical(f"{text[:40]} has no canonical form: write it as text")
+
+
+_WITHOUT_FLOATS = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
+_FORM: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "check_circular": False, "default": dict}
+_SORTED = json.JSONEncoder(sort_keys=True, **_FORM).encode
+_AS_IT_STANDS = json.JSONEncoder(**_FORM).encode
 
 
 def _check(value: Any, deeper: int) -> bool:

@@ -57,8 +57,11 @@ def script(origin: str) -> str:
 
 
 def connect(path: Path | str, *, read_only: bool = True) -> sqlite3.Connection:
-    """A connection in autocommit that knows our function. `path` may hold any character, or be ":memory:"."""
-    if str(path) == ":memory:":
+    """A connection in autocommit that knows our function. `path` may hold any character.
+
+    ":memory:" and "" are empty ledgers that end with the connection, in memory and in a file that nobody sees.
+    """
+    if str(path) in (":memory:", ""):
         store = sqlite3.connect(path, isolation_level=None)
     else:
         store = sqlite3.connect(address(path, read_only=read_only), uri=True, isolation_level=None)

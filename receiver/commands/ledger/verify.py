@@ -28,6 +28,7 @@ from receiver.commands.ledger.verify_folder import verify_folder
 from receiver.settings import Settings
 
 MAX_PROOF_BYTES = 16_000_000
+TOLD_EVERY = 10_000  # entries, on a terminal
 
 
 @click.command()
@@ -108,7 +109,14 @@ def audits_of(settings: Settings, key: str | None) -> list[Audit]:
         public=_trusted(key)[1] if key else notes.load_key_file(settings.ledger.key_file).public_key(),
         newest=key is None,
         anchor_path=settings.ledger.anchor_file,
+        tell=tell_entries if sys.stderr.isatty() else lambda tenant, entries: None,
     )
+
+
+def tell_entries(tenant: str, entries: int) -> None:
+    """How far a long log was read, on a line of its own that the next one overwrites."""
+    if entries % TOLD_EVERY == 0:
+        click.echo(f"\r{tenant}: {entries} entries\r", err=True, nl=False)
 
 
 def _key_text(key: str | None) -> str | None:

@@ -1,0 +1,214 @@
+"""One tenant's log under verification: a walk through it, entry by entry, that keeps little of what it has seen."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from ledger import checkpoint as notes
+from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, read_canonical
+from ledger.findings import HARMLESS, Examiner, Finding
+from ledger.keys import KeyFault, Keyring, WrongKey
+from ledger.merkle import Frontier, leaf_hash
+from ledger.reconcile import Tally
+from ledger.stores.opening import keys_of
+
+Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
+TOLD_EVERY = 1_000  # entries
+
+
+class LogFault(Exception):
+    """The first fault of a log, as (rule, index, message)."""
+
+
+class LogAudit:
+    """The log of `tenant` in `store`. What does not hold is the LogFault that `walk` raises, or one of `later`."""
+
+    def __init__(
+        self,
+        store: sqlite3.Connection,
+        tenant: str,
+        origin: str,
+        public: Ed25519PublicKey,
+        *,
+        newest: bool,
+        anchor: Anchored | None,
+        tell: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._origin = origin
+        self._public = public
+        self._newest = newest
+        self._anchored = anchor
+        self._tell = tell
+        self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
+        self._leaves: list[bytes] = []  # hashed, and not in the frontier yet
+        self._examiner = Examiner()
+        self._worst: Finding | None = None
+        self._tally = Tally()
+        self._seen: set[int] = set()
+        self._blob_fault: LogFault | None = None
+        self._frontier = Frontier()
+
+    def head(self) -> Frontier:
+        """The tree over the entries that were walked through."""
+        self._root()
+        return self._frontier
+
+    def walk(self) -> None:
+        """Every entry, root and checkpoint; then the anchor, the blobs and the books. Raises LogFault."""
+        self._keys = self._keyring()
+        anchored = self._anchor()
+        root_at_anchor = self._entries(anchored.size if isinstance(anchored, notes.Checkpoint) else None)
+        self._compare(anchored, root_at_anchor)
+        if self._blob_fault is not None:
+            raise self._blob_fault
+        self._books()
+
+    def _entries(self, anchored: int | None) -> bytes | None:
+        """Hash the entries in order and compare the root at every size that was signed; the root at the anchor's."""
+        found = self._root() if anchored == 0 else None
+        signed = self._signed()
+        size, root = next(signed, (None, b""))
+        sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"  # whatever the bytes are
+        for n, raw in self._store.execute(sql, (self._tenant,)):
+            self._entry(n, raw)
+            stand = n + 1
+            if stand == anchored:
+                found = self._root()
+            if stand == size:
+                if self._root() != root:
+                    raise LogFault(
+                        "root", n, "the root differs from the signed one: this entry or one before it was changed"
+                    )
+                size, root = next(signed, (None, b""))
+            if not stand % TOLD_EVERY:
+                self._tell(stand)
+        self._end(size, signed)
+        return found
+
+    def _end(self, size: int | None, signed: Iterator[tuple[int, bytes]]) -> None:
+        """Nothing was signed that is not there, and nothing is there that was not signed."""
+        self._root()
+        stand = self._frontier.size
+        if size is not None:
+            newest = max([size, *(further for further, _ in signed)])
+            detail = f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off"
+            raise LogFault("gap", stand, detail)
+        row = self._store.execute("SELECT max(size) FROM checkpoint WHERE tenant = ?", (self._tenant,)).fetchone()
+        covered = row[0] or 0
+        if covered != stand:
+            raise LogFault("checkpoint", covered, f"it and what follows is under no checkpoint ({stand} stand)")
+
+    def _root(self) -> bytes:
+        self._frontier = self._frontier.extended(self._leaves)
+        self._leaves = []
+        return self._frontier.root
+
+    def _signed(self) -> Iterator[tuple[int, bytes]]:
+        before = 0
+        sql = "SELECT size, note FROM checkpoint WHERE tenant = ? ORDER BY size"
+        for size, note in self._store.execute(sql, (self._tenant,)):
+            try:
+                found = self._keys.verify(note)
+                self._keys.vouch(note, after=before)
+            except notes.BadCheckpoint as error:
+                rule = "key" if isinstance(error, WrongKey) else "checkpoint"
+                raise LogFault(rule, size - 1, f"the checkpoint after it: {error}") from error
+            if found.size != size:
+                raise LogFault("checkpoint", size - 1, f"the checkpoint after it says {found.size}")
+            before = size
+            yield size, found.root
+
+    def _keyring(self) -> Keyring:
+        """The keys that the log names. What names them is itself under the signatures that are checked with them."""
+        try:
+            keys = keys_of(self._store, self._origin, self._tenant)
+        except KeyFault as error:
+            if self._store.execute("SELECT 1 FROM entry WHERE tenant = ?", (self._tenant,)).fetchone() is None:
+                return self._keys  # an anchor alone, or checkpoints alone
+            raise LogFault("key", error.index, str(error)) from error
+        if not keys.holds(self._public):
+            detail = f"the key that verifies is none of its keys, of which the newest is {keys.newest.vkey}"
+            raise LogFault("key", None, detail)
+        if self._newest and keys.newest.public != self._public:
+            detail = f"the key that verifies was retired: {keys.newest.vkey} is in force"
+            raise LogFault("key", keys.newest.first, detail)
+        return keys
+
+    def _entry(self, n: int, raw: bytes) -> None:
+        place = self._frontier.size + len(self._leaves)
+        if n != place:
+            raise LogFault("gap", place, f"it is missing: {n} follows {place - 1}")
+        try:
+            data, exact = read_canonical(raw)
+            entry = Entry.of(data, raw)
+        except (ValueError, NotCanonical, RecursionError) as error:
+            raise LogFault("leaf", n, f"it is not an entry: {error}") from error
+        if not exact or len(raw) > MAX_ENTRY_BYTES:
+            raise LogFault("leaf", n, "its bytes are not canonical")
+        if (entry.index, entry.tenant_id, entry.ledger) != (n, self._tenant, self._origin):
+            raise LogFault("leaf", n, f"it says it is entry {entry.index} of {entry.tenant_id} in {entry.ledger}")
+        self._leaves.append(leaf_hash(raw))
+        self._note(self._examiner.take(entry))
+        if self._worst is None:
+            self._tally.add(entry)
+        if entry.blobs and self._blob_fault is None and entry.well_formed:
+            self._blobs(entry)
+
+    def _note(self, found: Iterator[Finding]) -> None:
+        """Keep the finding that comes first in the log."""
+        for one in found:
+            if one.rule not in HARMLESS and (self._worst is None or _place(one) < _place(self._worst)):
+                self._worst = one
+
+    def _anchor(self) -> notes.Checkpoint | LogFault | None:
+        """What the anchor says, or why it cannot be believed; None where there is none."""
+        if self._anchored is None:
+            return None
+        if not isinstance(self._anchored, str):
+            return LogFault("anchor", None, f"the anchor: {self._anchored}")
+        try:
+            return self._keys.verify(self._anchored)
+        except notes.BadCheckpoint as error:
+            return LogFault("anchor", None, f"the anchor: {error}")
+
+    def _compare(self, anchored: notes.Checkpoint | LogFault | None, root: bytes | None) -> None:
+        if isinstance(anchored, LogFault):
+            raise anchored
+        stand = self._frontier.size
+        if anchored is not None and anchored.size > stand:
+            detail = f"it is missing: the anchor says {anchored.size} entries and {stand} stand: an older copy"
+            raise LogFault("anchor", stand, detail)
+        if anchored is not None and root != anchored.root:
+            detail = f"the root at {anchored.size} differs from the anchor's: another history"
+            raise LogFault("anchor", anchored.size - 1, detail)
+
+    def _blobs(self, entry: Entry) -> None:
+        sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
+        for blob in entry.blobs:
+            if hash(blob.digest) in self._seen:
+                continue
+            self._seen.add(hash(blob.digest))
+            row = self._store.execute(sql, (self._tenant, blob.digest)).fetchone()
+            if row is None:
+                self._blob_fault = LogFault("blob", entry.index, f"its blob {blob.name} is missing")
+            elif hashlib.sha256(row[0]).hexdigest() != blob.digest or len(row[0]) != blob.length:
+                self._blob_fault = LogFault("blob", entry.index, f"its blob {blob.name} was changed")
+            if self._blob_fault is not None:
+                return
+
+    def _books(self) -> None:
+        self._note(self._examiner.end())
+        if self._worst is not None:
+            raise LogFault(self._worst.rule, self._worst.index, f"{self._worst.rule}: {self._worst.detail}")
+        if not self._tally.balance().balanced:
+            raise LogFault("books", None, "the books do not balance; see `ledger reconcile`")
+
+
+def _place(finding: Finding) -> int:
+    return -1 if finding.index is None else finding.index

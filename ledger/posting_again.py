@@ -1,0 +1,75 @@
+"""Whether a database with all the rules of the books would take a log again: it is posted into an empty one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ledger.stores import schema
+
+IN_MEMORY_MAX = 50_000  # entries; of a longer log the empty ledger is a file of its own, which SQLite removes
+CACHE_KIB = 65_536
+BESIDE_FROM = 20_000  # entries, from which on a process of its own pays
+Refused = tuple[int, str]  # the index of an entry, and why it was refused
+
+
+def post_again(store: sqlite3.Connection, tenant: str, origin: str, size: int) -> Refused | None:
+    """Post the first `size` entries of the log again; what the database refuses first, or None."""
+    read = "SELECT n, bytes FROM entry WHERE tenant = ? AND n < ? ORDER BY n"
+    signed = store.execute("SELECT size FROM checkpoint WHERE tenant = ? AND size <= ? ORDER BY size", (tenant, size))
+    covered = next(signed, (None,))[0]
+    with closing(schema.connect(":memory:" if size <= IN_MEMORY_MAX else "")) as book:
+        book.executescript(f"PRAGMA journal_mode = OFF; PRAGMA cache_size = -{CACHE_KIB};")
+        book.executescript(schema.script(origin))
+        book.execute("BEGIN")
+        for n, text in store.execute(read, (tenant, size)):
+            try:
+                book.execute("INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", (tenant, n, text))
+                if n + 1 == covered:
+                    book.execute("INSERT INTO checkpoint VALUES (?, ?, '')", (tenant, n + 1))
+                    covered = next(signed, (None,))[0]
+            except sqlite3.Error as error:
+                stage = store.execute("SELECT stage FROM entry WHERE tenant = ? AND n = ?", (tenant, n)).fetchone()[0]
+                return n, f"{stage} breaks a rule of the books: {error}"
+    return None
+
+
+@contextmanager
+def posting_again(
+    store: sqlite3.Connection, path: Path, tenant: str, origin: str, size: int
+) -> Iterator[Callable[[], Refused | None]]:
+    """The same of the log in the file `path`, which `store` reads; of a long one by a process beside this one.
+
+    What is called for the answer waits for it. Whoever leaves before does not.
+    """
+    if size < BESIDE_FROM:
+        yield lambda: post_again(store, tenant, origin, size)
+        return
+    words = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), tenant, origin, str(size)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+
+        def answer() -> Refused | None:
+            said, _ = process.communicate()
+            if process.returncode != 0:  # it was ended from outside: then it is done here
+                return post_again(store, tenant, origin, size)
+            found = json.loads(said)
+            return None if found is None else (int(found[0]), str(found[1]))
+
+        try:
+            yield answer
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """The process beside: PATH TENANT ORIGIN SIZE. It writes what was refused, as JSON."""
+    path, tenant, origin, size = sys.argv[1:]
+    with closing(schema.connect(path)) as store:
+        sys.stdout.write(json.dumps(post_again(store, tenant, origin, int(size))))
