@@ -1,7 +1,7 @@
 """A disk that fails at one call, and a process that is killed at one: what was acknowledged stands, nothing else.
 
-strace injects EIO, ENOSPC or SIGKILL into one instance of a call on the ledger's own files. COUNTERFOIL_FAULTS=full goes
-over every instance; otherwise a sample that is spread over them.
+strace injects EIO, ENOSPC or SIGKILL into one instance of a call on the ledger's own files. COUNTERFOIL_FAULTS=full
+goes over every instance; otherwise a sample that is spread over them.
 """
 
 from __future__ import annotations
