@@ -11,7 +11,7 @@ from policy_rules.durations import duration
 from policy_rules.matchers import Matcher
 from policy_rules.permission import Person, notified
 from policy_rules.problems import Problem, nearest
-from policy_rules.rulebook import FIRING, RESOLVED, Action, All, Condition, Rule, Rulebook, Term
+from policy_rules.rulebook import Action, All, Condition, Rule, Rulebook, Term
 from policy_rules.signals import parse, selectors
 from policy_rules.strict_yaml import Path, Position, collect
 
@@ -69,7 +69,7 @@ def _gaps(path: Path, rule: Rule) -> Advice:
     """One value that both opens and ends an incident makes it flap."""
     for detect in _conjuncts(rule.detect.when):
         for recover in _conjuncts(rule.recover.when):
-            if detect.name != recover.name or detect.name in (FIRING, RESOLVED):
+            if detect.name != recover.name or detect.of_alerts is not None:
                 continue
             high, low = Decimal(detect.threshold), Decimal(recover.threshold)
             upward = detect.operator[0] == ">" and recover.operator[0] == "<"

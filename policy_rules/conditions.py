@@ -12,13 +12,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from policy_rules.matchers import BadMatcher, Matcher, matches, parse_matchers
 from policy_rules.numbers import ARITHMETIC, compare, number
 from policy_rules.readings import Alert, Reading, ReadingState
-from policy_rules.rulebook import FIRING, RESOLVED, SCORE, All, Condition, Not, Rulebook, ScorePart, Term
+from policy_rules.rulebook import (
+    AGE,
+    ALERT_NUMBERS,
+    FIRING,
+    SCORE,
+    All,
+    Condition,
+    Not,
+    Rulebook,
+    ScorePart,
+    Term,
+)
 from policy_rules.verdict import Finding, one_line
 
 _TERM = re.compile(
-    r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(>=|<=|==|!=|>|<)\s*([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?)\s*"
+    r"\s*([A-Za-z_][A-Za-z0-9_.]*)(\{.*\})?\s*(>=|<=|==|!=|>|<)\s*([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?)\s*"
 )
 _SCORE_STEP = Decimal("0.0001")
 
@@ -49,11 +61,23 @@ class Judgement:
 
 
 def parse_term(text: str) -> Term:
-    """Read "error_ratio >= 0.05". Raises BadTerm."""
+    """Read "error_ratio >= 0.05" or 'alerts.firing{severity="page"} >= 2'. Raises BadTerm."""
     match = _TERM.fullmatch(text)
     if match is None:
         raise BadTerm(f"is not NAME OPERATOR NUMBER, like error_ratio >= 0.05: {text[:80]!r}")
-    return Term(match[1], match[2], match[3])
+    name, braces, operator, threshold = match.groups()
+    if name not in ALERT_NUMBERS:
+        if braces:
+            raise BadTerm(f"has matchers, and only {', '.join(ALERT_NUMBERS)} may have some: {text[:80]!r}")
+        return Term(name, operator, threshold)
+    try:
+        matchers = parse_matchers(braces) if braces else ()
+    except BadMatcher as error:
+        raise BadTerm(f"has a matcher that {error}: {text[:80]!r}") from error
+    if braces:
+        name_shown = name + "{" + ",".join(map(str, matchers)) + "}"
+        return Term(name_shown, operator, threshold, name, matchers)
+    return Term(name, operator, threshold, name)
 
 
 def values(
@@ -67,12 +91,29 @@ def values(
             found[name] = _value(answers[0], signal.max_age_seconds, now)
         elif answers:
             found[name] = Value(None, "asked twice")
-    firing = sum(alert.firing for alert in alerts)
-    found[FIRING] = Value(str(firing))
-    found[RESOLVED] = Value(str(len(alerts) - firing))
     if rulebook.score:
         found[SCORE] = score(rulebook.score, found)
-    return found
+    return Known(found, tuple(alerts), now)
+
+
+class Known(dict[str, Value]):
+    """The numbers of a moment by name, and the incident's own alerts, of which a term asks as it likes."""
+
+    def __init__(self, numbers: Mapping[str, Value], alerts: Sequence[Alert], now: datetime) -> None:
+        super().__init__(numbers)
+        self._alerts = alerts
+        self._now = now
+        for name in ALERT_NUMBERS:
+            self[name] = self.of_alerts(name, ())
+
+    def of_alerts(self, name: str, matchers: tuple[Matcher, ...]) -> Value:
+        """How many of the alerts that match fire or have ended, or for how many seconds the oldest of them fires."""
+        chosen = [alert for alert in self._alerts if matches(matchers, alert.labels)]
+        firing = [alert for alert in chosen if alert.firing]
+        if name == AGE:
+            began = min((alert.starts_at for alert in firing), default=self._now)
+            return Value(str(max(0, int((self._now - began).total_seconds()))))
+        return Value(str(len(firing) if name == FIRING else len(chosen) - len(firing)))
 
 
 def judge(condition: Condition, known: Mapping[str, Value]) -> Judgement:
@@ -129,7 +170,10 @@ def _value(reading: Reading, max_age_seconds: float, now: datetime) -> Value:
 
 
 def _finding(term: Term, known: Mapping[str, Value]) -> Finding:
-    value = known.get(term.name, Value(None, "not defined"))
+    if term.matchers and isinstance(known, Known) and term.of_alerts is not None:
+        value = known.of_alerts(term.of_alerts, term.matchers)
+    else:
+        value = known.get(term.name, Value(None, "not defined"))
     exact = number(value.value)
     if exact is None:
         return Finding(term.name, term.operator, term.threshold, None, None, one_line(value.detail))

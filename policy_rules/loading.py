@@ -12,7 +12,7 @@ from policy_rules.fields import NAME, NAME_HINT, Fields, Notes
 from policy_rules.loading_intervals import read_intervals
 from policy_rules.loading_rules import Names, read_rules
 from policy_rules.problems import FileErrors, Problem, nearest
-from policy_rules.rulebook import FIRING, RESOLVED, SCORE, UNMATCHED, Rule, Rulebook, ScorePart, Signal, signals_of
+from policy_rules.rulebook import ALERT_NUMBERS, SCORE, UNMATCHED, Rule, Rulebook, ScorePart, Signal, signals_of
 from policy_rules.signals import BadSignal, labels_of
 from policy_rules.strict_yaml import TEXT_MAX, collect, substitute
 
@@ -60,7 +60,7 @@ def _read(notes: Notes, data: Any, text: str) -> Rulebook:
     score = _score(top, signals)
     intervals = read_intervals(top)
     names = Names(
-        numbers=(*signals, *bad_signals, FIRING, RESOLVED, *([SCORE] if score else [])),
+        numbers=(*signals, *bad_signals, *ALERT_NUMBERS, *([SCORE] if score else [])),
         intervals=tuple(intervals),
     )
     top.required("rules")

@@ -14,8 +14,6 @@ from policy_rules.matchers import BadMatcher, Matcher, parse_matchers
 from policy_rules.problems import nearest
 from policy_rules.rulebook import (
     EVERYONE,
-    FIRING,
-    RESOLVED,
     UNMATCHED,
     UNMATCHED_RULE,
     All,
@@ -139,7 +137,7 @@ def _detect(fields: Fields, names: Names) -> Detect:
 
 def _recover(fields: Fields, names: Names, detect: Detect) -> Recover:
     if "recover" not in fields:
-        if any(term.name not in (FIRING, RESOLVED) for term in terms(detect.when)) and fields.readable:
+        if any(term.of_alerts is None for term in terms(detect.when)) and fields.readable:
             fields.notes.add(
                 fields.path, "recover is missing; only a rule that decides on alerts alone may leave it out"
             )
@@ -187,7 +185,7 @@ def _term(notes: Notes, path: Path, value: Any, numbers: Collection[str]) -> Con
     except BadTerm as error:
         notes.add(path, f"the condition {error}")
         return _FALSE
-    if term.name not in numbers:
+    if term.of_alerts is None and term.name not in numbers:
         notes.add(path, f"there is no number {term.name!r}{nearest(term.name, numbers)}")
     return term
 

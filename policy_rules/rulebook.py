@@ -13,16 +13,22 @@ from policy_rules.signals import substitute_labels
 
 UNMATCHED = "unmatched"
 EVERYONE = "everyone"
-FIRING, RESOLVED, SCORE = "alerts.firing", "alerts.resolved", "score"
+FIRING, RESOLVED, AGE, SCORE = "alerts.firing", "alerts.resolved", "alerts.age_seconds", "score"
+ALERT_NUMBERS = (FIRING, RESOLVED, AGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """NAME OPERATOR NUMBER. `threshold` is the number as the file writes it."""
+    """NAME OPERATOR NUMBER. `threshold` is the number as the file writes it.
+
+    of_alerts: one of ALERT_NUMBERS where it is about the incident's own alerts; `name` then has the matchers, too.
+    """
 
     name: str
     operator: str
     threshold: str
+    of_alerts: str | None = None
+    matchers: tuple[Matcher, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +186,8 @@ UNMATCHED_RULE = Rule(
     name=UNMATCHED,
     matchers=(),
     group_by=("alertname",),
-    detect=Detect(All((Term(FIRING, ">=", "1"),))),
-    recover=Recover(All((Term(FIRING, "==", "0"),))),
+    detect=Detect(All((Term(FIRING, ">=", "1", FIRING),))),
+    recover=Recover(All((Term(FIRING, "==", "0", FIRING),))),
     escalation=(Step(0, (EVERYONE,)),),
 )
 
@@ -200,6 +206,6 @@ def signals_of(rule: Rule, score: tuple[ScorePart, ...]) -> tuple[str, ...]:
     for term in (*terms(rule.detect.when), *terms(rule.recover.when)):
         if term.name == SCORE:
             names.update(dict.fromkeys(part.signal for part in score))
-        elif term.name not in (FIRING, RESOLVED):
+        elif term.of_alerts is None:
             names[term.name] = None
     return tuple(names)

@@ -13,7 +13,7 @@ from policy_rules.conditions import Value, judge, score
 from policy_rules.durations import duration
 from policy_rules.matchers import matches
 from policy_rules.readings import ReadingState
-from policy_rules.rulebook import FIRING, RESOLVED, SCORE, Condition, Rule, Rulebook, signals_of, terms
+from policy_rules.rulebook import RESOLVED, SCORE, Condition, Rule, Rulebook, signals_of, terms
 from receiver.rehearsal.running import roster_for, run_case
 
 INTERVAL_SECONDS = 30
@@ -48,7 +48,7 @@ def _case_lines(rule: Rule, rulebook: Rulebook) -> Iterator[str]:
     for name in signals_of(rule, rulebook.score):
         good, bad = well.get(name, ill.get(name, "0")), ill.get(name, well.get(name, "0"))
         signals[name] = ((good, WELL), (bad, ILL), (good, tail))
-    needs_end = any(term.name in (FIRING, RESOLVED) for term in terms(rule.recover.when))
+    needs_end = any(term.of_alerts is not None for term in terms(rule.recover.when))
     until = float((WELL + ILL) * INTERVAL_SECONDS) if needs_end or not signals else None
     end = max(minutes, (WELL + ILL) * INTERVAL_SECONDS + after)
     case = Case(
@@ -144,6 +144,7 @@ def _numbers(condition: Condition, rule: Rule, rulebook: Rulebook) -> Mapping[st
         near = [f"{value * factor:f}" for value in tried for factor in (Decimal("0.5"), Decimal(1), Decimal(2))]
         ends = [parts[name].good, parts[name].bad] if name in parts else []
         options[name] = [*near, *ends, "0", "1"]
+    own_alerts = [t for t in (*terms(rule.detect.when), *terms(rule.recover.when)) if t.of_alerts is not None]
     for pick in range(max((len(found) for found in options.values()), default=0)):
         for other in range(max(len(found) for found in options.values())):
             chosen = {
@@ -151,7 +152,7 @@ def _numbers(condition: Condition, rule: Rule, rulebook: Rulebook) -> Mapping[st
                 for place, (name, found) in enumerate(options.items())
             }
             known = {name: Value(value) for name, value in chosen.items()}
-            known |= {FIRING: Value("1"), RESOLVED: Value("0")}
+            known |= {t.name: Value("0" if t.of_alerts == RESOLVED else "1") for t in own_alerts}
             if rulebook.score and set(parts) <= set(chosen):
                 known[SCORE] = score(rulebook.score, known)
             if judge(condition, known).holds:

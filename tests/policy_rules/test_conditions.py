@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import product
@@ -160,6 +161,31 @@ def test_old_repeated_and_missing_readings_are_unknown():
 def test_counts_are_of_the_incidents_own_alerts():
     known = values(policy(), [alert(), alert(fingerprint="f2"), alert(firing=False, fingerprint="f3")], [], NOW)
     assert (known["alerts.firing"].value, known["alerts.resolved"].value) == ("2", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "holds"),
+    [
+        ('alerts.firing{severity="page"} >= 2', "2", True),
+        ('alerts.firing{severity="page",service=~"wall.*"} >= 1', "0", False),
+        ('alerts.resolved{service!="checkout"} == 0', "0", True),
+        ("alerts.age_seconds >= 300", "300", True),
+        ('alerts.age_seconds{service="nobody"} > 0', "0", False),
+    ],
+)
+def test_terms_about_some_of_the_alerts(text, value, holds):
+    found = [alert(), alert(fingerprint="f2"), alert(firing=False, fingerprint="f3")]
+    (finding,) = judge(parse_term(text), values(policy(), found, [], NOW)).findings
+    assert (finding.value, finding.holds) == (value, holds)
+    assert finding.name == text.partition(" ")[0]
+
+
+def test_the_age_is_of_the_oldest_that_fires():
+    old = replace(alert(fingerprint="f2"), starts_at=NOW - timedelta(hours=1))
+    ended = replace(alert(fingerprint="f3", firing=False), starts_at=NOW - timedelta(hours=2))
+    assert values(policy(), [alert(), old, ended], [], NOW)["alerts.age_seconds"].value == "3600"
+    ahead = replace(alert(), starts_at=NOW + timedelta(minutes=1))
+    assert values(policy(), [ahead], [], NOW)["alerts.age_seconds"].value == "0"
 
 
 PARTS = (ScorePart("e", "0.7", "0.01", "0.10"), ScorePart("p", "0.3", "0.5", "2.0"))

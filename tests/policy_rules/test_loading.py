@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policy_rules.conditions import parse_term
 from policy_rules.durations import duration, parse_duration
 from policy_rules.loading import load, warnings
 from policy_rules.loading_actions import _KEYS as _KEYS_OF_ACTIONS
@@ -43,9 +44,9 @@ def test_every_default():
         {},
         {},
     )
-    assert rule.detect.when == All((Term("alerts.firing", ">=", "1"),))
+    assert rule.detect.when == All((parse_term("alerts.firing >= 1"),))
     assert (rule.detect.for_seconds, rule.detect.if_unknown, rule.detect.unknown_after_seconds) == (0, "detect", 60)
-    assert (rule.recover.when, rule.recover.for_seconds) == (All((Term("alerts.firing", "==", "0"),)), 0)
+    assert (rule.recover.when, rule.recover.for_seconds) == (All((parse_term("alerts.firing == 0"),)), 0)
     assert (rule.continue_, rule.record, rule.diagnosis_wait_seconds, rule.evaluate_every_seconds) == (
         False,
         False,
@@ -77,7 +78,7 @@ def test_conditions_nest():
         ("[error_ratio >= 0.05]", "[error_ratio >= 0.05, {any: [alerts.firing >= 3, {not: score > 40}]}]")
     )
     assert rulebook.rules[0].detect.when == All(
-        (Term("error_ratio", ">=", "0.05"), AnyOf((Term("alerts.firing", ">=", "3"), Not(Term("score", ">", "40")))))
+        (Term("error_ratio", ">=", "0.05"), AnyOf((parse_term("alerts.firing >= 3"), Not(Term("score", ">", "40")))))
     )
 
 

@@ -21,7 +21,10 @@ def adopted(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     if key not in model.site.agreements:
         model.wrong(entry, "law 5: nobody agreed to this")
         return
-    model.agreed = model.site.agreements[key]
+    before, model.agreed = model.agreed.staff, model.site.agreements[key]
+    for name, person in model.agreed.staff.items():
+        if before.get(name) != person:
+            model.changed_at[name] = entry.timestamp
     model.in_force = entry.policy_digest or ""
     model.known_terms[model.in_force] = model.agreed.terms
 

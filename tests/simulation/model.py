@@ -83,6 +83,7 @@ class Model:
         self.standing: dict[int, Entry] = {}
         self.halts: dict[int, str] = {}  # HALTED → who
         self.agreed = Agreement(site.terms, {}, {})
+        self.changed_at: dict[str, datetime] = {}  # since when each person is in the roster as they are
         self.in_force = ""
         self.known_terms: dict[str, Terms] = {}
         self.cases: dict[str, Case] = {}

@@ -81,7 +81,9 @@ def _told(model: Model, incident_id: str, case: Case, now: datetime) -> Iterator
     decided = any(q.outcome is not None and q.outcome.stage in ("AUTHORIZED", "REJECTED") for q in case.questions)
     if case.told and case.service is not None and not decided and not case.acknowledged:
         for after, role in LADDER:
-            people = [p for p in model.agreed.staff.values() if role is None or role in p.roles]
+            # Of whoever came, or came back, after a step only the next step or reminder speaks.
+            here = [p for p in model.agreed.staff.values() if model.changed_at[p.name] <= opened + after]
+            people = [p for p in here if role is None or role in p.roles]
             missed = sorted(p.name for p in people if not p.suspended and p.name not in case.told)
             if now - opened > after and missed:
                 yield f"{incident_id}: nobody decided for {after}, and {', '.join(missed)} never heard of it"
