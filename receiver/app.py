@@ -16,13 +16,15 @@ from aiohttp import web
 from ledger import checkpoint
 from ledger.journal import LedgerError
 from ledger.stores.locks import Locks
+from ledger.stores.people import STRANGER, People, load_secret, people_path
+from ledger.stores.personal import PersonalJournal
 from ledger.stores.room import Room
-from ledger.stores.sqlite import SqliteJournal
 from policy_rules.loading import PolicyErrors
 from receiver.anchoring.outside import Anchoring, Outside
 from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
 from receiver.auditor.reconciling import reconcile_forever
+from receiver.authorization.codes import address_hmac
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
 from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
@@ -92,7 +94,8 @@ class Service:
         self._changing = asyncio.Lock()  # a start, and one reload after the other
         self._admission = Admission(*_tokens(loaded), self.clock.now)
         self.private_url = self.public_url = ""
-        self.journal: SqliteJournal
+        self.journal: PersonalJournal
+        self._people: People
         self._session: aiohttp.ClientSession
         self._claude: Claude
         self._former: list[Claude] = []  # replaced by a reload; a question may still be under way there
@@ -117,7 +120,8 @@ class Service:
         settings = self.loaded.settings
         self._locks.take(settings.tenants)
         try:
-            self.journal = await SqliteJournal.open(
+            self._people = People(people_path(settings.ledger.path), load_secret(settings.ledger.personal_key_file))
+            self.journal = await PersonalJournal.open(
                 settings.ledger.path,
                 origin=settings.ledger.origin,
                 key=checkpoint.load_key_file(settings.ledger.key_file),
@@ -131,6 +135,7 @@ class Service:
             self._stopping = True  # nothing runs that `stop` could stop
             self._locks.release()
             raise
+        self.journal.people = self._people
         self._session = aiohttp.ClientSession()
         self._claude = self._make_claude(settings)
         self._carrier = self._make_whatsapp(settings)
@@ -139,6 +144,7 @@ class Service:
         settings = self.loaded.settings
         self._know(self.loaded)
         for name, tenant in settings.tenants.items():
+            await self.journal.finish_erasing(name)
             self.governors[name] = Governor(self._desk(name, tenant))
         await self._listen(settings)
         for governor in self.governors.values():
@@ -202,6 +208,7 @@ class Service:
                     await self._check_version(name, charter)
                 claude, carrier = self._claude_for(loaded.settings), self._carrier_for(loaded.settings)
                 offices = {name: self._offices(tenant, claude, carrier) for name, tenant in _tenants(loaded)}
+                charters = {name: self._charter(name, charter) for name, charter in loaded.charters.items()}
             except (ConfigErrors, LedgerError, OSError) as error:
                 log.error("nothing is reloaded: %s", error)
                 self.metrics.config_last_reload_successful.set(0)
@@ -215,7 +222,7 @@ class Service:
             for name, governor in self.governors.items():
                 for field in fields(Offices):
                     setattr(governor.desk, field.name, getattr(offices[name], field.name))
-                governor.reload(loaded.charters[name])
+                governor.reload(charters[name])
             self._know(loaded)
             self._taken()
             log.info("the configuration and the policies were read again")
@@ -249,12 +256,24 @@ class Service:
             tenant=name,
             journal=self.journal,
             clock=self.clock,
-            charter=self.loaded.charters[name],
+            charter=self._charter(name, self.loaded.charters[name]),
             metrics=self.metrics,
             secret=self.loaded.secret,
             public_url=self.loaded.settings.public_url,
             **{field.name: getattr(offices, field.name) for field in fields(Offices)},
         )
+
+    def _charter(self, tenant: str, charter: Charter) -> Charter:
+        """The charter with each number under a key of that person's own, made where there is none. Raises OSError."""
+        self._people.ensure(tenant, [*charter.people, STRANGER])
+        people = {
+            name: replace(
+                member,
+                address_hmac=address_hmac(self._people.digest_key(tenant, name), member.recipient.address),
+            )
+            for name, member in charter.people.items()
+        }
+        return replace(charter, people=people)
 
     def _offices(self, tenant: Tenant, claude: Claude, carrier: WhatsApp) -> Offices:
         """Raises OSError where a file of a `tls_config` cannot be read."""
@@ -363,7 +382,7 @@ class Service:
             auth_tokens=self._auth_tokens,
             public_url=settings.public_url,
             codes_secret=self.loaded.secret,
-            address_key=self.loaded.secret,
+            address_key=self._people.digest_key,
         )
         self._auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors), self.clock.now)
         private = private_app(
@@ -401,7 +420,7 @@ class Service:
 
     def _changes(self, tenant: str) -> GovernorChanges | None:
         governor = self.governors.get(tenant)
-        return GovernorChanges(governor.desk) if governor is not None else None
+        return GovernorChanges(governor.desk, self._people) if governor is not None else None
 
     def _measure(self) -> None:
         with suppress(OSError):  # the folder is gone: the service is not ready, and the gauge stands still

@@ -131,6 +131,9 @@ def _across(settings: Settings) -> list[Misplaced]:
     if not settings.ledger.key_file.is_file():
         hint = f"there is no file {settings.ledger.key_file}: put the ledger's key back, or run `counterfoil init`"
         found.append(Misplaced(("ledger", "key_file"), f"key_file: {hint}"))
+    if not settings.ledger.personal_key_file.is_file():
+        hint = f"there is no file {settings.ledger.personal_key_file}: put it back, or run `counterfoil init`"
+        found.append(Misplaced(("ledger", "personal_key_file"), f"personal_key_file: {hint}"))
     found += _timestamps(settings.ledger)
     holders = {settings.admin_token.get_secret_value(): "admin_token"}
     for name, tenant in settings.tenants.items():

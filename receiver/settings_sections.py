@@ -53,6 +53,7 @@ class Ledger(Section):
     url: LedgerUrl = "sqlite:///counterfoil.db"
     origin: Origin
     key_file: FilePath = Field(default=Path("secrets/ledger.key"), validate_default=True)
+    personal_key_file: FilePath = Field(default=Path("secrets/personal.key"), validate_default=True)
     anchor_file: FilePath = Field(default=Path("counterfoil.anchor"), validate_default=True)
     witness_file: FilePath | None = None
     witness_every: Seconds = Field(default=60.0, ge=1)

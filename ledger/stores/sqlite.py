@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 import aiosqlite
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -93,7 +94,7 @@ class SqliteJournal:
         durable: bool = True,
         observe: Callable[[float], None] = lambda seconds: None,
         shortage: Callable[[], str | None] = lambda: None,
-    ) -> SqliteJournal:
+    ) -> Self:
         """Open the ledger at `path` (":memory:" for one that lives as long as the process), or make an empty one.
 
         anchor_path: the anchor of TENANT is the file `anchor_path.TENANT`; None for no anchor.

@@ -171,6 +171,7 @@ def paths() -> Json:
         },
         "/api/v1/halts": {"post": changes("halt: nothing is dispatched", reason=WORDS_OF_A_PERSON)},
         "/api/v1/resumes": {"post": changes("end a halt; by another person", reason=WORDS_OF_A_PERSON)},
+        "/api/v1/erasures": {"post": changes("destroy the key of a person", person=WORDS_OF_A_PERSON)},
         "/api/v1/ledger": {
             "get": reads(
                 "entries in order",

@@ -21,7 +21,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "DIAGNOSED": ("likely_cause", "recommended_action", "falsified_by", "model"),
     "UNDIAGNOSED": ("outcome", "detail"),
     "PROPOSED": ("action", "params", "risk", "executor", "approvers", "quorum", "expires_at"),
-    "HEARD": ("person", "verb", "text", "code"),
+    "HEARD": ("person", "verb", "code"),
     "REFUSED": ("why", "person"),
     "HEEDED": ("what",),
     "AUTHORIZED": ("approved_by", "quorum"),

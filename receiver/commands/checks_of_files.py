@@ -193,6 +193,7 @@ def modes(settings: Settings, config: Path) -> Iterator[Finding]:
     """Whether others on this machine can read a secret."""
     data, _ = strict_yaml.read(config.read_text(encoding="utf-8"), str(config))
     found = [*secret_files(data, config.parent), settings.ledger.key_file]
+    found.append(settings.ledger.personal_key_file)
     loose = [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077]
     for path in loose:
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from ledger.checkpoint import make_key_file
+from ledger.stores.people import make_secret
 from receiver.commands import Wrong
 
 LISTEN = "127.0.0.1:9877"
@@ -100,10 +101,11 @@ def write_folder(folder: Path, *, sandbox: bool = False) -> tuple[str, ...]:
     (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     (folder / "systemd").mkdir(exist_ok=True)
     kept = tuple(sheet.name for sheet in sheets if not _write(folder / sheet.name, sheet))
-    try:
-        make_key_file(folder / "secrets/ledger.key")
-    except FileExistsError:
-        kept = (*kept, "secrets/ledger.key")
+    for name, make in (("secrets/ledger.key", make_key_file), ("secrets/personal.key", make_secret)):
+        try:
+            make(folder / name)
+        except FileExistsError:
+            kept = (*kept, name)
     return kept
 
 

@@ -201,7 +201,9 @@ def notices(
     until = desk.now() + NOTICE_VALID
     kind = MessageKind.NOTICE.value
     return [
-        addressed(about, p, kind, variables, until=until, subject=text[:200], incident_id=incident_id, cites=cites)
+        addressed(
+            about, p, kind, variables, until=until, subject=f"notice of {about}", incident_id=incident_id, cites=cites
+        )
         for p in people
     ]
 

@@ -6,6 +6,7 @@ import secrets
 
 from ledger.entry import Draft
 from ledger.journal import Receipt, Refused
+from ledger.stores.people import People
 from receiver.governor import acting
 from receiver.governor.desk import Desk
 from receiver.governor.watching import closing_drafts
@@ -16,8 +17,9 @@ from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, Un
 class GovernorChanges:
     """Posts what people decide by hand. `actor` is "engineer:NAME" for one of the roster, else "operator:NAME"."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, people: People | None = None) -> None:
         self._desk = desk
+        self._people = people
 
     def _actor(self, by: str) -> str:
         return f"engineer:{by}" if by in self._desk.charter.people else f"operator:{by}"
@@ -128,6 +130,27 @@ class GovernorChanges:
         if entry is None:
             raise ChangeRefused(f"{incident_id}: it was settled meanwhile")
         return Receipt((entry,), duplicate=False)
+
+    async def erase(self, by: str, person: str) -> Receipt:
+        """Post that the key of a person is gone, then destroy it. Who is still in the roster is not erased."""
+        key = self._people.find(self._desk.tenant, person) if self._people is not None else None
+        if self._people is None or key is None:
+            raise UnknownSubject(f"there is no key of {person}: erased already, or nobody wrote to them")
+        if person in self._desk.charter.people:
+            raise ChangeRefused(f"{person} is in the roster: take them out of counterfoil.yml and reload, then erase")
+        receipt = await self._post(
+            Draft(
+                id=f"erase:{key.id.hex()}",
+                stage="ERASED",
+                actor=f"operator:{by}",
+                decision="erase",
+                reason=f"{person}: the key of what was written to and by them, and of their numbers, is destroyed",
+                body={"person": person, "key": key.id.hex()},
+            )
+        )
+        # Crash here: the next start destroys it.
+        self._people.destroy(key.id)
+        return receipt
 
     async def _post(self, *drafts: Draft) -> Receipt:
         try:

@@ -191,14 +191,14 @@ async def _acknowledge(desk: Desk, heard: Heard, person: str, proposal: Proposal
 
 
 async def _halt(desk: Desk, heard: Heard, person: str) -> None:
-    reason = str(heard.body.get("text") or "").partition(" ")[2].strip() or "no reason given"
+    reason = f"halted by message; the words stand with entry {heard.index}"
     halted = Draft(
         id=f"halt:{heard.index}",
         stage="HALTED",
         actor=f"engineer:{person}",
-        reason=reason[:300],
+        reason=reason,
         cites=(heard.index,),
-        body={"text": reason[:300]},
+        body={"text": reason},
     )
     text = "Halted: nothing is dispatched until somebody else sends RESUME."
     settled = _settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
@@ -288,7 +288,7 @@ def _reply(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | 
         MessageKind.REPLY.value,
         {"text": text, "reference": incident_id or ""},
         until=desk.now() + timedelta(minutes=15),
-        subject=text[:200],
+        subject=f"reply to entry {heard.index}",
         incident_id=incident_id,
         cites=(heard.index,),
     )

@@ -33,6 +33,8 @@ class Changes(Protocol):
 
     async def settle(self, incident_id: str, by: str, outcome: str, text: str) -> Receipt: ...
 
+    async def erase(self, by: str, person: str) -> Receipt: ...
+
 
 Change = Callable[[Changes, str, Mapping[str, str]], Awaitable[Receipt]]
 
@@ -63,6 +65,9 @@ class ChangeDesk:
 
     async def resume(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "reason"), lambda c, i, f: c.resume(f["by"], f["reason"]))
+
+    async def erase(self, request: web.Request) -> web.Response:
+        return await self._do(request, ("by", "person"), lambda c, i, f: c.erase(f["by"], f["person"]))
 
     async def _do(self, request: web.Request, fields: tuple[str, ...], change: Change) -> web.Response:
         if not self._admission().admin_admitted(request):

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 from multidict import MultiDict
 
-from ledger.entry import Draft, Entry
+from ledger.entry import Blob, Draft, Entry
 from ledger.journal import Conflict, Journal, Refused, Unavailable
 from receiver.authorization import codes, wording
 from receiver.authorization.signatures import is_signed
@@ -52,7 +52,8 @@ class Replies:
     """The three handlers. Takes plain values.
 
     auth_tokens: a sequence, or a function for tokens that a reload may change; the current one and the previous one.
-    codes_secret: the secret of receiver.authorization.codes. address_key: for the HMAC of an address.
+    codes_secret: the secret of receiver.authorization.codes. address_key: for the HMAC of an
+    address, by tenant and person (None: a stranger).
     count: called with (path, outcome) for each request; outcome is from a closed list.
     """
 
@@ -62,7 +63,7 @@ class Replies:
     auth_tokens: Sequence[str] | Callable[[], Sequence[str]]
     public_url: str
     codes_secret: bytes
-    address_key: bytes
+    address_key: Callable[[str, str | None], bytes]
     count: Callable[[str, str], None] = field(default=lambda path, outcome: None)
 
     async def message(self, request: web.Request) -> web.Response:
@@ -81,7 +82,7 @@ class Replies:
                 # Silence to unknown senders: no reply, no entry, no way to fill the ledger.
                 return self._done(request, "stranger", 204)
             for tenant, person in targets:
-                await self.journal.post(tenant, [self._heard(form, sid, sender, person, answer)])
+                await self.journal.post(tenant, [self._heard(form, sid, sender, tenant, person, answer)])
         except Unavailable as error:
             _LOG.error("a message could not be booked: %s", error)
             return self._done(request, "unavailable", 503)
@@ -183,9 +184,12 @@ class Replies:
         proposals = [entry for entry in await self.journal.outstanding(tenant) if entry.stage == "PROPOSED"]
         return any(codes.same(codes.code(self.codes_secret, tenant, entry.index, person), code) for entry in proposals)
 
-    def _heard(self, form: MultiDict[str], sid: str, sender: str, person: str | None, answer: codes.Answer) -> Draft:
+    def _heard(
+        self, form: MultiDict[str], sid: str, sender: str, tenant: str, person: str | None, answer: codes.Answer
+    ) -> Draft:
         external_id, original = form.get("ExternalUserId"), form.get("OriginalRepliedMessageSid", "")
         text = wording.tidy(form.get("Body", ""), _TEXT_UNITS)
+        key = self.address_key(tenant, person)
         return Draft(
             id=f"heard:{sid}",
             stage="HEARD",
@@ -197,10 +201,10 @@ class Replies:
                 "token": answer.token,
                 "code": answer.code,
                 "original_sid": original if _SID.fullmatch(original) else None,
-                "text": text,
-                "from_hmac": codes.address_hmac(self.address_key, sender),
-                "external_id_hmac": codes.address_hmac(self.address_key, external_id) if external_id else None,
+                "from_hmac": codes.address_hmac(key, sender),
+                "external_id_hmac": codes.address_hmac(key, external_id) if external_id else None,
             },
+            blobs=(Blob("text", text.encode()),),
         )
 
     async def _book_status(self, tenant: str, addressed: Entry, sid: str, status: str, error_code: str) -> None:

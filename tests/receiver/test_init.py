@@ -28,6 +28,7 @@ WRITTEN = {
     "secrets/admin.token",
     "secrets/default.token",
     "secrets/ledger.key",
+    "secrets/personal.key",
     "secrets/restart.whsec",
     "secrets/twilio.token",
     "systemd/counterfoil-executor.service",
@@ -91,7 +92,9 @@ def test_no_two_installations_share_a_secret(tmp_path: Path) -> None:
     init(str(tmp_path / "a"))
     init(str(tmp_path / "b"))
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
-    made = {"secrets/admin.token", "secrets/default.token", "secrets/restart.whsec", "secrets/ledger.key"}
+    made = {"secrets/admin.token", "secrets/default.token", "secrets/restart.whsec", "secrets/ledger.key"} | {
+        "secrets/personal.key"
+    }
     assert all(a[name] != b[name] for name in made)
     assert len({a[name] for name in made}) == len(made)
 

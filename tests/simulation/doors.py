@@ -97,7 +97,7 @@ class Doors:
                 auth_tokens=[TWILIO_TOKEN],
                 public_url=PUBLIC_URL,
                 codes_secret=SECRET,
-                address_key=SECRET,
+                address_key=lambda tenant, person: SECRET,
                 count=lambda path, outcome: self._turned("twilio", outcome),
             ),
             results=Results(

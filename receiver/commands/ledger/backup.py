@@ -12,6 +12,7 @@ import click
 from ledger import checkpoint as notes
 from ledger.audit import NotALedger
 from ledger.stores.backup import BadCopy, back_up
+from ledger.stores.people import people_path
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import settings_of
 from receiver.settings import Settings
@@ -58,6 +59,10 @@ def _needed(config: Path, settings: Settings) -> list[str]:
         f"{ledger.key_file}: the key; nothing can be appended without it",
         f"{config}: the configuration, the policies and the secrets that it names",
     ]
+    lines.append(
+        f"{people_path(ledger.path)} and {ledger.personal_key_file}: without them nobody reads what was written to "
+        f"and by people; keep only the newest copy, so that whoever was erased stays so"
+    )
     if ledger.timestamps is not None:
         lines.append(f"{ledger.timestamps_folder}: the time-stamps")
     if ledger.witness_file is not None:

@@ -1,0 +1,96 @@
+"""`counterfoil person`: whose words and numbers the ledger still holds readable, and erasing them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.audit import NotALedger
+from ledger.entry import Entry
+from ledger.journal import Broken
+from ledger.stores import schema
+from ledger.stores.people import STRANGER, People, load_secret, people_path
+from receiver.commands.client import call, fail
+from receiver.commands.ledger.common import json_option, settings_of
+from receiver.settings import Settings
+
+tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose people.")
+
+
+@click.group()
+def person() -> None:
+    """People, and what the ledger holds of them: names, and under a key of each their numbers and messages."""
+
+
+@person.command("list")
+@tenant_option
+@json_option
+@click.pass_obj
+def list_people(config: Path, tenant: str, as_json: bool) -> None:
+    """Say of whom messages can be read, and who was erased, when and by whom. Asks no service."""
+    settings = settings_of(config)
+    if tenant not in settings.tenants:
+        fail(f"there is no tenant {tenant} in {config}", 2)
+    try:
+        rows = _rows(settings, tenant)
+    except (Broken, NotALedger) as error:
+        fail(str(error), 2)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        roles = f" ({', '.join(row['roles'])})" if row["roles"] else ""
+        click.echo(f"{row['person']:<20} {row['state']}{roles}")
+
+
+@person.command()
+@click.argument("name")
+@click.option("--by", required=True, help="Which operator does it.")
+@tenant_option
+@click.pass_obj
+def erase(config: Path, name: str, by: str, tenant: str) -> None:
+    """Destroy the key of what was written to and by NAME, and of their numbers, through the running service.
+
+    Take them out of counterfoil.yml and reload first. The ledger gets an entry ERASED; every entry and proof stays as
+    it is, and verifies, for the digests are over what nobody can read now. What stays: the name, and what was decided
+    under it. "(stranger)" is the key of all who are in no roster.
+
+    Copies of the file LEDGER.people that were made before hold the key still: replace them.
+    """
+    settings_of(config)
+    for entry in call(config, "POST", "/api/v1/erasures", tenant=tenant, body={"by": by, "person": name})["entries"]:
+        click.echo(f"entry {entry['index']}: {entry['stage']} by {entry['actor']}: {name}")
+    click.echo("Older copies of the people file still hold the key: replace each with a new one.")
+
+
+def _rows(settings: Settings, tenant: str) -> list[dict[str, Any]]:
+    """Everybody of the roster, of the keys, and of the erased, in that order. Raises Broken and NotALedger."""
+    ledger, roster = settings.ledger, settings.tenants[tenant].people
+    keys = People(people_path(ledger.path), load_secret(ledger.personal_key_file)).names(tenant)
+    rows: list[dict[str, Any]] = []
+    for name in [*roster, *(name for name in keys if name not in roster)]:
+        state = "readable" if name in keys else "nothing is held yet"
+        if name in keys and name not in roster and name != STRANGER:
+            state = "readable, and no longer in the roster: can be erased"
+        rows.append({"person": name, "state": state, "roles": list(roster[name].roles) if name in roster else []})
+    for entry in _erased(ledger.path, tenant):
+        at = entry.timestamp.strftime("%Y-%m-%d %H:%M:%S")
+        state = f"erased {at} by {entry.actor}, entry {entry.index}"
+        rows.append({"person": str(entry.body.get("person")), "state": state, "roles": []})
+    return rows
+
+
+def _erased(path: Path, tenant: str) -> list[Entry]:
+    if not path.is_file():
+        return []
+    try:
+        with closing(schema.connect(path)) as store:
+            sql = "SELECT bytes FROM entry WHERE +tenant = ? AND stage = 'ERASED' ORDER BY n"
+            return [Entry.parse(raw.encode()) for (raw,) in store.execute(sql, (tenant,))]
+    except (sqlite3.Error, ValueError) as error:
+        raise NotALedger(f"{path}: {error}") from error
