@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ledger import checkpoint as notes
+from ledger.journal import Broken
 from ledger.keys import KeyFault
 from ledger.stores import migration, opening
+from ledger.stores.people import People, load_secret, people_path
 from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.permission import Person
@@ -41,6 +43,7 @@ def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> 
             for finding in tenant_findings(name, tenant, environment)
         ),
         *ledger(settings),
+        *personal(settings),
         *room(settings),
         *outside(settings),
         sqlite_version(sqlite3.sqlite_version_info),
@@ -149,6 +152,20 @@ def _signs(connection: sqlite3.Connection, settings: Settings, tenant: str) -> b
     except notes.BadKey:
         return False
     return opening.keys_of(connection, settings.ledger.origin, tenant).newest.public == ours
+
+
+def personal(settings: Settings) -> Iterator[Finding]:
+    """Whether what was written to and by people can be opened."""
+    path = people_path(settings.ledger.path)
+    try:
+        People(path, load_secret(settings.ledger.personal_key_file))
+    except Broken as error:
+        yield Finding("people", FAIL, str(error), "put both back as they were; a new pair reads nothing of before")
+        return
+    held = settings.ledger.path.exists() and not path.exists()
+    if held:
+        why = f"{path} is not there, so what was written to and by people before cannot be read"
+        yield Finding("people", WARN, why, "put it back, unless this ledger is older than it; the next start makes one")
 
 
 def room(settings: Settings) -> Iterator[Finding]:
