@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from policy_rules.durations import duration
-from policy_rules.rulebook import Action, Rulebook
+from policy_rules.rulebook import Action, Limit, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict
 
 
@@ -43,16 +43,31 @@ def blocked(book: Rulebook, action: Action, now: datetime) -> Iterator[Finding]:
         yield check(f"blocked_during {name}", "outside", where, not inside, f"blocked during {name}")
 
 
-def limits(action: Action, runs: Sequence[datetime], now: datetime) -> Iterator[Finding]:
-    limit = action.limit
+def limits(action: Action, runs: Mapping[str, Sequence[datetime]], now: datetime) -> Iterator[Finding]:
+    """runs: the times of those that count for a limit of that range ("key", "action", "rule", "tenant")."""
+    for limit in (action.limit, *action.limits):
+        whose = "" if limit.of == "key" else f" of the {limit.of}"
+        yield from _limit(limit, whose, runs[limit.of], now)
+
+
+def _limit(limit: Limit, whose: str, runs: Sequence[datetime], now: datetime) -> Iterator[Finding]:
     if limit.max is not None:
         recent = sum(now - at < timedelta(seconds=limit.per_seconds) for at in runs)
-        why = f"limit: {recent} runs in {duration(limit.per_seconds)}, {limit.max} are allowed"
-        yield check("limit", str(limit.max), str(recent), recent < limit.max, why, "<")
+        why = f"limit{whose}: {recent} runs in {duration(limit.per_seconds)}, {limit.max} are allowed"
+        yield check(f"limit{whose}", str(limit.max), str(recent), recent < limit.max, why, "<")
     if limit.cooldown_seconds and runs:
         since, wanted = (now - max(runs)).total_seconds(), limit.cooldown_seconds
-        why = f"cooldown: the last run was {duration(max(0, int(since)))} ago, {duration(wanted)} must pass"
-        yield check("cooldown", str(wanted), str(int(since)), since >= wanted, why, ">=")
+        why = f"cooldown{whose}: the last run was {duration(max(0, int(since)))} ago, {duration(wanted)} must pass"
+        yield check(f"cooldown{whose}", str(wanted), str(int(since)), since >= wanted, why, ">=")
+
+
+def busy(action: Action, key: Mapping[str, str], running: Sequence[tuple[str, Mapping[str, str]]]) -> Iterator[Finding]:
+    """One execution of a target at a time, whatever incident asks. running: executor and parameters of each."""
+    wanted = {name: value for name, value in values(action, key).items() if value}
+    if any((executor, dict(params)) == (action.executor, wanted) for executor, params in running):
+        shown = ", ".join(f"{name}={value}" for name, value in wanted.items()) or "no parameters"
+        why = f"{action.executor} with {shown} is under way, or nobody knows how it ended"
+        yield check("target", "idle", "busy", False, why)
 
 
 def values(action: Action, key: Mapping[str, str]) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _action(name: str, old: Action, new: Action) -> Iterator[str]:
     yield from _changed(name, "is given", _params(old.params), _params(new.params))
     yield from _changed(name, "is approved by", _approvers(old.approvers), _approvers(new.approvers))
     yield from _times(name, "expires after", old.expires_seconds, new.expires_seconds)
-    yield from _changed(name, "may run", _limit(old.limit), _limit(new.limit))
+    yield from _changed(name, "may run", _limits(old), _limits(new))
     yield from _changed(name, "is blocked during", _names(old.blocked_during), _names(new.blocked_during))
     yield from _changed(name, "may be sent again after a doubt:", _yes(old.idempotent), _yes(new.idempotent))
     yield from _changed(name, "on missing evidence:", old.if_unknown, new.if_unknown)
@@ -191,6 +191,11 @@ def _params(params: Sequence[Param]) -> str:
 def _approvers(approvers: Approvers) -> str:
     who = [*(f"role {role}" for role in approvers.roles), *approvers.people]
     return f"{approvers.quorum} of {', '.join(who)}"
+
+
+def _limits(action: Action) -> str:
+    wider = [f"{_limit(limit)} for the {limit.of}" for limit in action.limits]
+    return "; ".join([_limit(action.limit), *wider])
 
 
 def _limit(limit: Limit) -> str:

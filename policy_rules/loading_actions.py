@@ -13,6 +13,7 @@ from policy_rules.strict_yaml import Path
 PARAM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 PARAM_HINT = "1 to 64 of letters, digits, _ and -, beginning with a letter or _"
 TITLE_MAX, VALUE_MAX = 120, 256
+_LIMIT_KEYS = ("max", "per", "cooldown")
 _KEYS = frozenset(
     {
         "executor",
@@ -22,6 +23,7 @@ _KEYS = frozenset(
         "approvers",
         "expires",
         "limit",
+        "limits",
         "blocked_during",
         "idempotent",
         "if_unknown",
@@ -56,6 +58,7 @@ def _action(fields: Fields, name: str, group_by: Collection[str], intervals: Col
         params=_params(fields, group_by),
         expires_seconds=fields.duration("expires", 900, least=60, most=86400),
         limit=_limit(fields),
+        limits=_limits(fields),
         blocked_during=blocked,
         idempotent=fields.boolean("idempotent", False),
         if_unknown=fields.choice("if_unknown", ("proceed", "refuse"), "proceed"),
@@ -91,13 +94,30 @@ def _approvers(fields: Fields) -> Approvers:
 def _limit(fields: Fields) -> Limit:
     if "limit" not in fields:
         return Limit()
-    limit = Fields(fields.notes, (*fields.path, "limit"), fields.data["limit"], ("max", "per", "cooldown"))
+    limit = Fields(fields.notes, (*fields.path, "limit"), fields.data["limit"], _LIMIT_KEYS)
+    return _read_limit(limit, "key")
+
+
+def _limits(fields: Fields) -> tuple[Limit, ...]:
+    """The limits beside `limit`, each of a wider range of runs."""
+    found = []
+    for path, item in fields.items("limits"):
+        limit = Fields(fields.notes, path, item, ("of", *_LIMIT_KEYS))
+        limit.required("of")
+        if limit.readable and not {"max", "cooldown"} & set(limit.data):
+            limit.notes.add(path, "a limit without max and cooldown limits nothing")
+        found.append(_read_limit(limit, limit.choice("of", ("action", "rule", "tenant"), "action")))
+    return tuple(found)
+
+
+def _read_limit(limit: Fields, of: str) -> Limit:
     if ("max" in limit) != ("per" in limit):
         limit.notes.add(limit.path, "max and per belong together, like {max: 2, per: 1h}")
     return Limit(
         max=limit.whole("max", 1, least=1, most=1000) if "max" in limit else None,
         per_seconds=limit.duration("per", 0, least=1),
         cooldown_seconds=limit.duration("cooldown", 0),
+        of=of,
     )
 
 

@@ -29,12 +29,15 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """One dispatch of an action, at the time of its entry."""
+    """One dispatch of an action, at the time of its entry. open: it has no result, or nobody knows how it ended."""
 
     rule: str
     action: str
     key: Mapping[str, str]
     at: datetime
+    executor: str = ""
+    params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +208,17 @@ def _permit(
     books = (incident_book,) if incident_book.digest == in_force.digest else (incident_book, in_force)
     actions = [book.rule(rule).actions[action] for book in books]
     findings.append(checks.same(actions[0], actions[-1]))
-    runs = [run.at for run in past if (run.rule, run.action, dict(run.key)) == (rule, action, dict(key))]
+    of_rule = [run for run in past if run.rule == rule]
+    of_action = [run for run in of_rule if run.action == action]
+    counted = {"tenant": past, "rule": of_rule, "action": of_action}
+    counted["key"] = [run for run in of_action if dict(run.key) == dict(key)]
+    runs = {of: [run.at for run in found] for of, found in counted.items()}
+    running = [(run.executor, run.params) for run in past if run.open]
     for book, found in zip(books, actions, strict=True):
         findings.extend(checks.blocked(book, found, now))
         findings.extend(checks.limits(found, runs, now))
         findings.extend(checks.params(found, key))
+        findings.extend(checks.busy(found, key, running))
     approvers = _approvers(actions, people)
     quorum = max(found.approvers.quorum for found in actions)
     why = f"{quorum} must approve, and only {len(approvers)} can"

@@ -106,11 +106,16 @@ class Approvers:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `max` runs in any `per_seconds` (None: no such limit), and `cooldown_seconds` between two."""
+    """At most `max` runs in any `per_seconds` (None: no such limit), and `cooldown_seconds` between two.
+
+    of: the runs that count: those of the action for this "key", of the "action", of any action of the "rule", or of the
+    whole "tenant".
+    """
 
     max: int | None = None
     per_seconds: float = 0
     cooldown_seconds: float = 0
+    of: str = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,7 @@ class Action:
     params: tuple[Param, ...] = ()
     expires_seconds: float = 900
     limit: Limit = field(default_factory=Limit)
+    limits: tuple[Limit, ...] = ()  # wider ones beside it
     blocked_during: tuple[str, ...] = ()
     idempotent: bool = False
     if_unknown: str = "proceed"  # or "refuse"

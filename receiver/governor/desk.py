@@ -179,7 +179,7 @@ class Desk:
         return tuple(Person(n, m.roles, m.suspended) for n, m in sorted(self.charter.people.items()))
 
     def past_runs(self) -> tuple[PastRun, ...]:
-        return tuple(PastRun(run.rule, run.action, dict(run.key), run.at) for run in self.book.runs)
+        return tuple(run.as_past() for run in self.book.runs)
 
     def alerts_of(self, incident: Incident) -> list[Alert]:
         return self.book.alerts_of(incident.rule, incident.key)

@@ -239,7 +239,7 @@ class Book:
         proposal.execute_until = parse_time(entry.body["until"])
         self.executions[entry.index] = proposal
         incident = self.incidents[proposal.incident_id]
-        self.runs.append(Run(incident.rule, proposal.body["action"], incident.key, entry.timestamp))
+        self.runs.append(Run(incident.rule, incident.key, entry.timestamp, proposal))
 
     def _voided(self, entry: Entry) -> None:
         proposal = self.authorizations.pop(_settled(entry))

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from policy_rules.permission import PastRun
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory
 
@@ -237,6 +238,12 @@ class Run:
     """A dispatch that took place: what limits and cool-downs count."""
 
     rule: str
-    action: str
     key: Key
     at: datetime
+    proposal: Proposal
+
+    def as_past(self) -> PastRun:
+        """The run as policy is told of it."""
+        body = self.proposal.body
+        still = self.proposal.executing or self.proposal.in_suspense
+        return PastRun(self.rule, body["action"], dict(self.key), self.at, body["executor"], body["params"], still)

@@ -60,6 +60,7 @@ OTHER = {
     "params": (Param("p", constant="c"),),
     "approvers": Approvers(people=("somebody",), quorum=3),
     "limit": Limit(9, 9.0, 9.0),
+    "limits": (Limit(9, 9.0, 9.0, "tenant"),),
     "escalation": (Step(99.0, ("everyone",), "voice"),),
     "group_by": ("other",),
     "blocked_during": ("other",),

@@ -255,3 +255,42 @@ def test_a_hostile_label_in_a_finding_can_be_kept():
     assert len(finding["value"].encode()) <= 400
     assert "\n" not in found.reason
     found.reason.encode()
+
+
+BLOCKED = "        blocked_during:"
+WIDER = (BLOCKED, "        limits: [{{of: {of}, max: 2, per: 1h, cooldown: 5m}}]\n" + BLOCKED)
+ELSEWHERE = {
+    "action": PastRun(RULE, ACTION, {"service": "wallet"}, NOW - timedelta(minutes=20)),
+    "rule": PastRun(RULE, "other", KEY, NOW - timedelta(minutes=20)),
+    "tenant": PastRun("other", "other", {}, NOW - timedelta(minutes=20)),
+}
+
+
+@pytest.mark.parametrize("of", ELSEWHERE)
+def test_a_wider_limit_counts_runs_of_others(of):
+    book = policy((WIDER[0], WIDER[1].format(of=of)))
+    ranges = list(ELSEWHERE)
+    for place, other in enumerate(ranges):
+        counts = place <= ranges.index(of)  # a run of the action is one of the rule, too, and of the tenant
+        found = propose(book, past=[ELSEWHERE[other]] * 2)
+        assert (found.outcome is Outcome.DENY) is counts, (of, other)
+        assert propose(book, past=[ELSEWHERE[other]]).outcome is Outcome.PERMIT
+    lately = replace(ELSEWHERE[of], at=NOW - timedelta(minutes=4))
+    assert propose(book, past=[lately]).reason == f"cooldown of the {of}: the last run was 4m ago, 5m must pass"
+    assert propose(book, past=[ELSEWHERE[of]] * 2).reason == f"limit of the {of}: 2 runs in 1h, 2 are allowed"
+
+
+def test_a_target_is_worked_on_by_one_execution_at_a_time():
+    beside = PastRun("other", "reboot", {}, NOW - timedelta(hours=3), "restart", {"service": "checkout"}, True)
+    found = propose(past=[beside])
+    assert (found.outcome, found.reason) == (
+        Outcome.DENY,
+        "restart with service=checkout is under way, or nobody knows how it ended",
+    )
+    assert authorize(past=[beside], question=may_dispatch).outcome is Outcome.DENY
+    for other in (
+        replace(beside, open=False),
+        replace(beside, executor="scale"),
+        replace(beside, params={"service": "wallet"}),
+    ):
+        assert propose(past=[other]).outcome is Outcome.PERMIT

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from policy_rules.loading import PolicyErrors, load
 from tests.policy_rules.helpers import POLICY
 
+BLOCKED = "        blocked_during"
 # what is replaced, by what, the line of the problem, and words of its message
 WRONG = [
     # the file as a whole
@@ -24,6 +25,11 @@ WRONG = [
     ("name: payments", 'name: "a:b"', 1, "is not allowed"),
     ("unmatched: notify", "unmatched: notfy", 10, "did you mean 'notify'?"),
     ("unmatched: notify", "unmatched: true", 10, "unmatched must be text; this is true"),
+    # limits
+    (BLOCKED, "        limits: [{of: key, max: 1, per: 1h}]\n" + BLOCKED, 27, "of is 'key'; it is one of action"),
+    (BLOCKED, "        limits: [{of: rule}]\n" + BLOCKED, 27, "limits nothing"),
+    (BLOCKED, "        limits: [{max: 1, per: 1h}]\n" + BLOCKED, 27, "of is missing"),
+    (BLOCKED, "        limits: [{of: rule, max: 1}]\n" + BLOCKED, 27, "belong together"),
     # YAML and its surprises
     ("unmatched: notify", "unmatched: notify\nunmatched: record", 11, "the key 'unmatched' is repeated"),
     ("idempotent: false", "idempotent: no", 28, "truth value"),

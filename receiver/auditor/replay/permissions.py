@@ -103,7 +103,7 @@ def _may_act(
 
 def past_runs(book: Book) -> tuple[PastRun, ...]:
     """Every dispatch so far, as policy is told of it."""
-    return tuple(PastRun(run.rule, run.action, dict(run.key), run.at) for run in book.runs)
+    return tuple(run.as_past() for run in book.runs)
 
 
 def _terms(entry: Entry, incident: Incident, permitted: Permission, charters: Charters) -> dict[str, Any]:
