@@ -8,6 +8,7 @@ from decimal import Decimal
 import promql_parser
 
 from policy_rules.durations import duration
+from policy_rules.implication import implies
 from policy_rules.matchers import Matcher
 from policy_rules.permission import Person, notified
 from policy_rules.problems import Problem, nearest
@@ -35,6 +36,7 @@ def warnings(
         found.extend(_ladder(path, rule))
         for name, action in rule.actions.items():
             found.extend(_action((*path, "actions", name), rule, action))
+            found.extend(_needless((*path, "actions", name), rule, action))
             if roster is not None:
                 found.extend(_nobody((*path, "actions", name), action, roster))
             if executors is not None and action.executor not in executors:
@@ -151,6 +153,12 @@ def _action(path: Path, rule: Rule, action: Action) -> Advice:
                 f"({duration(rule.recover.for_seconds)}): no run can ever be confirmed"
             ),
         )
+
+
+def _needless(path: Path, rule: Rule, action: Action) -> Advice:
+    """An action that is offered only while the service recovers is withdrawn at every tap."""
+    if action.when is not None and implies(action.when, rule.recover.when):
+        yield (*path, "when"), f"{action.name} is offered only while recover holds, when nothing is done any more"
 
 
 def _nobody(path: Path, action: Action, roster: Sequence[Person]) -> Advice:

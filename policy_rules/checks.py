@@ -86,9 +86,13 @@ def params(action: Action, key: Mapping[str, str]) -> Iterator[Finding]:
             yield check(f"param {param.name}", " | ".join(param.allow), value, value in param.allow, why, "in")
 
 
-def recovery(verdict: Verdict | None, *, refuse: bool) -> Finding:
+def recovery(verdict: Verdict | None, actions: Sequence[Action]) -> Finding:
+    """Whether the service is still broken. Where that is unknown the most careful `if_unknown` of `actions` counts."""
     if verdict is None or verdict.outcome is Outcome.UNKNOWN:
         words = verdict.reason if verdict is not None else "not asked"
+        found = verdict.findings if verdict is not None else ()
+        kinds = frozenset().union(*(finding.kinds for finding in found if finding.holds is None))
+        refuse = any(action.if_unknown.say(kinds, ("refuse", "proceed")) == "refuse" for action in actions)
         holds = False if refuse else None
         detail = f"the action refuses while evidence is unknown: {words}" if refuse else f"evidence unknown: {words}"
         return Finding("recovery", "==", "persist", "unknown" if refuse else None, holds, detail)

@@ -45,6 +45,7 @@ class Value:
 
     value: str | None
     detail: str = ""
+    kinds: frozenset[str] = frozenset()  # of readings that are no number, where it is unknown because of such
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class Judgement:
     holds: bool | None
     findings: tuple[Finding, ...]
     deciders: tuple[Finding, ...]
+
+    def kinds(self) -> frozenset[str]:
+        """Of what is unknown, and why the whole is."""
+        return frozenset().union(*(finding.kinds for finding in self.deciders if finding.holds is None))
 
     def text(self) -> str:
         """The findings that decided, as one line: "error_ratio 0.31 >= 0.05, alerts.firing 2 >= 1"."""
@@ -146,7 +151,8 @@ def score(parts: Sequence[ScorePart], known: Mapping[str, Value]) -> Value:
         value = known[part.signal]
         exact = number(value.value)
         if exact is None:
-            return Value(None, f"{part.signal}: {value.detail or 'unknown'}")
+            kinds = frozenset().union(*(known[other.signal].kinds for other in parts))
+            return Value(None, f"{part.signal}: {value.detail or 'unknown'}", kinds)
         bad, good, weight = Decimal(part.bad), Decimal(part.good), Decimal(part.weight)
         share = ARITHMETIC.divide(ARITHMETIC.subtract(exact, bad), ARITHMETIC.subtract(good, bad))
         clamped = min(max(share, Decimal(0)), Decimal(1))
@@ -160,13 +166,19 @@ def score(parts: Sequence[ScorePart], known: Mapping[str, Value]) -> Value:
 
 def _value(reading: Reading, max_age_seconds: float, now: datetime) -> Value:
     if reading.state is not ReadingState.VALUE:
-        return Value(None, f"{reading.state.value}: {reading.detail}" if reading.detail else reading.state.value)
+        shown = f"{reading.state.value}: {reading.detail}" if reading.detail else reading.state.value
+        return _no_number(reading.state, shown)
     sampled_at = reading.sampled_at or reading.asked_at
     if now - sampled_at > timedelta(seconds=max_age_seconds):
-        return Value(None, f"{ReadingState.STALE.value}: sampled {int((now - sampled_at).total_seconds())} s ago")
+        ago = int((now - sampled_at).total_seconds())
+        return _no_number(ReadingState.STALE, f"{ReadingState.STALE.value}: sampled {ago} s ago")
     if number(reading.value) is None:
-        return Value(None, f"{ReadingState.NAN.value}: {str(reading.value)[:40]!r} is no number")
+        return _no_number(ReadingState.NAN, f"{ReadingState.NAN.value}: {str(reading.value)[:40]!r} is no number")
     return Value(reading.value)
+
+
+def _no_number(state: ReadingState, detail: str) -> Value:
+    return Value(None, detail, frozenset({state.value}))
 
 
 def _finding(term: Term, known: Mapping[str, Value]) -> Finding:
@@ -176,6 +188,6 @@ def _finding(term: Term, known: Mapping[str, Value]) -> Finding:
         value = known.get(term.name, Value(None, "not defined"))
     exact = number(value.value)
     if exact is None:
-        return Finding(term.name, term.operator, term.threshold, None, None, one_line(value.detail))
+        return Finding(term.name, term.operator, term.threshold, None, None, one_line(value.detail), value.kinds)
     holds = compare(exact, term.operator, Decimal(term.threshold))
     return Finding(term.name, term.operator, term.threshold, value.value, holds, one_line(value.detail))

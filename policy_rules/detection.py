@@ -88,11 +88,12 @@ def hold(
 
 def _unknown(rule: Rule, judgement: Judgement, now: datetime, memory: Memory) -> tuple[Outcome, str, Memory]:
     reason = judgement.text()
-    if rule.detect.if_unknown == "ignore":
+    word = rule.detect.if_unknown.say(judgement.kinds(), ("detect", "hold", "ignore"))
+    if word == "ignore":
         return Outcome.IGNORE, one_line(f"{reason}: ignored"), Memory(looked_at=now)
     # What passed unobserved is unknown too, so a gap does not begin this wait anew; only a look that could tell does.
     since = now if memory.unknown_since is None or memory.unknown_since > now else memory.unknown_since
-    if rule.detect.if_unknown == "hold":
+    if word == "hold":
         return Outcome.HOLD, one_line(f"{reason}: held"), Memory(unknown_since=since, looked_at=now)
     # The alert's word counts: a look that cannot tell does not interrupt a hold, else a signal that comes and goes
     # would keep an incident from ever opening.

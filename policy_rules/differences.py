@@ -91,7 +91,7 @@ def _rule(name: str, old: Rule, new: Rule) -> Iterator[str]:
     yield from _changed(name, "only writes down:", _yes(old.record), _yes(new.record))
     yield from _condition(name, "detects", old.detect.when, new.detect.when)
     yield from _times(name, "detects after", old.detect.for_seconds, new.detect.for_seconds)
-    yield from _changed(name, "detection on the unknown:", old.detect.if_unknown, new.detect.if_unknown)
+    yield from _changed(name, "detection on the unknown:", old.detect.if_unknown.text(), new.detect.if_unknown.text())
     yield from _times(
         name, "takes the alert's word after", old.detect.unknown_after_seconds, new.detect.unknown_after_seconds
     )
@@ -119,7 +119,9 @@ def _action(name: str, old: Action, new: Action) -> Iterator[str]:
     yield from _changed(name, "may run", _limits(old), _limits(new))
     yield from _changed(name, "is blocked during", _names(old.blocked_during), _names(new.blocked_during))
     yield from _changed(name, "may be sent again after a doubt:", _yes(old.idempotent), _yes(new.idempotent))
-    yield from _changed(name, "on missing evidence:", old.if_unknown, new.if_unknown)
+    yield from _changed(name, "on missing evidence:", old.if_unknown.text(), new.if_unknown.text())
+    yield from _changed(name, "is offered when", _offered(old), _offered(new))
+    yield from _changed(name, "where that is unknown:", old.when_unknown.text(), new.when_unknown.text())
     yield from _times(name, "must be done within", old.execute_within_seconds, new.execute_within_seconds)
     yield from _times(name, "must have helped within", old.verify_within_seconds, new.verify_within_seconds)
 
@@ -196,6 +198,10 @@ def _approvers(approvers: Approvers) -> str:
 def _limits(action: Action) -> str:
     wider = [f"{_limit(limit)} for the {limit.of}" for limit in action.limits]
     return "; ".join([_limit(action.limit), *wider])
+
+
+def _offered(action: Action) -> str:
+    return condition_text(action.when) if action.when is not None else "always"
 
 
 def _limit(limit: Limit) -> str:

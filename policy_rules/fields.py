@@ -11,6 +11,7 @@ from typing import Any
 from policy_rules.durations import duration, parse_duration
 from policy_rules.problems import Problem, nearest
 from policy_rules.strict_yaml import Path, Position
+from policy_rules.unknown import ELSE, KINDS, OnUnknown
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 NAME_HINT = "1 to 64 of letters, digits, _ . and -, beginning with a letter or digit"
@@ -83,6 +84,16 @@ class Fields:
             self.wrong(name, f"{name} is {value!r}{nearest(value, options)}")
             return default
         return value or default
+
+    def on_unknown(self, name: str, words: Collection[str], default: str) -> OnUnknown:
+        """One of `words`, or a mapping from kinds of the unknown (and `else`) to such."""
+        if not isinstance(self.data.get(name), dict):
+            return OnUnknown(self.choice(name, words, default))
+        inner = Fields(self.notes, (*self.path, name), self.data[name], (*KINDS, ELSE))
+        of = tuple((kind, inner.choice(kind, words, default)) for kind in KINDS if kind in inner)
+        if not of:
+            self.wrong(name, f"{name} names no kind of the unknown: it is a word, or has some of {', '.join(KINDS)}")
+        return OnUnknown(inner.choice(ELSE, words, default), of)
 
     def boolean(self, name: str, default: bool) -> bool:
         value = self.data.get(name, default)

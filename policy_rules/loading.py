@@ -12,7 +12,17 @@ from policy_rules.fields import NAME, NAME_HINT, Fields, Notes
 from policy_rules.loading_intervals import read_intervals
 from policy_rules.loading_rules import Names, read_rules
 from policy_rules.problems import FileErrors, Problem, nearest
-from policy_rules.rulebook import ALERT_NUMBERS, SCORE, UNMATCHED, Rule, Rulebook, ScorePart, Signal, signals_of
+from policy_rules.rulebook import (
+    ALERT_NUMBERS,
+    SCORE,
+    UNMATCHED,
+    Rule,
+    Rulebook,
+    ScorePart,
+    Signal,
+    conditions_of,
+    signals_in,
+)
 from policy_rules.signals import BadSignal, labels_of
 from policy_rules.strict_yaml import TEXT_MAX, collect, substitute
 
@@ -145,7 +155,7 @@ def _check_labels(
     score: tuple[ScorePart, ...],
 ) -> None:
     """Every `$label` of every signal that `rule` uses must be one of its `group_by` labels."""
-    for name in signals_of(rule, score):
+    for name in signals_in(conditions_of(rule), score):
         signal = signals.get(name)
         for label in sorted(signal.labels - set(rule.group_by)) if signal is not None else ():
             message = f"the signal {name} needs ${label}, which is not in group_by of {rule.name}: add {label} to it"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from policy_rules.fields import NAME, NAME_HINT, Fields, read_text
 from policy_rules.problems import nearest
-from policy_rules.rulebook import Action, Approvers, Limit, Param
+from policy_rules.rulebook import Action, Approvers, Condition, Limit, Param
 from policy_rules.strict_yaml import Path
 
 PARAM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
@@ -27,22 +27,34 @@ _KEYS = frozenset(
         "blocked_during",
         "idempotent",
         "if_unknown",
+        "when",
+        "when_unknown",
         "verify",
         "execute_within",
     }
 )
 
 
-def read_actions(rule: Fields, group_by: Collection[str], intervals: Collection[str]) -> dict[str, Action]:
-    """The actions of `rule` in the order of the file, which is the order in which they are proposed."""
+def read_actions(
+    rule: Fields, group_by: Collection[str], intervals: Collection[str], read_when: Callable[[Fields], Condition]
+) -> dict[str, Action]:
+    """The actions of `rule` in the order of the file, which is the order in which they are proposed.
+
+    read_when: reads the condition under `when` of an action.
+    """
     found: dict[str, Action] = {}
     for name, path, value in rule.entries("actions", NAME, NAME_HINT):
         fields = Fields(rule.notes, path, value, _KEYS)
-        found[name] = _action(fields, name, group_by, intervals)
+        when = read_when(fields) if "when" in fields else None
+        if when is None and "when_unknown" in fields:
+            fields.wrong("when_unknown", "when_unknown belongs to when, which is missing")
+        found[name] = _action(fields, name, group_by, intervals, when)
     return found
 
 
-def _action(fields: Fields, name: str, group_by: Collection[str], intervals: Collection[str]) -> Action:
+def _action(
+    fields: Fields, name: str, group_by: Collection[str], intervals: Collection[str], when: Condition | None
+) -> Action:
     blocked = fields.texts("blocked_during")
     for index, interval in enumerate(blocked):
         if interval not in intervals:
@@ -61,7 +73,9 @@ def _action(fields: Fields, name: str, group_by: Collection[str], intervals: Col
         limits=_limits(fields),
         blocked_during=blocked,
         idempotent=fields.boolean("idempotent", False),
-        if_unknown=fields.choice("if_unknown", ("proceed", "refuse"), "proceed"),
+        if_unknown=fields.on_unknown("if_unknown", ("proceed", "refuse"), "proceed"),
+        when=when,
+        when_unknown=fields.on_unknown("when_unknown", ("wait", "propose"), "wait"),
         verify_within_seconds=Fields(fields.notes, (*fields.path, "verify"), verify, ("within",)).duration(
             "within", 600, least=1, most=86400
         ),

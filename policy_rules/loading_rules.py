@@ -98,7 +98,7 @@ def _rule(fields: Fields, names: Names) -> Rule:
         record=record,
         diagnosis_wait_seconds=fields.duration("diagnosis_wait", 10, most=600),
         evaluate_every_seconds=fields.duration("evaluate_every", 30, least=1, most=3600),
-        actions=MappingProxyType(read_actions(fields, group_by, names.intervals)),
+        actions=MappingProxyType(read_actions(fields, group_by, names.intervals, lambda action: _when(action, names))),
         escalation=_escalation(fields),
     )
 
@@ -130,7 +130,7 @@ def _detect(fields: Fields, names: Names) -> Detect:
     return Detect(
         when=_when(detect, names),
         for_seconds=detect.duration("for", 0, most=86400),
-        if_unknown=detect.choice("if_unknown", ("detect", "hold", "ignore"), "detect"),
+        if_unknown=detect.on_unknown("if_unknown", ("detect", "hold", "ignore"), "detect"),
         unknown_after_seconds=detect.duration("unknown_after", 60, most=86400),
     )
 

@@ -12,8 +12,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from policy_rules import checks
-from policy_rules.readings import Alert
+from policy_rules import checks, offers
+from policy_rules.offers import Asked
+from policy_rules.readings import Alert, Query, Reading
 from policy_rules.rulebook import EVERYONE, FIRING, Action, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict, one_line
 
@@ -42,7 +43,10 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """PERMIT with whom to ask and what to pass on, or DENY with the first reason; `findings` holds every check."""
+    """PERMIT with whom to ask and what to pass on, or DENY with the first reason; `findings` holds every check.
+
+    evidence: every comparison of the action's own condition, under both policies.
+    """
 
     outcome: Outcome
     reason: str
@@ -50,10 +54,12 @@ class Permission:
     approvers: tuple[str, ...] = ()
     quorum: int = 1
     params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    evidence: tuple[Finding, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
-        """The permission as the ledger keeps it."""
-        return {
+        """The permission as the ledger keeps it; `evidence` only where there is some."""
+        evidence = {"evidence": [finding.to_body() for finding in self.evidence]} if self.evidence else {}
+        return evidence | {
             "outcome": self.outcome.value,
             "reason": self.reason,
             "findings": [finding.to_body() for finding in self.findings],
@@ -81,6 +87,7 @@ class LateQuestion(Protocol):
         halted: bool,
         recovery: Verdict | None,
         now: datetime,
+        readings: Sequence[Reading] = (),
         /,
     ) -> Permission: ...
 
@@ -96,16 +103,26 @@ def may_propose(
     past: Sequence[PastRun],
     halted: bool,
     now: datetime,
+    readings: Sequence[Reading] = (),
 ) -> Permission:
     """Whether `action` may be proposed for the incident of `key`, to whom, and with which parameters.
 
-    past: the dispatches so far, of any rule. halted: whether a halt is outstanding.
+    past: the dispatches so far, of any rule. halted: whether a halt is outstanding. readings: one for each query of
+    `may_ask`; what is missing is unknown.
     """
     actions = _actions(incident_book, in_force, rule, action)
     findings = [checks.halt(halted), checks.exists(actions, rule, action)]
     if None in actions:
         return _answer(findings)
-    return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, now)
+    asked = Asked(readings, late=False)
+    return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, asked, now)
+
+
+def may_ask(
+    incident_book: Rulebook, in_force: Rulebook, rule: str, action: str, key: Mapping[str, str]
+) -> tuple[Query, ...]:
+    """What the questions about `action` need to know of the service, beside what its recovery does."""
+    return offers.queries(incident_book, in_force, _actions(incident_book, in_force, rule, action), key)
 
 
 def may_answer(
@@ -148,25 +165,27 @@ def may_authorize(
     halted: bool,
     recovery: Verdict | None,
     now: datetime,
+    readings: Sequence[Reading] = (),
 ) -> Permission:
     """Whether what `approved_by` approved may be authorized.
 
     quorum: what the proposal asked. recovery: a fresh verdict of `should_recover`. Where its condition is met, for
     long enough or not, the action is no longer needed; where it is unknown, a person's word is enough unless the
-    action says `if_unknown: refuse`.
+    action says `if_unknown: refuse`. readings: as `may_propose` takes them, and the same holds for its condition.
     """
     actions = _actions(incident_book, in_force, rule, action)
     findings = [checks.halt(halted), checks.exists(actions, rule, action)]
     named = [found for found in actions if found is not None]
     if len(named) < len(actions):
         return _answer(findings)
-    findings.append(checks.recovery(recovery, refuse=any(found.if_unknown == "refuse" for found in named)))
+    findings.append(checks.recovery(recovery, named))
     needed = max(quorum, *(found.approvers.quorum for found in named))
     # Law 3: a human authorizes. Only those who may approve under both policies count, and each of them once.
     counted = set(approved_by) & set(_approvers(named, people))
     why = f"{len(counted)} of {needed} needed approvals count"
     findings.append(checks.check("approved", str(needed), str(len(counted)), len(counted) >= needed, why, ">="))
-    return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, now)
+    asked = Asked(readings, late=True)
+    return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, asked, now)
 
 
 # Policy is asked the same again right before dispatch: between the two a halt, a suspension or another policy may come.
@@ -202,6 +221,7 @@ def _permit(
     alerts: Sequence[Alert],
     people: Sequence[Person],
     past: Sequence[PastRun],
+    asked: Asked,
     now: datetime,
 ) -> Permission:
     """What both policies say of blocked times, limits, parameters and approvers, behind what was found before."""
@@ -219,6 +239,8 @@ def _permit(
         findings.extend(checks.limits(found, runs, now))
         findings.extend(checks.params(found, key))
         findings.extend(checks.busy(found, key, running))
+    wanted, evidence = offers.conditions(incident_book, books, actions, alerts, asked, now)
+    findings.extend(wanted)
     approvers = _approvers(actions, people)
     quorum = max(found.approvers.quorum for found in actions)
     why = f"{quorum} must approve, and only {len(approvers)} can"
@@ -227,7 +249,7 @@ def _permit(
     findings.append(Finding(FIRING, ">=", "0", str(firing), True))
     who = f"{', '.join(approvers)}" if quorum == 1 else f"{quorum} of {', '.join(approvers)}"
     params = {name: value for name, value in checks.values(actions[0], key).items() if value}
-    return _answer(findings, f"{action} by {who}", approvers, quorum, params)
+    return _answer(findings, f"{action} by {who}", approvers, quorum, params, evidence)
 
 
 def _answer(
@@ -236,14 +258,15 @@ def _answer(
     approvers: tuple[str, ...] = (),
     quorum: int = 1,
     params: Mapping[str, str] | None = None,
+    evidence: Sequence[Finding] = (),
 ) -> Permission:
     denied = next((finding for finding in findings if finding.holds is False), None)
     if denied is not None:
-        return Permission(Outcome.DENY, one_line(denied.detail), tuple(findings))
+        return Permission(Outcome.DENY, one_line(denied.detail), tuple(findings), evidence=tuple(evidence))
     unknown = "".join(f"; {finding.detail}" for finding in findings if finding.holds is None)
-    return Permission(
-        Outcome.PERMIT, one_line(reason + unknown), tuple(findings), approvers, quorum, MappingProxyType(params or {})
-    )
+    passed = MappingProxyType(params or {})
+    words = one_line(reason + unknown)
+    return Permission(Outcome.PERMIT, words, tuple(findings), approvers, quorum, passed, tuple(evidence))
 
 
 def _action(book: Rulebook, rule: str, action: str) -> Action | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ from policy_rules.intervals import TimeInterval
 from policy_rules.matchers import Matcher
 from policy_rules.readings import Query
 from policy_rules.signals import substitute_labels
+from policy_rules.unknown import DETECT, PROCEED, WAIT, OnUnknown
 
 UNMATCHED = "unmatched"
 EVERYONE = "everyone"
@@ -77,7 +78,7 @@ class ScorePart:
 class Detect:
     when: Condition
     for_seconds: float = 0
-    if_unknown: str = "detect"  # or "hold", "ignore"
+    if_unknown: OnUnknown = DETECT  # or "hold", "ignore"
     unknown_after_seconds: float = 60
 
 
@@ -131,7 +132,9 @@ class Action:
     limits: tuple[Limit, ...] = ()  # wider ones beside it
     blocked_during: tuple[str, ...] = ()
     idempotent: bool = False
-    if_unknown: str = "proceed"  # or "refuse"
+    if_unknown: OnUnknown = PROCEED  # or "refuse"
+    when: Condition | None = None  # beside all else; None: always
+    when_unknown: OnUnknown = WAIT  # or "propose"
     verify_within_seconds: float = 600
     execute_within_seconds: float = 300
 
@@ -206,10 +209,25 @@ def terms(condition: Condition) -> tuple[Term, ...]:
     return tuple(term for part in parts for term in terms(part))
 
 
+def conditions_of(rule: Rule) -> tuple[Condition, ...]:
+    """Every condition of `rule`: of detection, of recovery, and its actions' own."""
+    own = (action.when for action in rule.actions.values() if action.when is not None)
+    return rule.detect.when, rule.recover.when, *own
+
+
+def terms_of(rule: Rule) -> tuple[Term, ...]:
+    return tuple(term for condition in conditions_of(rule) for term in terms(condition))
+
+
 def signals_of(rule: Rule, score: tuple[ScorePart, ...]) -> tuple[str, ...]:
     """The names of the signals that `rule` needs to detect and to recover, each once, the score's parts included."""
+    return signals_in((rule.detect.when, rule.recover.when), score)
+
+
+def signals_in(conditions: Iterable[Condition], score: tuple[ScorePart, ...]) -> tuple[str, ...]:
+    """The names of the signals that `conditions` need, each once, the score's parts included."""
     names: dict[str, None] = {}
-    for term in (*terms(rule.detect.when), *terms(rule.recover.when)):
+    for term in (term for condition in conditions for term in terms(condition)):
         if term.name == SCORE:
             names.update(dict.fromkeys(part.signal for part in score))
         elif term.of_alerts is None:

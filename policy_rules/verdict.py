@@ -37,6 +37,7 @@ class Finding:
     value: str | None
     holds: bool | None
     detail: str = ""
+    kinds: frozenset[str] = field(default=frozenset(), compare=False)  # of the unknown, where it is; `detail` says it
 
     def text(self) -> str:
         """The comparison as a person reads it: "error_ratio 0.31 >= 0.05", "error_ratio unknown (no_data)"."""

@@ -28,9 +28,9 @@ async def authorize(desk: Desk, due: Due) -> None:
     """The quorum is met: policy checks again, then AUTHORIZED, with DISPATCHED in the same post where both may be."""
     proposal = desk.book.proposals[due.subject]
     incident = incident_of(desk, proposal)
-    readings = await fresh_readings(desk, incident)
+    readings = await fresh_readings(desk, incident, proposal)
     async with desk.deciding():
-        if not proposal.open or not incident.open or not desk.may_act():
+        if not proposal.open or not incident.open or not desk.may_act() or _outdated(desk, proposal):
             return
         service, now = fresh_verdict(desk, incident, readings), desk.now()
         # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
@@ -48,6 +48,11 @@ async def authorize(desk: Desk, due: Due) -> None:
         # Crash here: nothing stands, or both do. DISPATCHED without an outcome is asked again under the same
         # webhook-id where the action is idempotent, and is UNRESOLVED where it is not.
         await desk.post(*drafts)
+
+
+def _outdated(desk: Desk, proposal: Proposal) -> bool:
+    """Another policy came while Prometheus was asked: the agenda withdraws the question, or voids what stands."""
+    return bool(proposal.body["in_force"] != desk.charter.rulebook.digest)
 
 
 def authorized_draft(
@@ -141,14 +146,16 @@ def check(
         halted,
         service.verdict,
         now,
+        service.basis.readings,
     )
 
 
-async def fresh_readings(desk: Desk, incident: Incident) -> tuple[Reading, ...]:
+async def fresh_readings(desk: Desk, incident: Incident, proposal: Proposal) -> tuple[Reading, ...]:
     """What Prometheus says of the service: readings of the last 15 s, or one query of 1 s."""
     rulebook = desk.policy(incident.policy_digest)
-    rule = rulebook.rule(incident.rule)
-    return await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS)
+    rule, action = rulebook.rule(incident.rule), str(proposal.body["action"])
+    more = permission.may_ask(rulebook, desk.charter.rulebook, rule.name, action, dict(incident.key))
+    return await ask(desk, rulebook, rule, incident.key, RECHECK_SECONDS, FRESH_SECONDS, more)
 
 
 def fresh_verdict(desk: Desk, incident: Incident, readings: Sequence[Reading]) -> Decided:
@@ -165,9 +172,9 @@ async def dispatch(desk: Desk, due: Due) -> None:
     """An authorization that could not be dispatched in the same post: a halt stood, or the clock was in doubt."""
     proposal = desk.book.authorizations[due.subject]
     incident = incident_of(desk, proposal)
-    readings = await fresh_readings(desk, incident)
+    readings = await fresh_readings(desk, incident, proposal)
     async with desk.deciding():
-        if not proposal.authorized or not incident.open:
+        if not proposal.authorized or not incident.open or _outdated(desk, proposal):
             return
         service = fresh_verdict(desk, incident, readings)
         draft = dispatch_draft(desk, proposal, incident, service, due.subject)

@@ -12,23 +12,47 @@ from zoneinfo import ZoneInfo
 from ledger.entry import Back, Blob, Draft, Entry, canonical
 from policy_rules import permission
 from policy_rules.permission import Permission
+from policy_rules.readings import Query, Reading
 from policy_rules.rulebook import Action, Rule
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
 from receiver.governor import wording
 from receiver.governor.desk import Desk, addressed, by_policy, stamp
 from receiver.incident.agenda import Due
+from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
 from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, RenderedRequest
 
 GRACE_SECONDS = 120  # authorize_until = expires_at + this
 NOTICE_VALID = timedelta(hours=1)
 DENIED_AGAIN_SECONDS = 30.0
+ASK_SECONDS = 5.0  # for what an action's own condition rests on
+FRESH_SECONDS = 15.0
 
 
 async def propose(desk: Desk, due: Due) -> None:
     """PROPOSED with what policy permits and a message to each approver; or the first word that nothing is permitted."""
     incident = desk.book.by_index[due.subject]
+    queries = tuple(dict.fromkeys(q for name in _actions(desk, incident) for q in _wanted(desk, incident, name)))
+    read: tuple[Reading, ...] = ()
+    if queries:
+        read = await desk.evidence.ask(queries, timeout_seconds=ASK_SECONDS, fresh_seconds=FRESH_SECONDS)
+    async with desk.deciding():
+        if incident.open:
+            await _propose(desk, due, incident, dict(zip(queries, read, strict=True)))
+
+
+def _actions(desk: Desk, incident: Incident) -> Mapping[str, Action]:
+    return desk.policy(incident.policy_digest).rule(incident.rule).actions
+
+
+def _wanted(desk: Desk, incident: Incident, name: str) -> tuple[Query, ...]:
+    """What the action's own condition rests on; nothing where it has none."""
+    rulebook, in_force = desk.policy(incident.policy_digest), desk.charter.rulebook
+    return permission.may_ask(rulebook, in_force, incident.rule, name, dict(incident.key))
+
+
+async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query, Reading]) -> None:
     if incident.told_at is not None and incident.outcome == Outcome.HOLD.value:
         # The last look found the service well, and the hold runs: nobody is asked for a cure meanwhile.
         desk.defer(due.name, DENIED_AGAIN_SECONDS)
@@ -40,6 +64,8 @@ async def propose(desk: Desk, due: Due) -> None:
         if name in _tried(incident):
             denials.append(f"{name}: tried and not confirmed")
             continue
+        # Another policy may have come while Prometheus was asked: what it asks and was not answered is unknown.
+        readings = tuple(read[query] for query in _wanted(desk, incident, name) if query in read)
         permitted = permission.may_propose(
             desk.policy(incident.policy_digest),
             desk.charter.rulebook,
@@ -51,13 +77,15 @@ async def propose(desk: Desk, due: Due) -> None:
             desk.past_runs(),
             desk.book.halted(),
             now,
+            readings,
         )
         if permitted.outcome is not Outcome.PERMIT:
             denials.append(f"{name}: {permitted.reason}")
         elif action.executor not in desk.charter.executors:
             denials.append(f"{name}: executor {action.executor} is not configured")
         else:
-            await _post_proposal(desk, incident, rule, name, action, permitted, now)
+            basis = desk.basis(now, readings=readings)
+            await _post_proposal(desk, incident, rule, name, action, permitted, basis)
             return
     if incident.told_at is None:
         await _tell_first(desk, incident, rule, denials)
@@ -77,9 +105,9 @@ def _tried(incident: Incident) -> set[str]:
 
 
 async def _post_proposal(
-    desk: Desk, incident: Incident, rule: Rule, name: str, action: Action, permitted: Permission, now: datetime
+    desk: Desk, incident: Incident, rule: Rule, name: str, action: Action, permitted: Permission, basis: Basis
 ) -> None:
-    rulebook = desk.policy(incident.policy_digest)
+    rulebook, now = desk.policy(incident.policy_digest), basis.now
     number = len(incident.proposals)
     request, webhook_id = render(desk, incident, name, action, permitted.params)
     expires = now + timedelta(seconds=action.expires_seconds)
@@ -109,7 +137,7 @@ async def _post_proposal(
             "execute_within_seconds": int(action.execute_within_seconds),
             "verify_within_seconds": int(action.verify_within_seconds),
             "in_force": desk.charter.rulebook.digest,
-            "verdict": desk.basis(now).under(permitted.to_body()),
+            "verdict": basis.under(permitted.to_body()),
         },
         blobs=(Blob("request", request_bytes(request)),),
     )

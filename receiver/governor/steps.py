@@ -34,7 +34,7 @@ STEPS: dict[Kind, Step] = {
 }
 
 # These ask somebody outside, so they run beside the turn; a step that runs is not begun a second time.
-OUTSIDE = frozenset({Kind.EXECUTE, Kind.DISPATCH, Kind.AUTHORIZE, Kind.CONSULT, Kind.SEND, Kind.LOOK})
+OUTSIDE = frozenset({Kind.EXECUTE, Kind.DISPATCH, Kind.AUTHORIZE, Kind.CONSULT, Kind.PROPOSE, Kind.SEND, Kind.LOOK})
 
 # While one of these is under way for a proposal, its deadline waits for it: what was sent may still be answered.
 BLOCKS: Mapping[Kind, Kind] = {Kind.UNRESOLVE: Kind.EXECUTE, Kind.GIVE_UP_MESSAGE: Kind.SEND}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from ledger.entry import Blob, Draft
 from policy_rules import detection, recovery
-from policy_rules.readings import Alert, Reading
+from policy_rules.readings import Alert, Query, Reading
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Memory, Outcome, Verdict
 from receiver.governor.desk import Desk, by_policy, key_text
@@ -144,8 +144,11 @@ async def ask(
     key: Key,
     timeout_seconds: float,
     fresh_seconds: float = SHARED_ANSWER_SECONDS,
+    more: Sequence[Query] = (),
 ) -> tuple[Reading, ...]:
+    """What the rule asks, and what else is wanted; a signal of both is asked once."""
     queries = detection.queries(rulebook, rule, dict(key))
+    queries += tuple(query for query in more if query not in queries)
     if not queries:
         return ()
     return await desk.evidence.ask(queries, timeout_seconds=timeout_seconds, fresh_seconds=fresh_seconds)

@@ -13,7 +13,18 @@ from policy_rules.conditions import Value, judge, score
 from policy_rules.durations import duration
 from policy_rules.matchers import matches
 from policy_rules.readings import ReadingState
-from policy_rules.rulebook import RESOLVED, SCORE, Condition, Rule, Rulebook, signals_of, terms
+from policy_rules.rulebook import (
+    RESOLVED,
+    SCORE,
+    All,
+    Condition,
+    Rule,
+    Rulebook,
+    conditions_of,
+    signals_in,
+    terms,
+    terms_of,
+)
 from receiver.rehearsal.running import roster_for, run_case
 
 INTERVAL_SECONDS = 30
@@ -39,13 +50,14 @@ def _case_lines(rule: Rule, rulebook: Rulebook) -> Iterator[str]:
     if labels is None:
         yield f"  # {rule.name}: no labels could be found that its matchers take; write them yourself"
         return
-    ill = _numbers(rule.detect.when, rule, rulebook)
+    needed = tuple(action.when for action in list(rule.actions.values())[:1] if action.when is not None)
+    ill = _numbers(All((rule.detect.when, *needed)), rule, rulebook) or _numbers(rule.detect.when, rule, rulebook)
     well = _numbers(rule.recover.when, rule, rulebook)
     minutes = (ILL + 2) * INTERVAL_SECONDS
     after = max(rule.recover.for_seconds, 60) + 3 * rule.evaluate_every_seconds
     tail = int(after // INTERVAL_SECONDS) + 4
     signals = {}
-    for name in signals_of(rule, rulebook.score):
+    for name in signals_in(conditions_of(rule), rulebook.score):
         good, bad = well.get(name, ill.get(name, "0")), ill.get(name, well.get(name, "0"))
         signals[name] = ((good, WELL), (bad, ILL), (good, tail))
     needs_end = any(term.of_alerts is not None for term in terms(rule.recover.when))
@@ -137,14 +149,14 @@ def _labels(rule: Rule, rulebook: Rulebook) -> dict[str, str] | None:
 def _numbers(condition: Condition, rule: Rule, rulebook: Rulebook) -> Mapping[str, str]:
     """A number for each signal such that `condition` holds, tried from its own thresholds; {} where none was found."""
     parts = {part.signal: part for part in rulebook.score}
-    names = signals_of(rule, rulebook.score)
+    names = signals_in(conditions_of(rule), rulebook.score)
     options: dict[str, list[str]] = {}
     for name in names:
-        tried = [Decimal(t.threshold) for t in (*terms(rule.detect.when), *terms(rule.recover.when)) if t.name == name]
+        tried = [Decimal(t.threshold) for t in terms_of(rule) if t.name == name]
         near = [f"{value * factor:f}" for value in tried for factor in (Decimal("0.5"), Decimal(1), Decimal(2))]
         ends = [parts[name].good, parts[name].bad] if name in parts else []
         options[name] = [*near, *ends, "0", "1"]
-    own_alerts = [t for t in (*terms(rule.detect.when), *terms(rule.recover.when)) if t.of_alerts is not None]
+    own_alerts = [t for t in terms_of(rule) if t.of_alerts is not None]
     for pick in range(max((len(found) for found in options.values()), default=0)):
         for other in range(max(len(found) for found in options.values())):
             chosen = {

@@ -115,9 +115,8 @@ class CaseExecutors:
 
     def render(self, order: Order) -> RenderedRequest:
         body = canonical({"id": order.webhook_id, "action": order.action, "params": dict(order.params)}).decode()
-        return RenderedRequest(
-            order.executor, "POST", "http://rehearsal.example/", body, hashlib.sha256(body.encode()).hexdigest()
-        )
+        parts = {"executor": order.executor, "method": "POST", "address": "http://rehearsal.example/", "body": body}
+        return RenderedRequest(**parts, digest=hashlib.sha256(canonical(parts)).hexdigest())
 
     async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
         self.ran.append(webhook_id)

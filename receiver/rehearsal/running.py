@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ledger.entry import Entry
-from policy_rules import conditions, detection
+from policy_rules import conditions, detection, permission
 from policy_rules.casebook.cases import Case, CaseAlert, Event, Expectation
-from policy_rules.readings import Alert
-from policy_rules.rulebook import EVERYONE, Rulebook
+from policy_rules.readings import Alert, Query
+from policy_rules.rulebook import EVERYONE, Rule, Rulebook
 from policy_rules.verdict import Finding
 from receiver.governor.desk import Charter, Desk, Member
 from receiver.governor.loop import Governor
@@ -164,9 +164,14 @@ class _Run:
         seen = Alert("0", alert.labels, {}, True, self.case.start, None)
         for assigned in detection.assign(self.rulebook, seen):
             rule = self.rulebook.rule(assigned.rule)
-            for query in detection.queries(self.rulebook, rule, assigned.key):
+            for query in (*detection.queries(self.rulebook, rule, assigned.key), *self._wanted(rule, assigned.key)):
                 if query.name in alert.signals:
                     self.outside.own[(query.name, query.promql)] = alert.signals[query.name]
+
+    def _wanted(self, rule: Rule, key: Mapping[str, str]) -> Iterator[Query]:
+        """What the rule's actions ask for conditions of their own."""
+        for action in rule.actions:
+            yield from permission.may_ask(self.rulebook, self.rulebook, rule.name, action, key)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -202,6 +207,7 @@ class _Run:
             self._judge(watch.index, watch.rule, watch.key, detect=True)
         for incident in self.desk.book.open.values():
             self._judge(incident.index, incident.rule, incident.key, detect=False)
+            self._judge_actions(incident)
 
     def _judge(self, subject: int, name: str, key: Key, *, detect: bool) -> None:
         if self.desk.looked.get(subject) != self.clock.now():
@@ -212,9 +218,20 @@ class _Run:
         alerts = self.desk.book.alerts_of(name, key)
         known = conditions.values(self.rulebook, alerts, readings, self.clock.now())
         condition = rule.detect.when if detect else rule.recover.when
-        for found in conditions.judge(condition, known).findings:
-            if found.holds is not None:
-                self.terms.add((name, term_text(found), found.holds))
+        self._keep(name, conditions.judge(condition, known).findings)
+
+    def _judge_actions(self, incident: Incident) -> None:
+        """The conditions of the actions, by what was last read for them."""
+        rule, key = self.rulebook.rule(incident.rule), dict(incident.key)
+        readings = [r for q in self._wanted(rule, key) if (r := self.outside.readings.get((q.name, q.promql)))]
+        alerts = self.desk.book.alerts_of(incident.rule, incident.key)
+        known = conditions.values(self.rulebook, alerts, tuple(dict.fromkeys(readings)), self.clock.now())
+        for action in rule.actions.values():
+            if action.when is not None:
+                self._keep(rule.name, conditions.judge(action.when, known).findings)
+
+    def _keep(self, rule: str, findings: Iterable[Finding]) -> None:
+        self.terms |= {(rule, term_text(found), found.holds) for found in findings if found.holds is not None}
 
     async def _happen(self, event: Event) -> None:
         why = await self.happenings.happen(event)

@@ -12,6 +12,7 @@ from policy_rules.differences import differences
 from policy_rules.intervals import TimeInterval
 from policy_rules.matchers import Matcher
 from policy_rules.rulebook import All, Approvers, Limit, Param, Step, Term
+from policy_rules.unknown import OnUnknown
 from receiver.__main__ import counterfoil
 from tests.policy_rules.helpers import POLICY, policy
 
@@ -63,6 +64,8 @@ OTHER = {
     "limits": (Limit(9, 9.0, 9.0, "tenant"),),
     "escalation": (Step(99.0, ("everyone",), "voice"),),
     "group_by": ("other",),
+    "if_unknown": OnUnknown("other"),
+    "when_unknown": OnUnknown("other"),
     "blocked_during": ("other",),
 }
 

@@ -19,6 +19,7 @@ from policy_rules.loading_rules import _KEYS as _KEYS_OF_RULES
 from policy_rules.problems import FileErrors
 from policy_rules.rulebook import All, AnyOf, Limit, Not, Param, Step, Term
 from policy_rules.strict_yaml import read
+from policy_rules.unknown import DETECT, PROCEED, WAIT
 from tests.policy_rules.helpers import ONCALL, POLICY, policy
 
 STARTER = files("policy_rules").joinpath("starter.yml").read_text(encoding="utf-8")
@@ -45,7 +46,7 @@ def test_every_default():
         {},
     )
     assert rule.detect.when == All((parse_term("alerts.firing >= 1"),))
-    assert (rule.detect.for_seconds, rule.detect.if_unknown, rule.detect.unknown_after_seconds) == (0, "detect", 60)
+    assert (rule.detect.for_seconds, rule.detect.if_unknown, rule.detect.unknown_after_seconds) == (0, DETECT, 60)
     assert (rule.recover.when, rule.recover.for_seconds) == (All((parse_term("alerts.firing == 0"),)), 0)
     assert (rule.continue_, rule.record, rule.diagnosis_wait_seconds, rule.evaluate_every_seconds) == (
         False,
@@ -56,7 +57,8 @@ def test_every_default():
     assert rule.escalation == ()
     assert (action.approvers.quorum, action.approvers.roles, action.approvers.people) == (1, (), ("tendai",))
     assert (action.expires_seconds, action.limit, action.blocked_during, action.params) == (900, Limit(), (), ())
-    assert (action.idempotent, action.if_unknown, action.risk) == (False, "proceed", "not stated")
+    assert (action.idempotent, action.if_unknown, action.risk) == (False, PROCEED, "not stated")
+    assert (action.when, action.when_unknown) == (None, WAIT)
     assert (action.verify_within_seconds, action.execute_within_seconds) == (600, 300)
 
 

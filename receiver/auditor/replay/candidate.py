@@ -17,7 +17,7 @@ from policy_rules.detection import assign, should_detect
 from policy_rules.implication import implies
 from policy_rules.permission import Permission, eligible, may_propose
 from policy_rules.recovery import should_recover
-from policy_rules.rulebook import Rule, Rulebook, signals_of
+from policy_rules.rulebook import Action, Rule, Rulebook, signals_in, signals_of
 from policy_rules.verdict import Outcome
 from receiver.auditor.replay.between import Point, Question, clock
 from receiver.auditor.replay.episodes import Asked, Episode
@@ -161,28 +161,53 @@ def _decides_alike(recorded: Rulebook, old: Rule, candidate: Rulebook, rule: Rul
 def _permissions(episode: Episode, candidate: Rulebook, rule: Rule, key: Mapping[str, str]) -> Iterator[Point]:
     """Where another action may be done, or by others."""
     for asked in episode.asked:
-        texts = (
-            _approvals(asked, rule) if asked.stage == "AUTHORIZED" else _offers(episode, asked, candidate, rule, key)
-        )
-        yield from (Point(asked.at, text) for text in texts)
+        if asked.stage == "AUTHORIZED":
+            yield from (Point(asked.at, text) for text in _approvals(asked, rule))
+        else:
+            yield from _offers(episode, asked, candidate, rule, key)
 
 
-def _offers(episode: Episode, asked: Asked, candidate: Rulebook, rule: Rule, key: Mapping[str, str]) -> Iterator[str]:
+def _offers(episode: Episode, asked: Asked, candidate: Rulebook, rule: Rule, key: Mapping[str, str]) -> Iterator[Point]:
     old = episode.rulebook.rule(episode.rule)
     for action in dict.fromkeys((*old.actions, *rule.actions)):
+        unread = _unread(episode.rulebook, candidate, old.actions.get(action), rule.actions.get(action), asked)
+        if unread:
+            text = f"whether {action} would be offered: {', '.join(unread)} was not read"
+            yield Point(asked.at, text, certain=False)
+            continue
         was = _may(episode.rulebook, asked.in_force, old, action, dict(episode.key), asked)
         now = _may(candidate, candidate, rule, action, key, asked)
-        if was.outcome is not now.outcome:
-            before = f"it was {_PERMITS[was.outcome]}: {was.reason}"
-            yield f"{action} would be {_PERMITS[now.outcome]}: {now.reason}; {before}"
-        elif now.outcome is Outcome.PERMIT:
-            for name, one, other in (
-                ("approvers", ", ".join(was.approvers), ", ".join(now.approvers)),
-                ("quorum", str(was.quorum), str(now.quorum)),
-                ("params", _pairs(was.params), _pairs(now.params)),
-            ):
-                if one != other:
-                    yield f"{action}: {name} {other}, was {one}"
+        yield from (Point(asked.at, text) for text in _otherwise(action, was, now))
+
+
+def _unread(
+    recorded: Rulebook, candidate: Rulebook, old: Action | None, new: Action | None, asked: Asked
+) -> tuple[str, ...]:
+    """The signals of an action's own condition that were not read then, where the candidate has another condition."""
+    before, after = (action.when if action is not None else None for action in (old, new))
+    if before == after:
+        return ()
+    read = {reading.name for reading in asked.readings}
+    wanted = signals_in([before], recorded.score) if before is not None and new is not None else ()
+    missing = {name for name in wanted if name not in read}
+    for name in signals_in([after], candidate.score) if after is not None else ():
+        if name not in read or not _same_signal(name, recorded, candidate):
+            missing.add(name)
+    return tuple(sorted(missing))
+
+
+def _otherwise(action: str, was: Permission, now: Permission) -> Iterator[str]:
+    if was.outcome is not now.outcome:
+        before = f"it was {_PERMITS[was.outcome]}: {was.reason}"
+        yield f"{action} would be {_PERMITS[now.outcome]}: {now.reason}; {before}"
+    elif now.outcome is Outcome.PERMIT:
+        for name, one, other in (
+            ("approvers", ", ".join(was.approvers), ", ".join(now.approvers)),
+            ("quorum", str(was.quorum), str(now.quorum)),
+            ("params", _pairs(was.params), _pairs(now.params)),
+        ):
+            if one != other:
+                yield f"{action}: {name} {other}, was {one}"
 
 
 _PERMITS = {Outcome.PERMIT: "permitted", Outcome.DENY: "denied"}
@@ -192,7 +217,17 @@ def _may(
     book: Rulebook, in_force: Rulebook, rule: Rule, action: str, key: Mapping[str, str], asked: Asked
 ) -> Permission:
     return may_propose(
-        book, in_force, rule.name, action, key, asked.alerts, asked.people, asked.past, asked.halted, asked.at
+        book,
+        in_force,
+        rule.name,
+        action,
+        key,
+        asked.alerts,
+        asked.people,
+        asked.past,
+        asked.halted,
+        asked.at,
+        asked.readings,
     )
 
 

@@ -44,6 +44,7 @@ class Asked:
     people: Sequence[Person]
     past: Sequence[PastRun]
     halted: bool
+    readings: Sequence[Reading]
     action: str = ""
     approved_by: Sequence[str] = ()
 
@@ -125,15 +126,15 @@ class History(Replay):
             episode.looks += [_of_hold(row, alerts) for row in rows]
         episode.looks.append(Look(basis.now, alerts, basis.readings, verdict["outcome"], entry.stage))
         if isinstance(subject, Watch) and entry.stage == "DETECTED":
-            episode.asked.append(self._asked("DETECTED", basis.now, alerts))
+            episode.asked.append(self._asked("DETECTED", basis, alerts))
 
     def _ask(self, entry: Entry) -> None:
         incident = self._book.incidents.get(entry.incident_id or "")
         episode = self._running.get(incident.index) if incident is not None else None
         if incident is None or episode is None:
             return
-        at = Basis.of(entry.body["verdict"]).now
-        asked = self._asked(entry.stage, at, self._book.alerts_of(incident.rule, incident.key))
+        basis = Basis.of(entry.body["verdict"])
+        asked = self._asked(entry.stage, basis, self._book.alerts_of(incident.rule, incident.key))
         if entry.stage == "PROPOSED":
             asked = replace(asked, action=entry.body["action"])
         else:
@@ -141,9 +142,10 @@ class History(Replay):
             asked = replace(asked, action=action, approved_by=tuple(entry.body["approved_by"]))
         episode.asked.append(asked)
 
-    def _asked(self, stage: str, at: datetime, alerts: Sequence[Alert]) -> Asked:
+    def _asked(self, stage: str, basis: Basis, alerts: Sequence[Alert]) -> Asked:
         book, charters = self._book, self._charters
-        return Asked(at, stage, alerts, charters.in_force(), charters.people(), past_runs(book), book.halted())
+        in_force, people = charters.in_force(), charters.people()
+        return Asked(basis.now, stage, alerts, in_force, people, past_runs(book), book.halted(), basis.readings)
 
     def _take(self, entry: Entry) -> None:
         for row in self._assigned(entry):

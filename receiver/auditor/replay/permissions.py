@@ -62,6 +62,7 @@ def _proposal(entry: Entry, book: Book) -> Proposal | None:
 
 
 def _may_propose(entry: Entry, incident: Incident, book: Book, charters: Charters) -> Permission:
+    basis = Basis.of(entry.body["verdict"])
     return permission.may_propose(
         charters.rulebook(incident.policy_digest),
         charters.in_force(),
@@ -72,7 +73,8 @@ def _may_propose(entry: Entry, incident: Incident, book: Book, charters: Charter
         charters.people(),
         past_runs(book),
         book.halted(),
-        Basis.of(entry.body["verdict"]).now,
+        basis.now,
+        basis.readings,
     )
 
 
@@ -97,6 +99,7 @@ def _may_act(
         book.halted() and entry.stage == "DISPATCHED",
         service,
         Basis.of(entry.body["verdict"]).now,
+        Basis.of(entry.body["service"]).readings,
     )
     return permitted, wrong
 
