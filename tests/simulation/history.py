@@ -277,8 +277,8 @@ class History:
                 break
         else:
             raise Broken("the agenda does not come to rest")
-        for model in self.models.values():
-            if self.unwritten:
+        for tenant, model in self.models.items():
+            if self.unwritten or self.governors[tenant].unavailable is not None:
                 waiting.forgive(model)
             else:
                 waiting.at_rest(model)

@@ -43,12 +43,17 @@ class Question:
     ask: Callable[..., Verdict]
     candidate: Rulebook
     rule: Rule
-    every: timedelta  # between two looks of the recorded rule, with some slack
+    looked_every: timedelta  # between two looks of the recorded rule
     met: Outcome  # DETECT or RECOVER
     held_seconds: float
     equal: bool  # the condition is the recorded one
     stricter: bool  # it can be true only where the recorded one was
     verb: str
+
+    @property
+    def every(self) -> timedelta:
+        """Between two looks with none between them, with some slack."""
+        return 1.5 * self.looked_every
 
     def first(self, looks: Sequence[Look], began: datetime, end: datetime | None) -> Found:
         """When the condition was met for long enough, or from when on that cannot be known.
@@ -65,6 +70,12 @@ class Question:
             # Where only the time to hold is another, the condition was what it was at every look between, too.
             verdict = self._at(look, replace(best, looked_at=look.at))
             doubt = verdict if self.equal else self._at(look, kept)
+            held = self._held(best)
+            if self.equal and verdict.outcome is not self.met and held is not None and held < look.at:
+                # It held until the last look before this one, of which nothing was kept but that nothing had changed.
+                if look.at - held >= self.looked_every:
+                    return Found(verdict, held)
+                return Found(verdict, unknown=self._unread(held, look.at))
             if verdict.outcome is self.met:
                 if doubt.outcome is not self.met:
                     return Found(verdict, unknown=self._unread(before, look.at))
@@ -72,15 +83,18 @@ class Question:
             best, kept = verdict.memory, doubt.memory
             before, was = look.at, look.outcome
         best = self._unseen(best, before, was, end)
-        since = best.true_since
-        if since is None:
+        held = self._held(best)
+        if held is None:
             return Found(verdict)
-        held = since + timedelta(seconds=self.held_seconds)
         if self.equal and end is not None:
-            return Found(verdict, held if end - held > self.every else None)
+            return Found(verdict, held if end - held >= self.looked_every else None)
         if self.equal or self._may_have_been(best, before, end):
             return Found(verdict, unknown=self._unread(before, end))
         return Found(verdict)
+
+    def _held(self, memory: Memory) -> datetime | None:
+        """From when on the condition has held for long enough."""
+        return memory.true_since + timedelta(seconds=self.held_seconds) if memory.true_since is not None else None
 
     def _unseen(self, memory: Memory, before: datetime, was: str, at: datetime | None) -> Memory:
         """What may be remembered at best at `at`, when what was read between was not kept."""
@@ -101,7 +115,8 @@ class Question:
         if not self.equal or since is None:
             return look.at
         held = since + timedelta(seconds=self.held_seconds)
-        return held if look.at - max(held, before) > self.every else look.at
+        # Within one such time there is always a look.
+        return held if look.at - max(held, before) >= self.looked_every else look.at
 
     def _at(self, look: Look, memory: Memory) -> Verdict:
         verdict: Verdict = self.ask(self.candidate, self.rule, look.alerts, look.readings, look.at, memory)

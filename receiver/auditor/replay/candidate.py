@@ -88,14 +88,13 @@ def _looks(episode: Episode, candidate: Rulebook, rule: Rule) -> Iterator[Point]
     if unread:
         yield Point(episode.began, f"it asks for {', '.join(unread)}, which was not read", certain=False)
         return
-    every = timedelta(seconds=1.5 * old.evaluate_every_seconds)
     alike = recorded.score == candidate.score
     opened_at = episode.opened_at
     ask = Question(
         ask=should_detect,
         candidate=candidate,
         rule=rule,
-        every=every,
+        looked_every=timedelta(seconds=old.evaluate_every_seconds),
         met=Outcome.DETECT,
         held_seconds=rule.detect.for_seconds,
         equal=alike and old.detect.when == rule.detect.when,
