@@ -30,7 +30,7 @@ async def authorize(desk: Desk, due: Due) -> None:
     incident = incident_of(desk, proposal)
     readings = await fresh_readings(desk, incident, proposal)
     async with desk.deciding():
-        if not proposal.open or not incident.open or not desk.may_act() or _outdated(desk, proposal):
+        if not proposal.open or not incident.open or not desk.may_act() or _outdated(desk, proposal, readings):
             return
         service, now = fresh_verdict(desk, incident, readings), desk.now()
         # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
@@ -50,9 +50,14 @@ async def authorize(desk: Desk, due: Due) -> None:
         await desk.post(*drafts)
 
 
-def _outdated(desk: Desk, proposal: Proposal) -> bool:
-    """Another policy came while Prometheus was asked: the agenda withdraws the question, or voids what stands."""
-    return bool(proposal.body["in_force"] != desk.charter.rulebook.digest)
+def _outdated(desk: Desk, proposal: Proposal, readings: Sequence[Reading]) -> bool:
+    """Whether something came while Prometheus was asked, or others decided, so that the step is planned anew.
+
+    Another policy: the agenda withdraws the question, or voids what stands. Time: the readings are not fresh any more.
+    """
+    oldest = min((reading.asked_at for reading in readings), default=None)
+    late = oldest is not None and desk.now() - oldest > timedelta(seconds=FRESH_SECONDS + RECHECK_SECONDS)
+    return late or proposal.body["in_force"] != desk.charter.rulebook.digest
 
 
 def authorized_draft(
@@ -174,7 +179,7 @@ async def dispatch(desk: Desk, due: Due) -> None:
     incident = incident_of(desk, proposal)
     readings = await fresh_readings(desk, incident, proposal)
     async with desk.deciding():
-        if not proposal.authorized or not incident.open or _outdated(desk, proposal):
+        if not proposal.authorized or not incident.open or _outdated(desk, proposal, readings):
             return
         service = fresh_verdict(desk, incident, readings)
         draft = dispatch_draft(desk, proposal, incident, service, due.subject)

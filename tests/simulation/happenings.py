@@ -402,6 +402,7 @@ async def stranded(history: History) -> None:
         await approve(history)
     if history.rng.random() < 0.3:
         await reload(history)
+    await history.rest()  # what is being posted is posted before the clock goes on
     await wait_long(history)
 
 
