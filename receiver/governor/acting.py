@@ -56,7 +56,7 @@ def _outdated(desk: Desk, proposal: Proposal, readings: Sequence[Reading]) -> bo
     Another policy: the agenda withdraws the question, or voids what stands. Time: the readings are not fresh any more.
     """
     oldest = min((reading.asked_at for reading in readings), default=None)
-    late = oldest is not None and desk.now() - oldest > timedelta(seconds=FRESH_SECONDS + RECHECK_SECONDS)
+    late = oldest is not None and desk.clock.now() - oldest > timedelta(seconds=FRESH_SECONDS + RECHECK_SECONDS)
     return late or proposal.body["in_force"] != desk.charter.rulebook.digest
 
 

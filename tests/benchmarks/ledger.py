@@ -99,8 +99,9 @@ async def redis_rate(folder: Path, size: int, clients: int, each: int) -> float 
     process = await asyncio.create_subprocess_exec(program, *words, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
-        while b"Ready to accept" not in await process.stdout.readline():
-            if process.returncode is not None:
+        # "Ready to accept connections", or "The server is now ready to accept connections at" a socket.
+        while b"eady to accept" not in (line := await process.stdout.readline()):
+            if not line:
                 return None
         command = b"*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$%d\r\n%s\r\n" % (size, b"x" * size)
         pool = [await asyncio.open_unix_connection(str(socket)) for _ in range(clients)]
@@ -116,7 +117,8 @@ async def redis_rate(folder: Path, size: int, clients: int, each: int) -> float 
             await writer.wait_closed()
         return rate
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.communicate()
 
 

@@ -150,7 +150,7 @@ def keeps_the_question_of_an_old_policy() -> Iterator[None]:
         proposal.body = before
 
     # The steps look at it once more before they post.
-    outdated = patch.object(acting, "_outdated", lambda desk, proposal: False)
+    outdated = patch.object(acting, "_outdated", lambda desk, proposal, readings: False)
     with patch.object(agenda_module, "_of_proposal", of_proposal), outdated:
         yield
 

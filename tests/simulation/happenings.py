@@ -125,6 +125,7 @@ async def vanishes(history: History) -> None:
     history.rng.choice(firing).alert = None
     for _ in range(4):
         await compare(history)
+        await history.settle()  # no step takes minutes
         history.world.clock.advance(130)
         await history.rest()
 
@@ -147,10 +148,12 @@ async def prometheus(history: History) -> None:
 
 
 async def wait_a_little(history: History) -> None:
+    await history.settle()  # no step takes minutes
     history.world.clock.advance(history.rng.choice([1, 5, 11, 30, 31]))
 
 
 async def wait_long(history: History) -> None:
+    await history.settle()  # no step takes minutes
     for _ in range(history.rng.choice([2, 4, 10])):
         history.world.clock.advance(35)
         await history.rest()
@@ -158,11 +161,13 @@ async def wait_long(history: History) -> None:
 
 async def asleep(history: History) -> None:
     """A stretch without any look, as a machine that was stopped leaves it."""
+    await history.settle()  # no step takes minutes
     history.reached.faults["clock: asleep"] += 1
     history.world.clock.advance(history.rng.choice([301, 601, 721, 1801]))
 
 
 async def clock_steps(history: History) -> None:
+    await history.settle()  # no step takes minutes
     by = history.rng.choice([-3, -30, -120, 90, 600])
     history.reached.faults[f"clock: {'forward' if by > 0 else 'back'}"] += 1
     history.world.clock.step(by)
@@ -402,7 +407,6 @@ async def stranded(history: History) -> None:
         await approve(history)
     if history.rng.random() < 0.3:
         await reload(history)
-    await history.rest()  # what is being posted is posted before the clock goes on
     await wait_long(history)
 
 
