@@ -47,7 +47,7 @@ def _open_questions(history: History, site: Site) -> list[Question]:
 
 async def breaks(history: History) -> None:
     site = _site(history)
-    history.world.clock.advance(1)
+    await history.passes(1)
     site.breaks(history.rng.choice(["checkout", "checkout", "checkout", "wallet", ""]))
     await notify(history, site)
 
@@ -125,8 +125,7 @@ async def vanishes(history: History) -> None:
     history.rng.choice(firing).alert = None
     for _ in range(4):
         await compare(history)
-        await history.settle()  # no step takes minutes
-        history.world.clock.advance(130)
+        await history.passes(130)
         await history.rest()
 
 
@@ -148,22 +147,19 @@ async def prometheus(history: History) -> None:
 
 
 async def wait_a_little(history: History) -> None:
-    await history.settle()  # no step takes minutes
-    history.world.clock.advance(history.rng.choice([1, 5, 11, 30, 31]))
+    await history.passes(history.rng.choice([1, 5, 11, 30, 31]))
 
 
 async def wait_long(history: History) -> None:
-    await history.settle()  # no step takes minutes
     for _ in range(history.rng.choice([2, 4, 10])):
-        history.world.clock.advance(35)
+        await history.passes(35)
         await history.rest()
 
 
 async def asleep(history: History) -> None:
     """A stretch without any look, as a machine that was stopped leaves it."""
-    await history.settle()  # no step takes minutes
     history.reached.faults["clock: asleep"] += 1
-    history.world.clock.advance(history.rng.choice([301, 601, 721, 1801]))
+    await history.passes(history.rng.choice([301, 601, 721, 1801]))
 
 
 async def clock_steps(history: History) -> None:
@@ -215,7 +211,7 @@ async def last_minute(history: History) -> None:
     left = (expires - history.world.clock.now()).total_seconds() + history.rng.choice([-1, 0, 1, 60])
     if left > 0:
         history.reached.faults["people: at the last minute"] += 1
-        history.world.clock.advance(left)
+        await history.passes(left)
         await say(history, text.phone, button("approve", text.token, text.sid), "approve", text, original=text.sid)
 
 
@@ -468,14 +464,14 @@ async def killed_soon(history: History) -> None:
 
 async def all_break(history: History) -> None:
     """No alert is lost: whatever is broken now, and is told, is an open incident after a few minutes."""
-    history.world.clock.advance(1)
+    await history.passes(1)
     name = history.rng.choice(["checkout", "wallet"])
     for site in history.sites:
         site.shops[name].alert = None
         site.breaks(name)
         await notify(history, site)
     for _ in range(8):
-        history.world.clock.advance(30)
+        await history.passes(30)
         await history.rest()
     for site in history.sites:
         model = history.models[site.tenant]

@@ -265,6 +265,11 @@ class History:
             await asyncio.sleep(0)
         raise Broken("a step neither ends nor waits for anybody outside")
 
+    async def passes(self, seconds: float) -> None:
+        """That long passes, once each step is over or waits for somebody outside: our own take no time."""
+        await self.settle()
+        self.world.clock.advance(seconds)
+
     async def rest(self) -> None:
         """Turn until nothing is due."""
         self.unwritten = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -32,6 +33,15 @@ def adopted(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 # --- law 1: policy decides -------------------------------------------------------------------------------------------
 
 
+def evaluated(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
+    (payload,) = [blob for blob in model.entries[entry.settles or 0].blobs if blob.name == "payload"]
+    for alert in json.loads(model.world.papers[payload.digest])["alerts"]:
+        labels, began = alert["labels"], parse_time(alert["startsAt"])
+        if labels["alertname"] == "HighErrorRate":
+            service = labels.get("service", "")
+            model.broke[service] = max(began, model.broke.get(service, began))
+
+
 def detected(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     rule, key = entry.body["rule"], entry.body["key"]
     service = key["service"] if rule != "unmatched" else None
@@ -47,7 +57,8 @@ def detected(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     model.need(bool(episodes), entry, "law 1: no alert of this service ever fired")
     last = former[-1] if former else None
     if last is not None and last.ended is not None and last.ended.stage == "CLOSED":
-        model.need(len(episodes) > last.episodes, entry, "law 3: a person closed this episode, and it opened again")
+        known = last.told_of is not None and episodes[-1] <= last.told_of
+        model.need(not known, entry, "law 3: a person closed this episode, and it opened again")
     value = number(entry.body["verdict"])
     if value is None:
         waited = entry.timestamp - model.entries[entry.settles or 0].timestamp
@@ -91,7 +102,7 @@ def ended(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     """The end of an incident settles in the same post whatever was open because of it."""
     case = model.case(entry)
     case.ended = entry
-    case.episodes = len(model.site.shops[case.service].episodes) if case.service is not None else 0
+    case.told_of = model.broke.get(case.service) if case.service is not None else None
     left = [e.stage for e in model.standing.values() if e.incident_id == entry.incident_id]
     wrong = sorted({"PROPOSED", "AUTHORIZED", "EXECUTED"} & set(left))
     model.need(not wrong, entry, f"law 5: it ended, and {wrong} stays open")
@@ -250,6 +261,7 @@ def verified(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 
 LAWS: dict[str, Rule] = {
     "ADOPTED": adopted,
+    "EVALUATED": evaluated,
     "DETECTED": detected,
     "RECOVERED": recovered,
     "CLOSED": closed,

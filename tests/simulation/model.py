@@ -61,7 +61,7 @@ class Case:
     terms: Terms
     questions: list[Question] = field(default_factory=list)
     ended: Entry | None = None
-    episodes: int = 0  # how often the service had broken when it ended
+    told_of: datetime | None = None  # when its service broke, of all that the ledger had been told when it ended
     told: dict[str, datetime] = field(default_factory=dict)  # when each person was first written to
     last_told: datetime | None = None
     reminded: list[datetime] = field(default_factory=list)
@@ -92,6 +92,7 @@ class Model:
         self.sids: dict[str, set[int]] = {}  # the carrier's id → the messages that the ledger knows by it
         self.wrong_codes: list[tuple[str, datetime]] = []
         self.boots: list[int] = []  # the size of the log at each start of the process
+        self.broke: dict[str, datetime] = {}  # when each service broke last, of what was evaluated
         self.untold: dict[int, Entry] = {}  # news that no message to anybody cites yet
         self.late_since: dict[str, float] = {}
         self.problems: list[str] = []

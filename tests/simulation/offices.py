@@ -251,6 +251,7 @@ class SimJournal:
     async def post(self, tenant: str, drafts: Sequence[Draft]) -> Receipt:
         world = self._world
         await self._turn()
+        world.papers.update((blob.digest, blob.data) for d in drafts if d.stage == "RECEIVED" for blob in d.blobs)
         stages = sorted({draft.stage for draft in drafts})
         if world.fault("disk: full", self.full):
             raise Unavailable("no space left on the device")

@@ -148,6 +148,7 @@ class World:
         self.held: list[Held] = []
         self.texts: list[Text] = []
         self.taps: dict[str, Tap] = {}
+        self.papers: dict[str, bytes] = {}  # the notifications of RECEIVED, by their digests
         self.reads: list[Read] = []
         self.knocks: list[Knock] = []
         self.said: Counter[str] = Counter()  # what people decided by hand: "close:inc-1:rudo"
