@@ -80,8 +80,8 @@ def test_its_cases_tell_the_whole_story(path: Path) -> None:
 def test_a_policy_whose_cases_miss_a_part_is_found(tmp_path: Path) -> None:
     path = POLICIES[0]
     text = path.read_text(encoding="utf-8")
-    rule = "\n  - {name: added, matchers: ['alertname=\"Added\"'], group_by: []}\n"
-    (tmp_path / path.name).write_text(text + rule, encoding="utf-8")
+    rule = "\nrules:\n  - {name: added, matchers: ['alertname=\"Added\"'], group_by: []}\n"
+    (tmp_path / path.name).write_text(text.replace("\nrules:\n", rule), encoding="utf-8")
     cases = tmp_path / cases_of(path).name
     cases.write_text(cases_of(path).read_text(encoding="utf-8"), encoding="utf-8")
     result = uncovered(cases)
