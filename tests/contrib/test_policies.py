@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from policy_rules.casebook.cases import read_cases
@@ -89,10 +92,33 @@ def test_a_policy_whose_cases_miss_a_part_is_found(tmp_path: Path) -> None:
     assert "rule added" in result.output
 
 
+def test_all_of_them_stand_together_in_one_policy(tmp_path: Path) -> None:
+    """No two names meet and no rule takes another's alert: every case holds, whatever rules stand beside its own."""
+    whole: dict[str, Any] = {
+        "policy": {"name": "all", "version": "1"},
+        "signals": {},
+        "rules": [],
+        "time_intervals": [],
+    }
+    for path in POLICIES:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert not found["signals"].keys() & whole["signals"].keys(), path.name
+        whole["signals"] |= found["signals"]
+        whole["rules"] += found["rules"]
+        whole["time_intervals"] += found.get("time_intervals", [])
+        text = cases_of(path).read_text(encoding="utf-8")
+        (tmp_path / cases_of(path).name).write_text(text.replace(f"policy: {path.name}", "policy: all.yml", 1))
+    (tmp_path / "all.yml").write_text(json.dumps(whole), encoding="utf-8")
+    assert warnings(read(tmp_path / "all.yml")) == ()
+    result = run("test", "--fail-uncovered", *(str(file) for file in sorted(tmp_path.glob("*.cases.yml"))))
+    assert result.exit_code == 0, result.output
+    assert ", 0 failed" in result.output
+
+
 @each_policy
 def test_what_a_reader_must_edit_is_marked(path: Path) -> None:
     """Matchers, thresholds, executors, who may approve and is told, and every list of allowed values."""
-    mine = ("executor:", "approvers:", "allow:", "notify:")
+    mine = ("executor:", "matchers: [", "approvers:", "allow:", "notify:")
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if any(word in line.partition("#")[0] for word in mine):
             assert "# EDIT" in line, f"{path.name}:{number}"
