@@ -60,12 +60,12 @@ def times(*, hour: bool = False) -> Iterator[int]:
 
 
 def error_rate(world: World, key: Key, n: int) -> Numbers:
-    """Two instances, 16 requests a second, n of them fail; a counter of each kind begins anew in the window."""
+    """Two instances, 16 requests a second, n of them fail, 4 ask for what is not there; two counters begin anew."""
     a, b = {**key, "instance": "a"}, {**key, "instance": "b"}
     world.counter("http_requests_total", {**a, "code": "200"}, 12 - n, reset_ago=120)
     world.counter("http_requests_total", {**a, "code": "503"}, n / 2)
-    world.counter("http_requests_total", {**b, "code": "200"}, 4)
-    world.counter("http_requests_total", {**b, "code": "500"}, n / 2, reset_ago=90)
+    world.counter("http_requests_total", {**b, "code": "404"}, 4)
+    world.counter("http_requests_total", {**b, "code": "511"}, n / 2, reset_ago=90)
     return {"error_ratio": n / 16, "requests_per_second": 16}
 
 
@@ -103,9 +103,9 @@ def disk_filling(world: World, key: Key, n: int) -> Numbers:
 
 def queue_backlog(world: World, key: Key, n: int) -> Numbers:
     """Its leader has moved: two nodes tell of it, the old one of what it last knew."""
-    for instance, ready, consumers in (("rabbit@a", 10_000 + n, n), ("rabbit@b", 17, 0)):
+    for instance, ready, consumers in (("rabbit@a", 10_000 + n, n), ("rabbit@b", 17, 1)):
         labels = {**key, "instance": instance}
-        world.gauge("rabbitmq_queue_messages_ready", labels, ready, per_second=n if consumers else 0)
+        world.gauge("rabbitmq_queue_messages_ready", labels, ready, per_second=n if ready > 17 else 0)
         world.gauge("rabbitmq_queue_consumers", labels, consumers)
     return {"ready": 10_000 + n, "consumers": n, "growth_per_second": n}
 

@@ -75,6 +75,14 @@ def odd_services(world: World) -> Iterator[tuple[str, Key, Wanted]]:
     yield "error-rate", {"service": "idle"}, {"error_ratio": NAN, "requests_per_second": 0}
     world.series("http_requests_total", {"service": "new", "code": "500"}, [(10, 7)])
     yield "error-rate", {"service": "new"}, {"error_ratio": NO_DATA, "requests_per_second": NO_DATA}
+    burst = [(ago, 8.0 * max(0, 60 - ago)) for ago in times()]  # all of it in the last minute of five
+    world.series("http_requests_total", {"service": "burst", "code": "200"}, burst)
+    world.series("http_requests_total", {"service": "burst", "code": "500"}, burst)
+    yield "error-rate", {"service": "burst"}, {"error_ratio": 0.5, "requests_per_second": 3.2}
+    world.series("http_request_duration_seconds_bucket", {"service": "burst", "le": "0.5"}, burst)
+    world.series("http_request_duration_seconds_bucket", {"service": "burst", "le": "+Inf"}, burst)
+    world.series("http_request_duration_seconds_count", {"service": "burst"}, burst)
+    yield "latency", {"service": "burst"}, {"p95_seconds": 0.475, "answers_per_second": 1.6}
     for bound, rate in (("0.5", 0), ("1.0", 0), ("+Inf", 8)):
         world.counter("http_request_duration_seconds_bucket", {"service": "slow", "le": bound}, rate)
     world.counter("http_request_duration_seconds_count", {"service": "slow"}, 8)
