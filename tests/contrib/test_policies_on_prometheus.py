@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import aiohttp
@@ -34,8 +35,7 @@ HOSTILE = (
     "日本 😀",
 )
 GONE, NOT_A_NUMBER, NOWHERE = "gone", "not a number", "nowhere"
-# (policy, which) → the key's labels and what its signals are; filled by the functions below, which the world is made of
-Wanted = dict[str, float | ReadingState]
+Wanted = dict[str, float | ReadingState]  # what each signal is: a number, or why there is none
 
 
 def key_of(book: Rulebook, value: str) -> Key:
@@ -153,20 +153,18 @@ def odd_queues(world: World) -> Iterator[tuple[str, Key, Wanted]]:
     yield "consumer-lag", rewound, {"lag": 70_000, "members": 2, "committed_per_second": -30}
 
 
+@cache
 def a_world() -> tuple[World, dict[tuple[str, str], Numbers], list[tuple[str, Key, Wanted]]]:
     world = World()
     numbers = ordinary(world)
     return world, numbers, [*odd_services(world), *odd_machines(world), *odd_queues(world)]
 
 
-WORLD, NUMBERS, ODD = a_world()
-
-
 @pytest.fixture(scope="module")
 def address(
     tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[str]:
-    with filled_prometheus(tool, tmp_path_factory.mktemp("prometheus"), free_port, WORLD.text()) as url:
+    with filled_prometheus(tool, tmp_path_factory.mktemp("prometheus"), free_port, a_world()[0].text()) as url:
         yield url
 
 
@@ -190,8 +188,10 @@ def said(reading: Reading) -> float | ReadingState:
 
 def test_every_policy_has_data() -> None:
     assert set(EXPORTERS) == {path.stem for path in POLICIES}
+    _, numbers, odd = a_world()
     for path in POLICIES:
-        assert set(NUMBERS[path.stem, "plain"]) == set(read(path).signals)
+        assert set(numbers[path.stem, "plain"]) == set(read(path).signals)
+    assert {policy for policy, _, _ in odd} == set(EXPORTERS)
 
 
 @each_policy
@@ -201,7 +201,7 @@ async def test_each_target_has_its_own_numbers_whatever_it_is_called(path: Path,
     for value in HOSTILE:
         readings = await asked(prometheus, queries(book, key_of(book, value)))
         got = {name: said(reading) for name, reading in readings.items()}
-        assert got == pytest.approx(NUMBERS[path.stem, value], rel=1e-9, abs=1e-9), value
+        assert got == pytest.approx(a_world()[1][path.stem, value], rel=1e-9, abs=1e-9), value
 
 
 @each_policy
@@ -251,17 +251,22 @@ async def test_nothing_recovers_on_what_cannot_be_read(path: Path, value: str, p
         assert end.outcome in (Outcome.UNKNOWN, Outcome.PERSIST), end.reason
 
 
-@pytest.mark.parametrize(("policy", "key", "wanted"), ODD, ids=[f"{p}-{'-'.join(k.values())}" for p, k, _ in ODD])
-async def test_what_goes_wrong_with_each(policy: str, key: Key, wanted: Wanted, prometheus: Prometheus) -> None:
-    (path,) = (path for path in POLICIES if path.stem == policy)
-    readings = await asked(prometheus, queries(read(path), key))
-    got = {name: said(reading) for name, reading in readings.items()}
-    assert {name: one for name, one in got.items() if isinstance(one, ReadingState)} == {
-        name: one for name, one in wanted.items() if isinstance(one, ReadingState)
-    }
-    assert {name: one for name, one in got.items() if isinstance(one, float)} == pytest.approx(
-        {name: one for name, one in wanted.items() if not isinstance(one, ReadingState)}, rel=1e-9, abs=1e-9
-    )
+@each_policy
+async def test_what_goes_wrong_is_a_number_or_none(path: Path, prometheus: Prometheus) -> None:
+    """Idle, new, bursting, expired, promoted, cut off, drained, set back: each as the functions above have it."""
+    for key, wanted in [(key, wanted) for policy, key, wanted in a_world()[2] if policy == path.stem]:
+        readings = await asked(prometheus, queries(read(path), key))
+        got = {name: said(reading) for name, reading in readings.items()}
+        assert words(got) == words(wanted), key
+        assert numbers_of(got) == pytest.approx(numbers_of(wanted), rel=1e-9, abs=1e-9), key
+
+
+def words(of: Mapping[str, float | ReadingState]) -> dict[str, ReadingState]:
+    return {name: one for name, one in of.items() if isinstance(one, ReadingState)}
+
+
+def numbers_of(of: Mapping[str, float | ReadingState]) -> Numbers:
+    return {name: one for name, one in of.items() if not isinstance(one, ReadingState)}
 
 
 @each_policy
