@@ -33,6 +33,7 @@ def differences(old: Rulebook, new: Rulebook) -> list[str]:
     lines += _changed("score", "weighs", _score(old), _score(new))
     lines += _changed("unmatched", "alerts that no rule takes:", old.unmatched, new.unmatched)
     lines += _rules(old, new)
+    lines += _changed("mute", "lets wait", _mutes(old), _mutes(new))
     for name, gone, came in _pairs(old.intervals, new.intervals):
         if gone is None or came is None:
             lines.append(f"time_intervals: {name} is {'new' if gone is None else 'gone'}")
@@ -172,6 +173,11 @@ def _pairs(old: Mapping[str, T], new: Mapping[str, T]) -> Iterator[tuple[str, T 
 
 def _matchers(rule: Rule) -> str:
     return ", ".join(f'{m.name}{m.operator}"{m.value}"' for m in rule.matchers) or "every alert"
+
+
+def _mutes(book: Rulebook) -> str:
+    shown = (f"{', '.join(map(str, mute.matchers))} during {_names(mute.during)}" for mute in book.mutes)
+    return "; ".join(shown) or "nothing"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from policy_rules.advice import warnings
 from policy_rules.fields import NAME, NAME_HINT, Fields, Notes
 from policy_rules.loading_intervals import read_intervals
+from policy_rules.loading_mutes import read_mutes
 from policy_rules.loading_rules import Names, read_rules
 from policy_rules.problems import FileErrors, Problem, nearest
 from policy_rules.rulebook import (
@@ -64,7 +65,7 @@ def load(text: str | bytes, *, file: str, environment: Mapping[str, str]) -> Rul
 
 
 def _read(notes: Notes, data: Any, text: str) -> Rulebook:
-    top = Fields(notes, (), data, ("policy", "signals", "score", "unmatched", "rules", "time_intervals"))
+    top = Fields(notes, (), data, ("policy", "signals", "score", "unmatched", "rules", "mute", "time_intervals"))
     name, version = _identity(top)
     signals, bad_signals = _signals(top)
     score = _score(top, signals)
@@ -87,6 +88,7 @@ def _read(notes: Notes, data: Any, text: str) -> Rulebook:
         score=score,
         intervals=MappingProxyType(intervals),
         unmatched=top.choice(UNMATCHED, ("notify", "record"), "notify"),
+        mutes=read_mutes(top, names.intervals),
         file=notes.file,
     )
 

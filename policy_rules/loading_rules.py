@@ -76,7 +76,7 @@ def read_rules(top: Fields, names: Names) -> list[tuple[Path, Rule]]:
 
 def _rule(fields: Fields, names: Names) -> Rule:
     name = fields.text("name", pattern=NAME, hint=NAME_HINT)
-    matchers = _matchers(fields)
+    matchers = read_matchers(fields)
     record = fields.boolean("record", False)
     continue_ = fields.boolean("continue", False)
     if record:
@@ -103,7 +103,8 @@ def _rule(fields: Fields, names: Names) -> Rule:
     )
 
 
-def _matchers(fields: Fields) -> tuple[Matcher, ...]:
+def read_matchers(fields: Fields) -> tuple[Matcher, ...]:
+    """Every matcher under `matchers`, which is required."""
     fields.required("matchers")
     found: list[Matcher] = []
     for path, item in fields.items("matchers"):

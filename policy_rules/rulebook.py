@@ -166,6 +166,14 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """Of what matches people are told nothing while one of the time intervals `during` runs."""
+
+    matchers: tuple[Matcher, ...]
+    during: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rulebook:
     """A whole policy. `text` is what was read after substitution; `digest` is its SHA-256 in hex."""
 
@@ -178,6 +186,7 @@ class Rulebook:
     score: tuple[ScorePart, ...]
     intervals: Mapping[str, tuple[TimeInterval, ...]]
     unmatched: str  # "notify" or "record"
+    mutes: tuple[Mute, ...] = ()
     file: str = field(default="policy", compare=False)
 
     def rule(self, name: str) -> Rule:

@@ -26,7 +26,7 @@ SETTLEMENTS = ("ran", "did_not_run", "written_off")
 EXECUTORS = ("succeeds", "fails", "is silent", "accepts")
 DEFAULT_START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)  # a Monday
 _EVENTS = ("answer", "diagnosis", "halt", "resume", "executor", "fire", "resolve", "prometheus", "close", "settle")
-_EXPECTED = ("state", "rule", "by", "reason", "question", "action", "asked", "told", "never")
+_EXPECTED = ("state", "rule", "by", "reason", "question", "action", "asked", "told", "untold", "never")
 
 
 class CaseErrors(FileErrors):
@@ -62,7 +62,7 @@ class Event:
 class Expectation:
     """What must hold `at_seconds` after the start; None only for `never`, which then holds to the end.
 
-    wanted: key → what is wanted, of state, rule, by, reason, question, action, told. asked: exactly these people.
+    wanted: key → what is wanted, of state, rule, by, reason, question, action, told, untold. asked: exactly these.
     key: labels that choose one of several incidents. never: states that must not have been reached until then.
     """
 

@@ -77,7 +77,9 @@ def comparisons(entry: Entry) -> list[Comparison]:
         verdict = entry.body.get(name)
         rows = verdict.get("findings") if isinstance(verdict, Mapping) else None
         if isinstance(verdict, Mapping) and isinstance(rows, list) and rows:
-            kept = tuple(row for row in rows if isinstance(row, Mapping))
+            evidence = verdict.get("evidence")  # of an action's own condition
+            behind = evidence if isinstance(evidence, list) else []
+            kept = tuple(row for row in (*rows, *behind) if isinstance(row, Mapping))
             found.append(Comparison(told, str(verdict.get("outcome", "")), str(verdict.get("reason", "")), kept))
     return found
 

@@ -241,9 +241,10 @@ async def escalate(desk: Desk, due: Due) -> None:
     incident = desk.book.by_index[due.subject]
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
     open_for = desk.now() - incident.opened_at
+    climbed = desk.now() - (incident.ladder_from or incident.opened_at)
     first = latest = incident.escalated + 1
     for number, step in enumerate(rule.escalation[first:], first):
-        if step.after_seconds <= open_for.total_seconds():
+        if step.after_seconds <= climbed.total_seconds():
             latest = number
     notify = [name for step in rule.escalation[first : latest + 1] for name in step.notify]
     people = permission.notified(desk.charter.rulebook, notify, desk.persons())

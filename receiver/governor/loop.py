@@ -208,7 +208,7 @@ class Governor:
             "void": lambda: step.subject in book.authorizations,
             "tell": lambda: step.subject in book.news,
         }
-        if step.kind in ("consult", "propose", "escalate", "remind"):
+        if step.kind in ("consult", "mute", "propose", "escalate", "remind"):
             return book.by_index[step.subject].open
         if step.kind in ("reject", "withdraw", "expire", "authorize"):
             return book.proposals[step.subject].open

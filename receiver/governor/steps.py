@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.governor import acting, asking, explaining, judging, watching
+from receiver.governor import acting, asking, explaining, judging, quiet, watching
 from receiver.governor.desk import Desk
 from receiver.incident.agenda import Due, Kind
 
@@ -25,6 +25,7 @@ STEPS: dict[Kind, Step] = {
     Kind.DISPATCH: acting.dispatch,
     Kind.AUTHORIZE: acting.authorize,
     Kind.CONSULT: explaining.consult,
+    Kind.MUTE: quiet.mute,
     Kind.PROPOSE: asking.propose,
     Kind.ESCALATE: asking.escalate,
     Kind.REMIND: asking.remind,

@@ -7,11 +7,13 @@ work, so recovery is: fold, ask, do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from policy_rules.muting import may_tell
 from policy_rules.rulebook import Rule, Rulebook
+from policy_rules.verdict import Outcome
 from receiver.incident.book import Book
 from receiver.incident.states import Incident, Proposal
 
@@ -37,6 +39,7 @@ class Kind(StrEnum):
     DISPATCH = "dispatch"
     AUTHORIZE = "authorize"
     CONSULT = "consult"
+    MUTE = "mute"
     PROPOSE = "propose"
     ESCALATE = "escalate"
     REMIND = "remind"
@@ -114,12 +117,15 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
     for proposal in live.values():
         yield from _of_proposal(proposal, view, now)
     for incident in book.open.values():
-        yield from _of_incident(incident, view)
+        yield from _of_incident(incident, book, view, now)
     latest: dict[str, int] = {}
     for index, news in book.news.items():
         latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))
     for index in latest.values():
-        yield Due(Kind.TELL, index, book.news[index].at)
+        incident = book.incidents[book.news[index].incident_id]
+        # Whoever has answered is awake, and hears what became of it.
+        waits = not _answered(incident) and _muted(incident, book, view, now)
+        yield Due(Kind.TELL, index, _next_minute(now) if waits else book.news[index].at)
 
 
 def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]:
@@ -151,11 +157,22 @@ def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]
         yield Due(Kind.UNCONFIRM, proposal.result_index, proposal.verify_until)
 
 
-def _of_incident(incident: Incident, view: View) -> Iterator[Due]:
+def _of_incident(incident: Incident, book: Book, view: View, now: datetime) -> Iterator[Due]:
     rule = view.policy(incident.policy_digest).rule(incident.rule)
     yield Due(Kind.LOOK, incident.index, _next_look(view, incident.index, incident.opened_at, rule))
     if not incident.consultations:
         yield Due(Kind.CONSULT, incident.index, incident.opened_at)
+    words = list(_words(incident, rule))
+    if any(max(d.at, view.deferred.get(d.name, d.at)) <= now for d in words) and _muted(incident, book, view, now):
+        # Nothing ends in silence: it is looked at again each minute, and said when the interval is over.
+        words = [replace(due, at=max(due.at, _next_minute(now))) for due in words]
+        if not incident.muted:
+            yield Due(Kind.MUTE, incident.index, now)
+    yield from words
+
+
+def _words(incident: Incident, rule: Rule) -> Iterator[Due]:
+    """What is to be said to people of an open incident: a question, the next step of the ladder, a reminder."""
     last = incident.last
     if last is None or not (last.live or last.verifying):
         asked_at = _ask_at(incident, rule)
@@ -167,7 +184,9 @@ def _of_incident(incident: Incident, view: View) -> Iterator[Due]:
     undecided = last is None or last.open or last.outcome in ("EXPIRED", "WITHDRAWN")
     steps = rule.escalation
     if undecided and incident.escalated + 1 < len(steps):
-        at = incident.opened_at + timedelta(seconds=steps[incident.escalated + 1].after_seconds)
+        at = (incident.ladder_from or incident.opened_at) + timedelta(
+            seconds=steps[incident.escalated + 1].after_seconds
+        )
         held = incident.held_until
         yield Due(Kind.ESCALATE, incident.index, max(at, incident.told_at, held or at))
     # While an action runs, or policy waits for its effect, a deadline of its own speaks next. A doubt has none.
@@ -215,6 +234,23 @@ def _next_look(view: View, index: int, since: datetime, rule: Rule) -> datetime:
     if looked is None or index in view.nudged:
         return since
     return looked + timedelta(seconds=rule.evaluate_every_seconds)
+
+
+def _muted(incident: Incident, book: Book, view: View, now: datetime) -> bool:
+    if not view.in_force.mutes:
+        return False
+    rulebook, alerts = view.policy(incident.policy_digest), book.alerts_of(incident.rule, incident.key)
+    return may_tell(rulebook, view.in_force, alerts, now).outcome is Outcome.DENY
+
+
+def _answered(incident: Incident) -> bool:
+    last = incident.last
+    return last is not None and (bool(last.approvals) or last.declined_by is not None)
+
+
+def _next_minute(now: datetime) -> datetime:
+    """The intervals of a policy begin and end with a minute."""
+    return now.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def _after(moment: datetime) -> datetime:

@@ -211,7 +211,7 @@ class Book:
             authorize_until=parse_time(entry.body["authorize_until"]),
         )
         incident.proposals.append(proposal)
-        incident.told_at = incident.told_at or entry.timestamp
+        self._spoken(incident, entry)
         self.proposals[entry.index] = proposal
         self.by_webhook[entry.body["webhook_id"]] = proposal
 
@@ -303,13 +303,21 @@ class Book:
 
     def _escalated(self, entry: Entry) -> None:
         incident = self.incidents[entry.incident_id or ""]
-        incident.told_at = incident.told_at or entry.timestamp
+        self._spoken(incident, entry)
         incident.escalated = max(incident.escalated, int(entry.body["step"]))
+
+    def _spoken(self, incident: Incident, entry: Entry) -> None:
+        """People are told of an open incident. The ladder of one that was muted until then begins with that."""
+        if incident.told_at is None and incident.muted:
+            incident.ladder_from = entry.timestamp
+        incident.told_at = incident.told_at or entry.timestamp
+        incident.muted = False
 
     def _reminded(self, entry: Entry) -> None:
         incident = self.incidents[entry.incident_id or ""]
         incident.reminders += 1
         incident.reminded_at = entry.timestamp
+        incident.muted = False
 
     def _acknowledged(self, entry: Entry) -> None:
         incident = self.incidents.get(entry.incident_id or "")
@@ -321,6 +329,9 @@ class Book:
         if incident is not None and entry.body.get("kind") == "gone":
             incident.gone.update(entry.body["fingerprints"])
             self.news[entry.index] = News(entry.index, "GONE", incident.id, entry.timestamp, entry.actor)
+        elif incident is not None and entry.body.get("kind") == "muted":
+            incident.mutes += 1
+            incident.muted = True
 
 
 def is_old_news(known: KnownAlert | None, alert: Alert) -> bool:

@@ -169,6 +169,9 @@ class Incident:
     reminders: int = 0
     reminded_at: datetime | None = None
     held_until: datetime | None = None  # somebody is "on it"
+    ladder_from: datetime | None = None  # where the first word was muted: when it came
+    mutes: int = 0  # how often it was noted that nobody is told
+    muted: bool = False  # since the last word
     looks: int = 0
     memory: Memory = field(default_factory=Memory)
     hold: Sequence[Mapping[str, Any]] = ()  # the looks of a hold that runs, as far as they stand in the ledger

@@ -84,6 +84,8 @@ def _differences(
         elif what == "told" and not any(wanted in said for m in messages for said in m.variables.values()):
             heard = [v for m in messages[-1:] for v in m.variables.values() if v]
             yield Missed(expected.line, at, what, wanted, heard[0][:200] if heard else "nothing was said", decided)
+        elif what == "untold" and (early := [v for m in messages for v in m.variables.values() if wanted in v]):
+            yield Missed(expected.line, at, what, f"nothing with {wanted!r}", early[0][:200], decided)
     if expected.asked is not None:
         asked = tuple(last.body["approvers"]) if last is not None else ()
         if sorted(asked) != sorted(expected.asked):

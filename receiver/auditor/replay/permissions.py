@@ -10,6 +10,7 @@ from typing import Any
 
 from ledger.entry import Entry, canonical, format_time
 from policy_rules import permission
+from policy_rules.muting import may_tell
 from policy_rules.permission import PastRun, Permission
 from policy_rules.rulebook import Action
 from policy_rules.verdict import Outcome
@@ -50,6 +51,24 @@ def again(entry: Entry, book: Book, charters: Charters, blob: Blobs) -> Iterator
         wrong = _request(entry, blob)
     if wrong is not None:
         yield Difference(entry.index, entry.stage, "permit", "permit", wrong)
+
+
+def is_mute(entry: Entry) -> bool:
+    """Whether the entry says that nobody is told for now, and why."""
+    return entry.stage == "NOTED" and entry.body.get("kind") == "muted"
+
+
+def muted_again(entry: Entry, book: Book, charters: Charters) -> Iterator[Difference]:
+    """What comes out otherwise where it was noted that nobody is told."""
+    incident = book.incidents.get(entry.incident_id or "")
+    if incident is None or not incident.open:
+        yield Difference(entry.index, entry.stage, "mute", "nothing", "what it is about was not open then")
+        return
+    alerts, now = book.alerts_of(incident.rule, incident.key), Basis.of(entry.body["verdict"]).now
+    may = may_tell(charters.rulebook(incident.policy_digest), charters.in_force(), alerts, now)
+    wrong = unlike(entry.body["verdict"], may.to_body())
+    if may.outcome is Outcome.PERMIT or wrong is not None:
+        yield Difference(entry.index, entry.stage, "mute", may.outcome.value, wrong or may.reason)
 
 
 def _proposal(entry: Entry, book: Book) -> Proposal | None:

@@ -46,7 +46,7 @@ class Replay:
             self._ahead.append(entry)
             if entry.stage == "ADOPTED":
                 self._adopted = entry.index
-            elif entry.stage in self.verdicts:
+            elif (entry.stage in self.verdicts and entry.stage != "NOTED") or permissions.is_mute(entry):
                 yield from self._plan(entry)
             if len(self._ahead) > AHEAD:
                 yield from self._step()
@@ -57,7 +57,7 @@ class Replay:
 
     def _plan(self, entry: Entry) -> Iterator[Difference]:
         """Find out when an entry is to be decided again, or why it cannot be."""
-        self.verdicts[entry.stage] += 1
+        self.verdicts[entry.stage] = self.verdicts.get(entry.stage, 0) + 1
         if entry.stage == "EVALUATED":
             self._due[entry.index].append(entry)
             return
@@ -99,6 +99,8 @@ class Replay:
         try:
             if entry.stage == "EVALUATED":
                 found = list(self._evaluated(entry))
+            elif entry.stage == "NOTED":
+                found = list(permissions.muted_again(entry, self._book, self._charters))
             elif entry.stage in looks.STAGES:
                 found = list(looks.again(entry, self._book, self._charters))
             else:
