@@ -11,7 +11,7 @@ from policy_rules.durations import duration
 from policy_rules.matchers import matches
 from policy_rules.readings import Alert, Query, Reading
 from policy_rules.rulebook import UNMATCHED, UNMATCHED_RULE, Rule, Rulebook, signals_of
-from policy_rules.verdict import Memory, Outcome, Verdict, one_line
+from policy_rules.verdict import Finding, Memory, Outcome, Verdict, one_line
 
 GAP_SLACK_SECONDS = 15
 
@@ -69,6 +69,12 @@ def should_detect(
     else:
         outcome, reason, memory = Outcome.IGNORE, judgement.text(), Memory(looked_at=now)
     return Verdict(outcome, reason, judgement.findings, rule.name, rulebook.version, rulebook.digest, memory)
+
+
+def reopens(rule: Rule, ended_at: datetime, now: datetime) -> Finding:
+    """Whether what is detected at `now` counts as the incident of the same key that ended at `ended_at`."""
+    since, within = (now - ended_at).total_seconds(), rule.reopen_within_seconds
+    return Finding("reopen_within", "<", f"{within:g}", f"{since:f}", since < within)
 
 
 def hold(

@@ -99,6 +99,9 @@ def _rule(name: str, old: Rule, new: Rule) -> Iterator[str]:
     yield from _condition(name, "recovers", old.recover.when, new.recover.when)
     yield from _times(name, "recovers after", old.recover.for_seconds, new.recover.for_seconds)
     yield from _times(name, "looks every", old.evaluate_every_seconds, new.evaluate_every_seconds)
+    yield from _times(
+        name, "takes what breaks again for the same within", old.reopen_within_seconds, new.reopen_within_seconds
+    )
     yield from _times(name, "waits for an explanation", old.diagnosis_wait_seconds, new.diagnosis_wait_seconds)
     for action, gone, came in _pairs(old.actions, new.actions):
         if gone is None or came is None:

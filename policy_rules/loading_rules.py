@@ -39,6 +39,7 @@ _KEYS = frozenset(
         "recover",
         "diagnosis_wait",
         "evaluate_every",
+        "reopen_within",
         "actions",
         "escalation",
     }
@@ -98,6 +99,7 @@ def _rule(fields: Fields, names: Names) -> Rule:
         record=record,
         diagnosis_wait_seconds=fields.duration("diagnosis_wait", 10, most=600),
         evaluate_every_seconds=fields.duration("evaluate_every", 30, least=1, most=3600),
+        reopen_within_seconds=fields.duration("reopen_within", 0, most=7 * 86400),
         actions=MappingProxyType(read_actions(fields, group_by, names.intervals, lambda action: _when(action, names))),
         escalation=_escalation(fields),
     )

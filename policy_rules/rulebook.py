@@ -161,6 +161,7 @@ class Rule:
     record: bool = False
     diagnosis_wait_seconds: float = 10
     evaluate_every_seconds: float = 30
+    reopen_within_seconds: float = 0
     actions: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
     escalation: tuple[Step, ...] = ()
 

@@ -45,6 +45,7 @@ FIELDS_OF_AN_INCIDENT: dict[str, Json] = {
     "ended_at": or_null(TIME),
     "reason": TEXT,
     "policy_version": TEXT,
+    "continues": or_null(TEXT),
 }
 SCHEMAS: Mapping[str, Json] = {
     "Error": shape(error=shape(code=TEXT, message=TEXT)),

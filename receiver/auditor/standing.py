@@ -36,6 +36,7 @@ class IncidentView:
     reason: str
     policy_version: str
     policy_digest: str
+    continues: str | None = None
     entries: tuple[Entry, ...] = ()
 
     @property
@@ -54,6 +55,7 @@ class IncidentView:
             "ended_at": format_time(self.ended_at) if self.ended_at else None,
             "reason": self.reason,
             "policy_version": self.policy_version,
+            "continues": self.continues,
         }
         if timeline:
             data["timeline"] = [entry.to_json() for entry in self.entries]
@@ -96,6 +98,7 @@ class Standing:
             reason=detected.reason,
             policy_version=detected.policy_version or "",
             policy_digest=detected.policy_digest or "",
+            continues=_text(detected, "continues") or None,
             entries=tuple(entries),
         )
 

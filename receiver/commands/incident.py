@@ -57,6 +57,8 @@ def show(config: Path, incident_id: str, tenant: str, at: str | None, as_json: b
         return
     click.echo(f"{data['incident_id']}: {data['title']}, {data['state']}")
     click.echo(f"{data['reason']} (policy {data['policy_version']})")
+    if data["continues"]:
+        click.echo(f"continues {data['continues']}")
     for entry in data["timeline"]:
         at_time = entry["timestamp"][11:19]
         click.echo(

@@ -61,7 +61,7 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
     denials: list[str] = []
     now = desk.now()
     for name, action in rule.actions.items():
-        if name in _tried(incident):
+        if name in incident.tried:
             denials.append(f"{name}: tried and not confirmed")
             continue
         # Another policy may have come while Prometheus was asked: what it asks and was not answered is unknown.
@@ -91,17 +91,6 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
         await _tell_first(desk, incident, rule, denials)
     else:
         desk.defer(due.name, DENIED_AGAIN_SECONDS)
-
-
-def _tried(incident: Incident) -> set[str]:
-    """Actions that ran and did not help since the last reminder; a reminder may ask for them again."""
-    since = incident.reminded_at
-    return {
-        proposal.body["action"]
-        for proposal in incident.proposals
-        if ((proposal.result == "FAILED" and proposal.ran) or proposal.verified == "UNCONFIRMED")
-        and (since is None or proposal.proposed_at > since)
-    }
 
 
 async def _post_proposal(

@@ -193,6 +193,9 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
     firing = sorted((a for a in alerts if a.firing), key=lambda alert: (alert.starts_at, alert.fingerprint))
     first = firing[0]
     summary = first.annotations.get("summary") or first.labels.get("alertname", "alert")
+    title = f"{first.labels.get('alertname', rule.name)} {key_text(watch.key)}"[:200]
+    again = desk.book.again(rule, watch.key, decided.basis.now)
+    title += f" (again, part {again['part']})" if again else ""
     return by_policy(
         rulebook,
         id=f"detect:{watch.index}",
@@ -201,11 +204,12 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
         decision="detect",
         reason=f"{rule.name}: {decided.verdict.reason}",
         settles=watch.index,
-        cites=(watch.received,),
-        body={
+        cites=(watch.received, again["reopened"]["end"]) if again else (watch.received,),
+        body=again
+        | {
             "rule": rule.name,
             "key": dict(watch.key),
-            "title": f"{first.labels.get('alertname', rule.name)} {key_text(watch.key)}"[:200],
+            "title": title,
             "summary": summary[:300],
             "severity": first.labels.get("severity", "")[:40],
             "firing": len(firing),

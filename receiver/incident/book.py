@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from ledger.entry import Entry, format_time, parse_time
+from policy_rules.detection import reopens
 from policy_rules.readings import Alert
+from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident.assigned import Assigned
 from receiver.incident.states import (
@@ -98,6 +100,13 @@ class Book:
         incident = self.last_of.get((rule, key))
         return incident if incident is not None and incident.open else None
 
+    def again(self, rule: Rule, key: Key, now: datetime) -> dict[str, Any]:
+        """What a DETECTED says of the incident that it counts as a part of; {} where it is one of its own."""
+        last = self.last_of.get((rule.name, key))
+        if last is None or last.closed_at is None or not (why := reopens(rule, last.closed_at, now)).holds:
+            return {}
+        return {"continues": last.id, "part": last.part + 1, "reopened": why.to_body() | {"end": last.closed_index}}
+
     def watched(self, rule: str, key: Key) -> Watch | None:
         return next((w for w in self.watches.values() if w.rule == rule and w.key == key), None)
 
@@ -169,6 +178,11 @@ class Book:
             policy_version=entry.policy_version or "",
             policy_digest=entry.policy_digest or "",
         )
+        former = self.incidents.get(entry.body.get("continues") or "")
+        if former is not None:
+            incident.continues, incident.part = former.id, former.part + 1
+            incident.tried_before, incident.held_until = former.tried, former.held_until
+            incident.people = set(former.people)
         self.incidents[incident.id] = self.open[incident.id] = self.by_index[entry.index] = incident
         self.last_of[incident.rule, incident.key] = incident
 

@@ -180,12 +180,29 @@ class Incident:
     closed_index: int | None = None
     closed_at: datetime | None = None
     closed_with: Mapping[str, datetime] = field(default_factory=dict)  # by fingerprint: when its alerts had begun
+    continues: str | None = None  # the incident that it counts as a part of
+    part: int = 1
+    tried_before: frozenset[str] = frozenset()  # in the parts before
     people: set[str] = field(default_factory=set)  # everyone who was written to about it
     gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
 
     @property
     def open(self) -> bool:
         return self.closed is None
+
+    @property
+    def tried(self) -> frozenset[str]:
+        """Actions that ran and did not help since the last reminder; a reminder may ask for them again.
+
+        What was tried before it broke again counts, too, for it is the same incident.
+        """
+        since = self.reminded_at
+        return (self.tried_before if since is None else frozenset()) | {
+            proposal.body["action"]
+            for proposal in self.proposals
+            if ((proposal.result == "FAILED" and proposal.ran) or proposal.verified == "UNCONFIRMED")
+            and (since is None or proposal.proposed_at > since)
+        }
 
     @property
     def last(self) -> Proposal | None:

@@ -54,7 +54,7 @@ def test_every_default():
         10,
         30,
     )
-    assert rule.escalation == ()
+    assert (rule.escalation, rule.reopen_within_seconds, rulebook.mutes) == ((), 0, ())
     assert (action.approvers.quorum, action.approvers.roles, action.approvers.people) == (1, (), ("tendai",))
     assert (action.expires_seconds, action.limit, action.blocked_during, action.params) == (900, Limit(), (), ())
     assert (action.idempotent, action.if_unknown, action.risk) == (False, PROCEED, "not stated")

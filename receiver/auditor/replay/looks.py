@@ -55,13 +55,25 @@ def again(entry: Entry, book: Book, charters: Charters) -> Iterator[Difference]:
         yield Difference(entry.index, entry.stage, says, replayed, other)
     elif not told:
         yield Difference(entry.index, entry.stage, says, replayed, f"its reason says {entry.reason!r}, and is {why!r}")
-    elif (wrong := _memory(Basis.of(body), subject)) is not None:
+    elif (wrong := _memory(Basis.of(body), subject) or _reopened(entry, subject, book, charters)) is not None:
         yield Difference(entry.index, entry.stage, says, replayed, wrong)
     elif entry.stage == "RECOVERED":
         rule = charters.rulebook(subject.policy_digest).rule(subject.rule)
         wrong = _hold(entry.body["hold"], rule, verdict.memory.true_since, Basis.of(body).now)
         if wrong is not None:
             yield Difference(entry.index, entry.stage, says, replayed, wrong)
+
+
+def _reopened(entry: Entry, subject: Watch | Incident, book: Book, charters: Charters) -> str | None:
+    """What is wrong with the incident that a DETECTED counts as a part of, by the policy that detected it."""
+    if entry.stage != "DETECTED":
+        return None
+    rule = charters.rulebook(subject.policy_digest).rule(subject.rule)
+    ours = book.again(rule, subject.key, Basis.of(entry.body["verdict"]).now)
+    theirs = {name: entry.body[name] for name in ("continues", "part", "reopened") if name in entry.body}
+    if theirs == ours:
+        return None
+    return f"it says that it continues {theirs.get('continues')}, and policy says {ours.get('continues')}"
 
 
 def service_again(entry: Entry, incident: Incident, book: Book, charters: Charters) -> tuple[Verdict, str | None]:
