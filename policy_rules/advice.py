@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import promql_parser
 
+from policy_rules.approval import Person, levels, needed
 from policy_rules.durations import duration
 from policy_rules.implication import implies
 from policy_rules.matchers import Matcher
-from policy_rules.permission import Person, notified
+from policy_rules.permission import notified
 from policy_rules.problems import Problem, nearest
 from policy_rules.rulebook import Action, All, Condition, Rule, Rulebook, Term
 from policy_rules.signals import parse, selectors
@@ -125,7 +126,8 @@ def _ladder(path: Path, rule: Rule) -> Advice:
     if not rule.actions:
         return
     expires = min(action.expires_seconds for action in rule.actions.values())
-    roles = {role for action in rule.actions.values() for role in action.approvers.roles}
+    named = [a for action in rule.actions.values() for a in (action.approvers, action.approvers.second) if a]
+    roles = {role for approvers in named for role in approvers.roles}
     for index, step in enumerate(rule.escalation):
         if step.after_seconds >= expires:
             yield (
@@ -162,11 +164,15 @@ def _needless(path: Path, rule: Rule, action: Action) -> Advice:
 
 
 def _nobody(path: Path, action: Action, roster: Sequence[Person]) -> Advice:
-    approvers = action.approvers
-    can = [p for p in roster if not p.suspended and (p.name in approvers.people or p.roles & set(approvers.roles))]
-    if len(can) < approvers.quorum:
-        who = f"only {', '.join(sorted(person.name for person in can))} can" if can else "nobody can"
-        yield (*path, "approvers"), f"{action.name} needs {approvers.quorum} to approve, and {who}"
+    who = levels(action, roster)
+    can = sorted(who.first | who.second)
+    if len(can) < needed(action):
+        words = f"only {', '.join(can)} can" if can else "nobody can"
+        yield (*path, "approvers"), f"{action.name} needs {needed(action)} to approve, and {words}"
+    elif not who.met(can):
+        first, second = (", ".join(sorted(names)) or "nobody" for names in (who.first, who.second))
+        words = f"{who.quorum} of the first level ({first}) and {who.second_quorum} of the second ({second})"
+        yield (*path, "approvers"), f"{action.name} needs {words} to approve, and so many there are not"
 
 
 def _unheard(path: Path, rule: Rule, rulebook: Rulebook, roster: Sequence[Person]) -> Advice:

@@ -201,7 +201,8 @@ def _params(params: Sequence[Param]) -> str:
 
 def _approvers(approvers: Approvers) -> str:
     who = [*(f"role {role}" for role in approvers.roles), *approvers.people]
-    return f"{approvers.quorum} of {', '.join(who)}"
+    second = f" and beside them {_approvers(approvers.second)}" if approvers.second is not None else ""
+    return f"{approvers.quorum} of {', '.join(who)}{second}"
 
 
 def _limits(action: Action) -> str:

@@ -92,16 +92,21 @@ def _one_line(fields: Fields, name: str, text: str, most: int = TITLE_MAX) -> st
 def _approvers(fields: Fields) -> Approvers:
     if not fields.required("approvers"):
         return Approvers()
-    path = (*fields.path, "approvers")
-    approvers = Fields(fields.notes, path, fields.data["approvers"], ("roles", "people", "quorum"))
+    return _level(fields, "approvers", ("roles", "people", "quorum", "second"))
+
+
+def _level(fields: Fields, name: str, known: Collection[str]) -> Approvers:
+    path = (*fields.path, name)
+    approvers = Fields(fields.notes, path, fields.data[name], known)
     found = Approvers(
         roles=approvers.texts("roles"),
         people=approvers.texts("people"),
         quorum=approvers.whole("quorum", 1, least=1, most=20),
+        second=_level(approvers, "second", ("roles", "people", "quorum")) if "second" in approvers else None,
     )
     if approvers.readable and not approvers.data.get("roles") and not approvers.data.get("people"):
         # Law 3: a human authorizes. There is no action that nobody need approve.
-        fields.notes.add(path, "approvers names nobody: give roles or people")
+        fields.notes.add(path, f"{name} names nobody: give roles or people")
     return found
 
 

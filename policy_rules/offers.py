@@ -18,11 +18,12 @@ NEWER = "in_force/"  # before the name of a signal that the policy in force asks
 class Asked:
     """What the question about an action knows beside the ledger. late: people have answered already.
 
-    readings: one for each query of `queries`.
+    readings: one for each query of `queries`. requester: who asked for the action; empty where policy did.
     """
 
     readings: Sequence[Reading]
     late: bool
+    requester: str = ""
 
 
 def queries(

@@ -12,20 +12,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from policy_rules import checks, offers
+from policy_rules import approval, checks, offers
+from policy_rules.approval import Levels, eligible
+from policy_rules.approval import Person as Person  # who asks here hands people in, and tells them
+from policy_rules.approval import notified as notified
 from policy_rules.offers import Asked
 from policy_rules.readings import Alert, Query, Reading
-from policy_rules.rulebook import EVERYONE, FIRING, Action, Rulebook
+from policy_rules.rulebook import FIRING, Action, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict, one_line
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A person of the roster. One who is suspended approves nothing and is told nothing."""
-
-    name: str
-    roles: frozenset[str]
-    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +39,8 @@ class PastRun:
 class Permission:
     """PERMIT with whom to ask and what to pass on, or DENY with the first reason; `findings` holds every check.
 
-    evidence: every comparison of the action's own condition, under both policies.
+    evidence: every comparison of the action's own condition, under both policies. levels: where people of two levels
+    must approve, who they are, by each policy that says so.
     """
 
     outcome: Outcome
@@ -55,18 +50,24 @@ class Permission:
     quorum: int = 1
     params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     evidence: tuple[Finding, ...] = ()
+    levels: tuple[Levels, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
-        """The permission as the ledger keeps it; `evidence` only where there is some."""
+        """The permission as the ledger keeps it; `evidence` and `levels` only where there are some."""
         evidence = {"evidence": [finding.to_body() for finding in self.evidence]} if self.evidence else {}
-        return evidence | {
-            "outcome": self.outcome.value,
-            "reason": self.reason,
-            "findings": [finding.to_body() for finding in self.findings],
-            "approvers": list(self.approvers),
-            "quorum": self.quorum,
-            "params": dict(self.params),
-        }
+        levels = {"levels": [level.to_body() for level in self.levels]} if self.levels else {}
+        return (
+            evidence
+            | levels
+            | {
+                "outcome": self.outcome.value,
+                "reason": self.reason,
+                "findings": [finding.to_body() for finding in self.findings],
+                "approvers": list(self.approvers),
+                "quorum": self.quorum,
+                "params": dict(self.params),
+            }
+        )
 
 
 class LateQuestion(Protocol):
@@ -88,6 +89,7 @@ class LateQuestion(Protocol):
         recovery: Verdict | None,
         now: datetime,
         readings: Sequence[Reading] = (),
+        requester: str = "",
         /,
     ) -> Permission: ...
 
@@ -104,17 +106,19 @@ def may_propose(
     halted: bool,
     now: datetime,
     readings: Sequence[Reading] = (),
+    requester: str = "",
 ) -> Permission:
     """Whether `action` may be proposed for the incident of `key`, to whom, and with which parameters.
 
     past: the dispatches so far, of any rule. halted: whether a halt is outstanding. readings: one for each query of
-    `may_ask`; what is missing is unknown.
+    `may_ask`; what is missing is unknown. requester: the person who asked for it, who may not approve it; empty where
+    policy did.
     """
     actions = _actions(incident_book, in_force, rule, action)
     findings = [checks.halt(halted), checks.exists(actions, rule, action)]
     if None in actions:
         return _answer(findings)
-    asked = Asked(readings, late=False)
+    asked = Asked(readings, late=False, requester=requester)
     return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, asked, now)
 
 
@@ -133,15 +137,16 @@ def may_answer(
     action: str,
     now: datetime,
     expires_at: datetime,
+    requester: str = "",
 ) -> Permission:
     """Whether an answer of `person` to a proposal that names `approvers` counts now."""
     found = _action(in_force, rule, action)
     name = person.name if person is not None else "unknown"
     state = "unknown" if person is None else "suspended" if person.suspended else "active"
     asked = name in approvers
-    may = person is not None and found is not None and name in eligible(found, [person])
+    may = person is not None and found is not None and name in eligible(found, [person], requester)
     inactive = "the sender is not in the roster" if person is None else "you are suspended"
-    not_any_more = "the policy in force does not let you approve it"
+    not_any_more = "the policy in force does not let you approve it" if name != requester else "you asked for it"
     findings = [
         checks.check("person", "active", state, state == "active", inactive),
         checks.check("asked", "asked", "asked" if asked else "not asked", asked, "you were not asked"),
@@ -166,6 +171,7 @@ def may_authorize(
     recovery: Verdict | None,
     now: datetime,
     readings: Sequence[Reading] = (),
+    requester: str = "",
 ) -> Permission:
     """Whether what `approved_by` approved may be authorized.
 
@@ -179,36 +185,19 @@ def may_authorize(
     if len(named) < len(actions):
         return _answer(findings)
     findings.append(checks.recovery(recovery, named))
-    needed = max(quorum, *(found.approvers.quorum for found in named))
+    needed = max(quorum, *(approval.needed(found) for found in named))
     # Law 3: a human authorizes. Only those who may approve under both policies count, and each of them once.
-    counted = set(approved_by) & set(_approvers(named, people))
+    counted = set(approved_by) & set(_approvers(named, people, requester))
     why = f"{len(counted)} of {needed} needed approvals count"
     findings.append(checks.check("approved", str(needed), str(len(counted)), len(counted) >= needed, why, ">="))
-    asked = Asked(readings, late=True)
+    for level in _levels(named, people, requester):
+        findings.extend(approval.at_both("approved", level, counted, "approved have"))
+    asked = Asked(readings, late=True, requester=requester)
     return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, asked, now)
 
 
 # Policy is asked the same again right before dispatch: between the two a halt, a suspension or another policy may come.
 may_dispatch = may_authorize
-
-
-def notified(rulebook: Rulebook, notify: Sequence[str], people: Sequence[Person]) -> tuple[str, ...]:
-    """The names that `notify` stands for: "role:NAME", "person:NAME", "everyone". Nobody who is suspended.
-
-    rulebook: the policy in force, by which such names have their meaning.
-    """
-    return tuple(
-        sorted(
-            person.name
-            for person in people
-            if not person.suspended
-            and (
-                EVERYONE in notify
-                or f"person:{person.name}" in notify
-                or any(f"role:{role}" in notify for role in person.roles)
-            )
-        )
-    )
 
 
 def _permit(
@@ -241,15 +230,18 @@ def _permit(
         findings.extend(checks.busy(found, key, running))
     wanted, evidence = offers.conditions(incident_book, books, actions, alerts, asked, now)
     findings.extend(wanted)
-    approvers = _approvers(actions, people)
-    quorum = max(found.approvers.quorum for found in actions)
+    approvers = _approvers(actions, people, asked.requester)
+    quorum = max(approval.needed(found) for found in actions)
     why = f"{quorum} must approve, and only {len(approvers)} can"
     findings.append(checks.check("approvers", str(quorum), str(len(approvers)), len(approvers) >= quorum, why, ">="))
+    levels = tuple(level.among(approvers) for level in _levels(actions, people, asked.requester))
+    for level in levels:
+        findings.extend(approval.at_both("approvers", level, approvers, "only"))
     firing = sum(alert.firing for alert in alerts)
     findings.append(Finding(FIRING, ">=", "0", str(firing), True))
     who = f"{', '.join(approvers)}" if quorum == 1 else f"{quorum} of {', '.join(approvers)}"
     params = {name: value for name, value in checks.values(actions[0], key).items() if value}
-    return _answer(findings, f"{action} by {who}", approvers, quorum, params, evidence)
+    return _answer(findings, f"{action} by {who}", approvers, quorum, params, evidence, levels)
 
 
 def _answer(
@@ -259,6 +251,7 @@ def _answer(
     quorum: int = 1,
     params: Mapping[str, str] | None = None,
     evidence: Sequence[Finding] = (),
+    levels: tuple[Levels, ...] = (),
 ) -> Permission:
     denied = next((finding for finding in findings if finding.holds is False), None)
     if denied is not None:
@@ -266,7 +259,7 @@ def _answer(
     unknown = "".join(f"; {finding.detail}" for finding in findings if finding.holds is None)
     passed = MappingProxyType(params or {})
     words = one_line(reason + unknown)
-    return Permission(Outcome.PERMIT, words, tuple(findings), approvers, quorum, passed, tuple(evidence))
+    return Permission(Outcome.PERMIT, words, tuple(findings), approvers, quorum, passed, tuple(evidence), levels)
 
 
 def _action(book: Rulebook, rule: str, action: str) -> Action | None:
@@ -280,19 +273,15 @@ def _actions(incident_book: Rulebook, in_force: Rulebook, rule: str, action: str
     return _action(incident_book, rule, action), _action(in_force, rule, action)
 
 
-def _approvers(actions: Sequence[Action], people: Sequence[Person]) -> tuple[str, ...]:
+def _approvers(actions: Sequence[Action], people: Sequence[Person], requester: str) -> tuple[str, ...]:
     """Who may approve under every one of `actions`."""
-    return tuple(sorted(set.intersection(*(eligible(action, people) for action in actions))))
+    return tuple(sorted(set.intersection(*(eligible(action, people, requester) for action in actions))))
 
 
-def eligible(action: Action, people: Sequence[Person]) -> set[str]:
-    """Whose answer to `action` counts: the people and roles that it names, and nobody who is suspended."""
-    approvers = action.approvers
-    return {
-        person.name
-        for person in people
-        if not person.suspended and (person.name in approvers.people or person.roles & set(approvers.roles))
-    }
+def _levels(actions: Sequence[Action], people: Sequence[Person], requester: str) -> tuple[Levels, ...]:
+    """The levels of each of `actions` that has a second one."""
+    both = [found for found in actions if found.approvers.second is not None]
+    return tuple(dict.fromkeys(approval.levels(found, people, requester) for found in both))
 
 
 def _shown(moment: datetime) -> str:

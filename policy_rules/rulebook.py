@@ -100,9 +100,12 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Approvers:
+    """Who may approve, and how many must. second: who must approve beside them, other people all of them."""
+
     roles: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
     quorum: int = 1
+    second: Approvers | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ledger.entry import Entry
 from ledger.findings.finding import INTRUSION, Finding
-from policy_rules.permission import eligible
+from policy_rules.approval import eligible, levels, needed
 from policy_rules.rulebook import Action
 from receiver.auditor.charters import Blobs, Charters, Unreadable
 
@@ -28,6 +28,7 @@ class _Question:
     rule: str
     policy: str
     action: str
+    requester: str
     approvals: dict[int, str] = field(default_factory=dict)
 
 
@@ -57,7 +58,7 @@ class Permitted:
             yield from self._proposed(entry)
         elif entry.stage in ("APPROVED", "DECLINED") and entry.cites:
             question = self._questions.get(entry.cites[0])
-            may = self._eligible(self._actions(question)[-1:]) if question is not None else set()
+            may = self._eligible(self._actions(question)[-1:], question.requester) if question is not None else set()
             name = entry.actor.partition(":")[2]
             if question is not None and name not in may:
                 detail = f"{name} may not answer for {question.action}; {_names(may)} may"
@@ -84,13 +85,13 @@ class Permitted:
             yield Finding(entry.index, "approver", detail, INTRUSION)
             return
         named, quorum = entry.body.get("approvers"), entry.body.get("quorum")
-        may, needed = self._eligible(actions), _quorum(actions)
+        may, least = self._eligible(actions, question.requester), _quorum(actions)
         strangers = {str(name) for name in named} - may if isinstance(named, list) else set()
         if strangers:
             detail = f"it asks {_names(strangers)}, and only {_names(may)} may approve {question.action}"
             yield Finding(entry.index, "approver", detail, INTRUSION)
-        if isinstance(quorum, int) and quorum < needed:
-            detail = f"it asks for {quorum} approvals, and policy for {needed}"
+        if isinstance(quorum, int) and quorum < least:
+            detail = f"it asks for {quorum} approvals, and policy for {least}"
             yield Finding(entry.index, "approver", detail, INTRUSION)
 
     def _acted(self, entry: Entry) -> Iterator[Finding]:
@@ -103,15 +104,21 @@ class Permitted:
         approved = set(question.approvals.values())
         if entry.stage == "AUTHORIZED":
             approved = {who for index, who in question.approvals.items() if index in entry.cites}
-        counted, needed = approved & self._eligible(actions), _quorum(actions)
-        if len(counted) < needed:
-            detail = f"approved by {_names(approved)}, of whom {len(counted)} of {needed} may approve {question.action}"
+        counted, quorum = approved & self._eligible(actions, question.requester), _quorum(actions)
+        if len(counted) < quorum:
+            detail = f"approved by {_names(approved)}, of whom {len(counted)} of {quorum} may approve {question.action}"
+            yield Finding(entry.index, "approver", detail, INTRUSION)
+            return
+        people = self._charters.people()
+        if not all(levels(action, people, question.requester).met(counted) for action in actions):
+            detail = f"approved by {_names(counted)}, who are not enough at both levels for {question.action}"
             yield Finding(entry.index, "approver", detail, INTRUSION)
 
     def _question(self, entry: Entry) -> _Question | None:
         for incident, rule, policy in self._incidents.values():
             if incident == entry.incident_id:
-                return _Question(rule, policy, str(entry.body.get("action")))
+                asked_by = str(entry.body.get("requested_by", ""))
+                return _Question(rule, policy, str(entry.body.get("action")), asked_by)
         return None
 
     def _actions(self, question: _Question) -> list[Action]:
@@ -127,9 +134,9 @@ class Permitted:
             found.append(action)
         return found
 
-    def _eligible(self, actions: Sequence[Action]) -> set[str]:
+    def _eligible(self, actions: Sequence[Action], requester: str) -> set[str]:
         people = self._charters.people()
-        return set.intersection(*(eligible(action, people) for action in actions)) if actions else set()
+        return set.intersection(*(eligible(action, people, requester) for action in actions)) if actions else set()
 
     def _keep(self, entry: Entry) -> None:
         settles = entry.settles if entry.settles is not None else -1
@@ -149,7 +156,7 @@ class Permitted:
 
 
 def _quorum(actions: Sequence[Action]) -> int:
-    return max((action.approvers.quorum for action in actions), default=1)
+    return max((needed(action) for action in actions), default=1)
 
 
 def _names(people: set[str]) -> str:

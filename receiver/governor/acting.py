@@ -94,7 +94,9 @@ def authorized_draft(
 def completed_by(proposal: Proposal, permitted: Permission) -> str:
     """Whose answer completed the quorum, among those whose approval counts. More may have answered meanwhile."""
     counted = [p for p in sorted(proposal.approvals, key=proposal.approvals.__getitem__) if p in permitted.approvers]
-    return counted[max(int(proposal.body["quorum"]), permitted.quorum) - 1]
+    least = max(int(proposal.body["quorum"]), permitted.quorum)
+    enough = (n for n in range(least, len(counted)) if all(level.met(counted[:n]) for level in permitted.levels))
+    return counted[next(enough, len(counted)) - 1]
 
 
 def dispatch_draft(
@@ -152,6 +154,7 @@ def check(
         service.verdict,
         now,
         service.basis.readings,
+        str(proposal.body.get("requested_by", "")),
     )
 
 

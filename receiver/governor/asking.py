@@ -127,12 +127,14 @@ async def _post_proposal(
             "verify_within_seconds": int(action.verify_within_seconds),
             "in_force": desk.charter.rulebook.digest,
             "verdict": basis.under(permitted.to_body()),
+            **({"levels": [level.to_body() for level in permitted.levels]} if permitted.levels else {}),
         },
         blobs=(Blob("request", request_bytes(request)),),
     )
     drafts = [proposed]
+    title = wording.with_quorum(action.title, permitted.quorum, permitted.levels)
     for person in permitted.approvers:
-        variables = wording.opened(incident, action.title, action.risk, _local(desk, person, expires), permitted.quorum)
+        variables = wording.opened(incident, title, action.risk, _local(desk, person, expires))
         drafts.append(
             addressed(
                 f"propose:{incident.id}:{number}",

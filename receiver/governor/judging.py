@@ -121,6 +121,7 @@ def _why_not(desk: Desk, person: str, proposal: Proposal) -> str | None:
         proposal.body["action"],
         desk.now(),
         proposal.expires_at,
+        str(proposal.body.get("requested_by", "")),
     )
     return None if permitted.outcome is Outcome.PERMIT else permitted.reason
 
@@ -130,9 +131,9 @@ async def _approve(
 ) -> None:
     # Crash here: APPROVED stands. The agenda finds the quorum met and authorizes in time, or lets it expire.
     drafts = [_answer(desk, heard, "APPROVED", person, proposal, message), *learnt]
-    missing = int(proposal.body["quorum"]) - len(proposal.approvals) - 1
-    if missing > 0:
-        text = f"Counted. {missing} more of {', '.join(proposal.body['approvers'])} must approve."
+    missing = wording.still_missing(proposal, {*proposal.approvals, person})
+    if missing:
+        text = f"Counted. {missing}"
         drafts.append(_reply(desk, heard, person, text, proposal.incident_id))
     await desk.post(*drafts)
 

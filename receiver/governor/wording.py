@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from ledger.checkpoint import WITNESSED_DIGITS
+from policy_rules.approval import Levels, levels_of
 from receiver.incident.states import Incident, Proposal
 
 
@@ -26,14 +28,34 @@ def diagnosis_line(incident: Incident) -> str:
     return "no diagnosis yet: it is still being made"
 
 
-def opened(incident: Incident, title: str, risk: str, expires: str, quorum: int) -> dict[str, str]:
+def with_quorum(title: str, quorum: int, levels: Sequence[Levels]) -> str:
+    """The action as it is shown, and how many must approve it, where one is not enough."""
+    if quorum == 1:
+        return title
+    of = "".join(f", {level.second_quorum} of them of {', '.join(sorted(level.second))}" for level in levels)
+    return f"{title} ({quorum} people must approve{of})"
+
+
+def still_missing(proposal: Proposal, approved: Collection[str]) -> str:
+    """Who must approve beside `approved`; empty where they are enough."""
+    missing = int(proposal.body["quorum"]) - len(approved)
+    if missing > 0:
+        return f"{missing} more of {', '.join(proposal.body['approvers'])} must approve."
+    for level in levels_of(proposal.body):
+        for quorum, who in ((level.quorum, level.first), (level.second_quorum, level.second)):
+            if len(who & set(approved)) < quorum:
+                return f"Of {', '.join(sorted(who))} {quorum} must approve."
+    return ""
+
+
+def opened(incident: Incident, title: str, risk: str, expires: str) -> dict[str, str]:
     """The variables of the message that asks for a decision; the code is added when it is sent."""
     return {
         "incident": incident.title,
         "summary": incident.summary,
         "finding": incident.reason.partition(": ")[2] or incident.reason,
         "diagnosis": diagnosis_line(incident),
-        "action": title if quorum == 1 else f"{title} ({quorum} people must approve)",
+        "action": title,
         "risk": risk,
         "expires": expires,
         "reference": incident.id,

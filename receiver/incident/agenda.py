@@ -140,7 +140,8 @@ def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]
             if view.may_act:
                 yield Due(Kind.AUTHORIZE, proposal.index, now)
             yield Due(Kind.EXPIRE, proposal.index, _after(proposal.authorize_until))
-        elif proposal.quorum_met:
+        elif proposal.many_approved:
+            # Enough people, and not of both levels: the ledger counts them, and lets it expire with the grace.
             yield Due(Kind.EXPIRE, proposal.index, _after(proposal.authorize_until))
         else:
             yield Due(Kind.EXPIRE, proposal.index, proposal.expires_at)

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from policy_rules.approval import levels_of
 from policy_rules.permission import PastRun
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory
@@ -134,6 +135,11 @@ class Proposal:
 
     @property
     def quorum_met(self) -> bool:
+        return self.many_approved and all(level.met(self.approvals) for level in levels_of(self.body))
+
+    @property
+    def many_approved(self) -> bool:
+        """As many as the quorum asks, of whichever level."""
         return len(self.approvals) >= int(self.body["quorum"])
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from ledger.entry import Entry
 from policy_rules import conditions, detection, permission
+from policy_rules.approval import needed
 from policy_rules.casebook.cases import Case, CaseAlert, Event, Expectation
 from policy_rules.readings import Alert, Query
 from policy_rules.rulebook import EVERYONE, Rule, Rulebook
@@ -57,12 +58,13 @@ def roster_for(case: Case, rulebook: Rulebook) -> dict[str, tuple[str, ...]]:
     roles, names = set[str](), {event.by for event in case.events if event.by}
     for rule in rulebook.rules:
         for action in rule.actions.values():
-            roles |= set(action.approvers.roles)
-            names |= set(action.approvers.people)
+            for level in (action.approvers, action.approvers.second):
+                roles |= set(level.roles) if level is not None else set()
+                names |= set(level.people) if level is not None else set()
         for wanted in (word for step in rule.escalation for word in step.notify if word != EVERYONE):
             kind, _, name = wanted.partition(":")
             (roles if kind == "role" else names).add(name)
-    quorum = max((a.approvers.quorum for r in rulebook.rules for a in r.actions.values()), default=1)
+    quorum = max((needed(a) for r in rulebook.rules for a in r.actions.values()), default=1)
     names |= {f"person-{number}" for number in range(1, max(1, quorum) + 1)} if len(names) < quorum else set()
     return {name: tuple(sorted(roles)) for name in sorted(names) or ["person-1"]}
 

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.entry import format_time
+from policy_rules.approval import eligible, levels, needed
 from policy_rules.detection import assign, should_detect
 from policy_rules.implication import implies
-from policy_rules.permission import Permission, eligible, may_propose
+from policy_rules.permission import Permission, may_propose
 from policy_rules.recovery import should_recover
 from policy_rules.rulebook import Action, Rule, Rulebook, signals_in, signals_of
 from policy_rules.verdict import Outcome
@@ -236,9 +237,11 @@ def _approvals(asked: Asked, rule: Rule) -> Iterator[str]:
     if action is None:
         return
     counted = set(asked.approved_by) & eligible(action, asked.people)
-    if len(counted) < action.approvers.quorum:
-        given = ", ".join(asked.approved_by)
-        yield f"{asked.action} would not be authorized by {given}: {len(counted)} of {action.approvers.quorum} count"
+    given = ", ".join(asked.approved_by)
+    if len(counted) < needed(action):
+        yield f"{asked.action} would not be authorized by {given}: {len(counted)} of {needed(action)} count"
+    elif not levels(action, asked.people).met(counted):
+        yield f"{asked.action} would not be authorized by {given}: they are not enough at both levels"
 
 
 def _pairs(params: Mapping[str, str]) -> str:

@@ -94,6 +94,7 @@ def _may_propose(entry: Entry, incident: Incident, book: Book, charters: Charter
         book.halted(),
         basis.now,
         basis.readings,
+        str(entry.body.get("requested_by", "")),
     )
 
 
@@ -119,6 +120,7 @@ def _may_act(
         service,
         Basis.of(entry.body["verdict"]).now,
         Basis.of(entry.body["service"]).readings,
+        str(proposal.body.get("requested_by", "")),
     )
     return permitted, wrong
 
@@ -141,6 +143,7 @@ def _terms(entry: Entry, incident: Incident, permitted: Permission, charters: Ch
         "expires_at": format_time(expires),
         "authorize_until": format_time(expires + GRACE),
         "quorum": permitted.quorum,
+        "levels": [level.to_body() for level in permitted.levels] or None,
         "approvers": list(permitted.approvers),
         "idempotent": action.idempotent,
         "execute_within_seconds": int(action.execute_within_seconds),
