@@ -7,28 +7,28 @@ cancelling a caller never reaches into a transaction.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import aiosqlite
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint as notes
 from ledger.entry import Draft, Entry
 from ledger.journal import Broken, Receipt, Refused, Unavailable
 from ledger.merkle import Range
-from ledger.stores import opening, schema
+from ledger.stores import opening, schema, transaction
 from ledger.stores.batch import Batch, Head, Job, Scribe, answer
 from ledger.stores.forest import Forest
+from ledger.stores.line import Line
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,6 @@ ANCHOR_AGAIN_SECONDS = 1.0
 _MAX_SQLITE = 2**63 - 1
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it stands in the name of the anchor's file
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f]{1,200}")  # C2SP signed-note: a key name has no space and no plus
-
-_STANDING = "SELECT e.bytes FROM json_each(?2) j CROSS JOIN entry e ON e.tenant = ?1 AND e.id = j.value"
-_INSERT = "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)"
-_INSERT_CHECKPOINT = "INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)"
-_INSERT_BLOB = (
-    "INSERT INTO blob (tenant, digest, data) SELECT ?1, ?2, ?3 "
-    "WHERE NOT EXISTS (SELECT 1 FROM blob WHERE tenant = ?1 AND digest = ?2)"
-)
 
 
 class SqliteJournal:
@@ -73,9 +65,8 @@ class SqliteJournal:
         self._forest = Forest(self._bytes)
         self._failed: str | None = None
         self._closed = False
-        self._shared = asyncio.Lock()  # an in-memory ledger has one connection for writing and reading
-        self._writer: aiosqlite.Connection | None = None
-        self._reader: aiosqlite.Connection | None = None
+        self._writer: Line | None = None
+        self._reader: Line | None = None  # the same one, where the ledger is in memory
         self._task: asyncio.Task[None] | None = None
         self._observe: Callable[[float], None] = lambda seconds: None
         self._shortage: Callable[[], str | None] = lambda: None
@@ -132,16 +123,12 @@ class SqliteJournal:
         """Check the file, then connect to it. Raises Broken and Unavailable."""
         try:
             if self._memory:
-                self._writer = self._reader = await aiosqlite.connect(":memory:", isolation_level=None)
-                await self._writer.executescript(schema.script(self._store.origin))
-                await self._set_up(self._writer)
+                self._writer = self._reader = await Line.open(self._connect_memory)
                 return
             heads = await asyncio.to_thread(opening.prepare, self._store, self._anchors)
-            self._writer = await self._connection(read_only=False)
-            await self._writer.execute("PRAGMA journal_mode = WAL")  # a backup that was put in place has another
-            await self._set_up(self._writer)
+            self._writer = await Line.open(self._connect_writer)
             # What reads at this moment has queued its query already, so the old reader answers it before it ends.
-            former, self._reader = self._reader, await self._connection(read_only=True)
+            former, self._reader = self._reader, await Line.open(partial(schema.connect, self._store.path))
             if former is not None:
                 await former.close()
         except OSError as error:
@@ -155,15 +142,22 @@ class SqliteJournal:
             # A crash between commit and anchor left it behind; nothing may be dispatched before it is level again.
             await self._write_anchor(tenant)
 
-    async def _connection(self, *, read_only: bool) -> aiosqlite.Connection:
-        address = schema.address(self._store.path, read_only=read_only)
-        return await aiosqlite.connect(address, uri=True, isolation_level=None)
+    def _connect_memory(self) -> sqlite3.Connection:
+        store = schema.connect(":memory:")
+        store.executescript(schema.script(self._store.origin))
+        self._set_up(store)
+        return store
 
-    async def _set_up(self, writer: aiosqlite.Connection) -> None:
-        await writer.create_function("sha256_hex", 1, schema.sha256_hex, deterministic=True)
-        await writer.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
-        await writer.execute("PRAGMA busy_timeout = 5000")
-        await writer.set_authorizer(schema.authorizer)
+    def _connect_writer(self) -> sqlite3.Connection:
+        store = schema.connect(self._store.path, read_only=False)
+        store.execute("PRAGMA journal_mode = WAL")  # a backup that was put in place has another
+        self._set_up(store)
+        return store
+
+    def _set_up(self, writer: sqlite3.Connection) -> None:
+        writer.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
+        writer.execute("PRAGMA busy_timeout = 5000")
+        writer.set_authorizer(schema.authorizer)
 
     async def close(self) -> None:
         """Write what is waiting, then close. A post after this is Unavailable."""
@@ -177,9 +171,8 @@ class SqliteJournal:
         # Taken away before the first await: a second close, at the same time, would wait for a thread that has ended.
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
-        for connection in (reader, writer):
-            if connection is not None:
-                await connection.close()
+        for line in {line for line in (reader, writer) if line is not None}:  # one alone, in memory
+            await line.close()
 
     async def ended(self) -> None:
         """Return once nothing can be written any more; raise what ended the writer, where that was a mistake."""
@@ -220,8 +213,7 @@ class SqliteJournal:
                         break
                     jobs.append(following)
                     entries += len(following.drafts)
-                async with self._shared:
-                    await self._write(jobs)
+                await self._write(jobs)
         finally:
             # Whatever ended it, nothing can be written any more, and nobody waits for what does not come.
             self._closed = True
@@ -264,10 +256,9 @@ class SqliteJournal:
             for job in jobs:
                 answer(job, Unavailable(f"{error}; ask again under the same id"))
             return
-        # Crash here: the entries stand and the anchor is behind them, which a start accepts and mends.
         self._heads |= batch.heads
         for tenant in batch.heads:
-            await self._write_anchor(tenant)
+            self._anchored(tenant, batch.unanchored.get(tenant))
         for job, result in zip(jobs, batch.results, strict=True):
             answer(job, result)
         self._wake(batch.heads)
@@ -279,8 +270,7 @@ class SqliteJournal:
     async def _reopen(self) -> None:
         """After a failure: look again, and believe only what the signatures and the anchor confirm."""
         if self._writer is not None and self._memory:
-            if self._writer.in_transaction:
-                await self._writer.execute("ROLLBACK")
+            await self._writer.run(_roll_back)
         else:
             if self._writer is not None:
                 with suppress(sqlite3.Error):  # it failed before; what stands is read again by another connection
@@ -291,123 +281,39 @@ class SqliteJournal:
         self._wake(list(self._heads))  # a commit that was unknown may have made a log longer
 
     async def _transact(self, jobs: list[Job]) -> Batch:
-        """All of `jobs` at once; where the database refuses one of them, each in a savepoint of its own."""
         if self._writer is None:
             raise Unavailable("the ledger is closed")
-        for write in (self._together, self._apart):
-            await self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                batch = await write(self._writer, jobs)
-                # Crash before this: nothing stands. After it: all of it does, under its checkpoint.
-                await self._writer.execute("COMMIT")
-            except BaseException as error:
-                if self._writer.in_transaction:
-                    await self._writer.execute("ROLLBACK")
-                if write == self._together and isinstance(error, sqlite3.IntegrityError):
-                    continue
-                raise
-            return batch
-        raise AssertionError("unreachable")
-
-    async def _together(self, writer: aiosqlite.Connection, jobs: list[Job]) -> Batch:
-        """The usual way: a few statements for the whole batch. Raises IntegrityError where any of it is refused."""
-        batch = Batch(standing=await self._find_standing(writer, jobs))
-        blobs: list[tuple[str, str, bytes]] = []
-        for job in jobs:
-            result = self._scribe.take(job, batch, self._heads)
-            if isinstance(result, Receipt) and not result.duplicate:
-                blobs += job.blobs()
-                batch.keep(result.entries)
-            batch.results.append(result)
-        await writer.executemany(_INSERT, [_row(entry) for entry in batch.made.values()])
-        if blobs:
-            await writer.executemany(_INSERT_BLOB, blobs)
-        batch.heads |= {tenant: self._scribe.signed(tenant, head) for tenant, head in batch.heads.items()}
-        signed = [(tenant, head.frontier.size, head.note) for tenant, head in batch.heads.items()]
-        await writer.executemany(_INSERT_CHECKPOINT, signed)
-        return batch
-
-    async def _apart(self, writer: aiosqlite.Connection, jobs: list[Job]) -> Batch:
-        """Post by post, so that a refusal leaves the others of the batch. Each is signed as if it were the last."""
-        batch = Batch(standing=await self._find_standing(writer, jobs))
-        for job in jobs:
-            former = batch.heads.get(job.tenant)
-            result = self._scribe.take(job, batch, self._heads)
-            if isinstance(result, Receipt) and not result.duplicate:
-                refused = await self._insert_apart(writer, job, result.entries, batch)
-                if refused is None:
-                    batch.keep(result.entries)
-                else:
-                    result = refused
-                    batch.heads.pop(job.tenant)
-                    batch.heads |= {job.tenant: former} if former is not None else {}
-            batch.results.append(result)
-        return batch
-
-    async def _insert_apart(
-        self, writer: aiosqlite.Connection, job: Job, entries: Sequence[Entry], batch: Batch
-    ) -> Refused | None:
-        stage = ""
-        await writer.execute("SAVEPOINT post")
-        try:
-            for entry in entries:
-                stage = entry.stage
-                await writer.execute(_INSERT, _row(entry))
-            await writer.executemany(_INSERT_BLOB, job.blobs())
-            head = self._scribe.signed(job.tenant, batch.heads[job.tenant])
-            await writer.execute(_INSERT_CHECKPOINT, (job.tenant, head.frontier.size, head.note))
-        except sqlite3.IntegrityError as error:
-            await writer.execute("ROLLBACK TO post")
-            return Refused(str(error), stage)
-        finally:
-            if writer.in_transaction:
-                await writer.execute("RELEASE post")
-        batch.heads[job.tenant] = head
-        return None
-
-    async def _find_standing(self, writer: aiosqlite.Connection, jobs: Iterable[Job]) -> dict[tuple[str, str], Entry]:
-        """The entries that stand under any id of `jobs`."""
-        ids: defaultdict[str, list[str]] = defaultdict(list)
-        for job in jobs:
-            ids[job.tenant] += [draft.id for draft in job.drafts]
-        found = {}
-        for tenant, wanted in ids.items():
-            for (text,) in await writer.execute_fetchall(_STANDING, (tenant, json.dumps(wanted, default=str))):
-                entry = Entry.parse(text.encode())
-                found[tenant, entry.id] = entry
-        return found
+        return await self._writer.run(transaction.write, jobs, self._scribe, self._heads, self._anchors)
 
     async def _write_anchor(self, tenant: str) -> None:
-        anchor = self._anchors.get(tenant)
-        if anchor is None:
-            return
         try:
-            await asyncio.to_thread(anchor.write, self._heads[tenant].note)
+            await asyncio.to_thread(self._anchors[tenant].write, self._heads[tenant].note)
         except OSError as error:
-            if tenant not in self._anchor_errors:
-                log.error("the anchor of %s cannot be written: %s", tenant, error)
-            self._anchor_errors[tenant] = f"the anchor of {tenant} cannot be written: {error}"
+            self._anchored(tenant, error)
         else:
+            self._anchored(tenant, None)
+
+    def _anchored(self, tenant: str, error: OSError | None) -> None:
+        """Remember whether the anchor of `tenant` is level with its log."""
+        if error is None:
             self._anchor_errors.pop(tenant, None)
+            return
+        if tenant not in self._anchor_errors:
+            log.error("the anchor of %s cannot be written: %s", tenant, error)
+        self._anchor_errors[tenant] = f"the anchor of {tenant} cannot be written: {error}"
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def _fetch(self, sql: str, given: Sequence[object]) -> list[Any]:
         if self._closed or self._reader is None:
             raise Unavailable("the ledger is closed")
         try:
-            if self._memory:
-                async with self._shared:
-                    yield self._reader
-            else:
-                yield self._reader
+            return await self._reader.fetch(sql, given)
         except sqlite3.Error as error:
             raise Unavailable(f"the ledger cannot be read: {error}") from error
 
     async def _rows(self, sql: str, given: Sequence[object]) -> list[Entry]:
-        async with self._reading() as reader:
-            return [Entry.parse(row[0].encode()) for row in await reader.execute_fetchall(sql, given)]
+        return [Entry.parse(row[0].encode()) for row in await self._fetch(sql, given)]
 
     async def entries(
         self,
@@ -438,9 +344,7 @@ class SqliteJournal:
         return rows[0] if rows else None
 
     async def blob(self, tenant: str, digest: str) -> bytes | None:
-        async with self._reading() as reader:
-            sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
-            rows = list(await reader.execute_fetchall(sql, (tenant, _text(digest))))
+        rows = await self._fetch("SELECT data FROM blob WHERE tenant = ? AND digest = ?", (tenant, _text(digest)))
         return bytes(rows[0][0]) if rows else None
 
     async def size(self, tenant: str) -> int:
@@ -458,8 +362,7 @@ class SqliteJournal:
     async def _bytes(self, tenant: str, first: int, end: int) -> list[bytes]:
         """The bytes of the entries from `first` to before `end`. Raises Unavailable where one of them is missing."""
         sql = "SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? AND n >= ? AND n < ? ORDER BY n"
-        async with self._reading() as reader:
-            rows = [row[0] for row in await reader.execute_fetchall(sql, (tenant, first, end))]
+        rows = [row[0] for row in await self._fetch(sql, (tenant, first, end))]
         if len(rows) != end - first:
             raise Unavailable(f"{len(rows)} of the entries from {first} to {end - 1} of {tenant} can be read")
         return rows
@@ -480,8 +383,9 @@ class SqliteJournal:
         return next(iter(self._anchor_errors.values()), self._failed) or self._shortage()
 
 
-def _row(entry: Entry) -> tuple[str, int, str]:
-    return entry.tenant_id, entry.index, entry.raw.decode()
+def _roll_back(store: sqlite3.Connection) -> None:
+    if store.in_transaction:
+        store.execute("ROLLBACK")
 
 
 def _text(value: str) -> str:

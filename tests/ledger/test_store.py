@@ -12,6 +12,7 @@ import pytest
 from ledger import checkpoint as notes
 from ledger.entry import Blob, Entry, canonical
 from ledger.journal import Broken, Unavailable
+from ledger.stores.batch import Batch, Job
 from ledger.stores.sqlite import SqliteJournal
 from tests.ledger.books import ORIGIN
 from tests.ledger.files import OTHER_KEY, Files, note
@@ -184,8 +185,8 @@ async def test_an_anchor_that_cannot_be_written_is_said_and_posts_still_stand(fi
 async def fill(journal: SqliteJournal) -> None:
     """No page more than the file has now: what a full disk is to SQLite."""
     assert journal._writer is not None
-    await journal._writer.set_authorizer(None)
-    await journal._writer.execute("PRAGMA max_page_count = 1")
+    await journal._writer.run(lambda store: store.set_authorizer(None))
+    await journal._writer.fetch("PRAGMA max_page_count = 1")
 
 
 async def test_a_full_disk_fails_closed_and_recovers_with_space(files: Files) -> None:
@@ -211,18 +212,16 @@ async def test_a_commit_that_failed_but_stands_is_found_under_its_id(
 ) -> None:
     """An I/O error in COMMIT is "unknown": here the entry did reach the disk."""
     journal = await files.open()
-    assert journal._writer is not None
-    execute = journal._writer.execute
+    transact = journal._transact
 
-    async def failing(sql: str, *given: object) -> object:
-        result = await execute(sql, *given)
-        if sql == "COMMIT":
-            raise sqlite3.OperationalError("disk I/O error")
-        return result
+    async def failing(jobs: list[Job]) -> Batch:
+        await transact(jobs)
+        raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(journal._writer, "execute", failing)
+    monkeypatch.setattr(journal, "_transact", failing)
     with pytest.raises(Unavailable, match="ask again"):
         await journal.post("default", [note("unknown")])
+    monkeypatch.undo()
     again = await journal.post("default", [note("unknown")])
     assert again.duplicate
     assert (await journal.post("default", [note("next")])).entries[0].index == again.entries[0].index + 1
@@ -263,7 +262,7 @@ async def test_our_own_connection_takes_no_rule_away(files: Files) -> None:
         "ATTACH ':memory:' AS other",
     ):
         with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|prohibited"):
-            await journal._writer.execute(sql)
+            await journal._writer.fetch(sql)
     await journal.close()
 
 

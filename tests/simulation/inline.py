@@ -7,45 +7,31 @@ also makes a history the same each time it is played: nothing in it waits for a 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import aiosqlite
-
 from ledger.entry import Entry
 from ledger.journal import Receipt
 from ledger.stores import schema
 from ledger.stores.batch import Batch, Job
+from ledger.stores.line import Line
 from ledger.stores.sqlite import SqliteJournal
 
 
-class InlineConnection:
-    """What the journal uses of an aiosqlite.Connection, over a sqlite3 connection of this thread."""
+class InlineLine:
+    """A `ledger.stores.line.Line` without its thread."""
 
     def __init__(self, store: sqlite3.Connection) -> None:
         self.store = store
 
-    @property
-    def in_transaction(self) -> bool:
-        return self.store.in_transaction
+    async def run(self, work: Callable[..., Any], *given: Any) -> Any:
+        return work(self.store, *given)
 
-    async def execute(self, sql: str, given: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return self.store.execute(sql, given)
-
-    async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
-        return self.store.executemany(sql, rows)
-
-    async def execute_fetchall(self, sql: str, given: Sequence[Any] = ()) -> list[Any]:
+    async def fetch(self, sql: str, given: Sequence[Any] = ()) -> list[Any]:
         return self.store.execute(sql, given).fetchall()
-
-    async def create_function(self, name: str, arguments: int, function: Callable[..., Any], **how: Any) -> None:
-        self.store.create_function(name, arguments, function, **how)
-
-    async def set_authorizer(self, authorizer: Callable[..., int]) -> None:
-        self.store.set_authorizer(authorizer)
 
     async def close(self) -> None:
         self.store.close()
@@ -68,10 +54,10 @@ class InlineJournal(SqliteJournal):
     observer: Callable[[str, Sequence[Entry]], None] | None = None
 
     async def _connect(self) -> None:
-        store = sqlite3.connect(":memory:", isolation_level=None)
+        store = schema.connect(":memory:")
         store.deserialize(_empty(self._store.origin))
-        self._writer = self._reader = cast("aiosqlite.Connection", InlineConnection(store))
-        await self._set_up(self._writer)
+        self._set_up(store)
+        self._writer = self._reader = cast(Line, InlineLine(store))
 
     async def _transact(self, jobs: list[Job]) -> Batch:
         batch = await super()._transact(jobs)
@@ -87,4 +73,4 @@ class InlineJournal(SqliteJournal):
 
     def copy_to(self, path: Path) -> None:
         """The whole ledger as a file, for `verify_store`."""
-        path.write_bytes(cast(InlineConnection, self._writer).store.serialize())
+        path.write_bytes(cast(InlineLine, self._writer).store.serialize())
