@@ -308,7 +308,7 @@ class SqliteJournal:
         if self._closed or self._reader is None:
             raise Unavailable("the ledger is closed")
         try:
-            return await self._reader.fetch(sql, given)
+            return list(await self._reader.execute_fetchall(sql, given))
         except sqlite3.Error as error:
             raise Unavailable(f"the ledger cannot be read: {error}") from error
 

@@ -185,8 +185,8 @@ async def test_an_anchor_that_cannot_be_written_is_said_and_posts_still_stand(fi
 async def fill(journal: SqliteJournal) -> None:
     """No page more than the file has now: what a full disk is to SQLite."""
     assert journal._writer is not None
-    await journal._writer.run(lambda store: store.set_authorizer(None))
-    await journal._writer.fetch("PRAGMA max_page_count = 1")
+    await journal._writer.set_authorizer(None)
+    await journal._writer.execute("PRAGMA max_page_count = 1")
 
 
 async def test_a_full_disk_fails_closed_and_recovers_with_space(files: Files) -> None:
@@ -262,7 +262,7 @@ async def test_our_own_connection_takes_no_rule_away(files: Files) -> None:
         "ATTACH ':memory:' AS other",
     ):
         with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|prohibited"):
-            await journal._writer.fetch(sql)
+            await journal._writer.execute(sql)
     await journal.close()
 
 

@@ -30,7 +30,7 @@ class InlineLine:
     async def run(self, work: Callable[..., Any], *given: Any) -> Any:
         return work(self.store, *given)
 
-    async def fetch(self, sql: str, given: Sequence[Any] = ()) -> list[Any]:
+    async def execute_fetchall(self, sql: str, given: Sequence[Any] = ()) -> list[Any]:
         return self.store.execute(sql, given).fetchall()
 
     async def close(self) -> None:
