@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -111,7 +112,7 @@ class Scribe:
             raw = canonical(draft.document(first) | given)
             if len(raw) > MAX_ENTRY_BYTES:
                 raise NotCanonical(f"{len(raw)} of them, and an entry has at most {MAX_ENTRY_BYTES}")
-            entries.append(Entry.parse(raw))
+            entries.append(Entry.of(json.loads(raw.decode()), raw))  # not of the draft, which its maker may change
         # The ledger's own time is what was written, to the microsecond.
         return entries, Head(head.frontier.extended(leaf_hash(entry.raw) for entry in entries), parse_time(time))
 
