@@ -11,7 +11,7 @@ from ledger.audit import NotALedger
 from ledger.entry import Entry
 from ledger.keys import KeyFault, Keyring
 from ledger.merkle import BLOCK, Frontier, Range, Subtrees, blocks_of, leaf_hash
-from ledger.stores import opening, schema
+from ledger.stores import hashing, opening, schema
 
 PAGE = 16 * BLOCK  # entries read at a time
 
@@ -37,10 +37,11 @@ class LogFile:
 
     def hashes(self, ranges: Sequence[Range]) -> list[bytes]:
         """The root over each range of entries, such as those of a proof. The first call reads the whole log."""
-        whole = self.size - self.size % BLOCK
-        while self._known.size < whole:
-            first = self._known.size
-            self._known.take([leaf_hash(raw) for raw in self.raw(first, min(whole, first + PAGE))])
+        if self._known.size < self.size - self.size % BLOCK:
+            try:
+                self._known = hashing.subtrees_of(self._store, self._path, self.tenant, self.size)
+            except hashing.Missing as gap:
+                raise NotALedger(f"{self._path}: entry {gap.index} of {self.tenant} is missing") from gap
         blocks = {}
         for number in blocks_of(ranges):
             first = number * BLOCK

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+HASH_BYTES = 32
 BLOCK_LEVEL = 8
 BLOCK = 1 << BLOCK_LEVEL  # leaves in a block, as in a tile of C2SP tlog-tiles
 
@@ -58,6 +59,16 @@ class Frontier:
 def tree_root(leaves: Sequence[bytes]) -> bytes:
     """The root over leaf hashes (RFC 9162, 2.1.1)."""
     return Frontier().extended(leaves).root
+
+
+def perfect_root(leaves: Sequence[bytes]) -> bytes:
+    """The root over as many leaf hashes as a power of two: a level at a time, faster than one by one."""
+    if not leaves or len(leaves) & (len(leaves) - 1):
+        raise ValueError(f"{len(leaves)} leaves are no perfect tree")
+    while len(leaves) > 1:
+        pairs = zip(leaves[::2], leaves[1::2], strict=True)
+        leaves = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in pairs]
+    return leaves[0]
 
 
 def inclusion_ranges(index: int, size: int) -> list[Range]:
@@ -170,8 +181,17 @@ class Subtrees:
         """Go on with the hashes of the next leaves, whole blocks of them."""
         if len(leaves) % BLOCK:
             raise ValueError(f"{len(leaves)} leaves are no whole blocks")
-        for begin in range(0, len(leaves), BLOCK):
-            self._add(tree_root(leaves[begin : begin + BLOCK]))
+        self.take_blocks(perfect_root(leaves[begin : begin + BLOCK]) for begin in range(0, len(leaves), BLOCK))
+
+    def take_blocks(self, roots: Iterable[bytes]) -> None:
+        """Go on with the roots over the next whole blocks."""
+        for root in roots:
+            self._add(root)
+
+    def frontier(self, leaves: Iterable[bytes]) -> Frontier:
+        """The frontier of the tree over all that is known and then `leaves`."""
+        roots = tuple(self._levels[level - BLOCK_LEVEL][number] for level, number in _perfect((0, self.size)))
+        return Frontier(self.size, roots).extended(leaves)
 
     def _add(self, root: bytes) -> None:
         self._levels[0].append(root)

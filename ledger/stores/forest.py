@@ -22,7 +22,7 @@ class _Tree:
 
 
 class Forest:
-    """What is known of each log. The first question after a start reads the log once; what is kept is 64 bytes a block.
+    """What is known of each log: 64 bytes a block. What was not planted is read by the first question.
 
     read: of a committed entry it must give the bytes, for they never change afterwards.
     """
@@ -30,6 +30,12 @@ class Forest:
     def __init__(self, read: Read) -> None:
         self._read = read
         self._trees: defaultdict[str, _Tree] = defaultdict(_Tree)
+
+    def plant(self, tenant: str, known: Subtrees) -> None:
+        """Begin with what a start has hashed of a log."""
+        tree = self._trees[tenant]
+        if tree.known.size < known.size and not tree.growing.locked():
+            tree.known = known
 
     async def hashes(self, tenant: str, size: int, ranges: Sequence[Range]) -> list[bytes]:
         """The root over each of `ranges` of entries, none of which goes beyond `size`. Raises IndexError."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,8 +19,8 @@ from ledger import checkpoint as notes
 from ledger.entry import Entry
 from ledger.journal import Broken
 from ledger.keys import KeyFault, Keyring
-from ledger.merkle import Frontier, leaf_hash
-from ledger.stores import migration, schema
+from ledger.merkle import BLOCK, Subtrees
+from ledger.stores import hashing, migration, schema
 from ledger.stores.batch import Head
 
 SEALED = "sealed"
@@ -36,16 +35,24 @@ class Store:
     public: Ed25519PublicKey
 
 
-def prepare(store: Store, anchors: Mapping[str, notes.Anchor]) -> dict[str, Head]:
+def prepare(
+    store: Store,
+    anchors: Mapping[str, notes.Anchor],
+    keep: Callable[[str, Subtrees], None] = lambda tenant, known: None,
+) -> dict[str, Head]:
     """Make an empty ledger where there is none, check all of it where there is one; the head of each log.
 
-    anchors: those of the tenants that are configured; each is read here. Raises Broken, OSError and sqlite3.Error.
+    anchors: those of the tenants that are configured; each is read here. keep: told what was hashed of each log that
+    holds. Raises Broken, OSError and sqlite3.Error.
     """
+    heads = {}
     _make(store)
     with closing(schema.connect(store.path)) as connection:
         connection.execute("BEGIN")
         _check_rules(connection, store)
-        heads = {tenant: _head(connection, store, tenant, anchors.get(tenant)) for tenant in tenants(connection)}
+        for tenant in tenants(connection):
+            heads[tenant], known = _head(connection, store, tenant, anchors.get(tenant))
+            keep(tenant, known)
     for tenant, anchor in anchors.items():
         keys = Keyring.trusting(notes.log_origin(store.origin, tenant), store.public)
         if tenant not in heads and (found := _anchored(keys, anchor)) is not None:
@@ -102,26 +109,22 @@ def _check_rules(connection: sqlite3.Connection, store: Store) -> None:
         raise Broken(f"{store.path}: its rules are not those of this version: {changed}; restore the newest copy")
 
 
-def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: notes.Anchor | None) -> Head:
+def _head(
+    connection: sqlite3.Connection, store: Store, tenant: str, anchor: notes.Anchor | None
+) -> tuple[Head, Subtrees]:
     """Hash every entry of one log, and compare with the newest checkpoint and the anchor."""
     keys = _keys(connection, store, tenant)
     anchored = _anchored(keys, anchor) if anchor is not None else None
-    leaves = _leaves(connection, store, tenant)
-    frontier = Frontier()
-    if anchored is not None:
-        frontier = frontier.extended(islice(leaves, anchored.size))
-        if frontier.size < anchored.size:
-            raise Broken(
-                f"{store.path}: an older copy: the anchor says {anchored.size} entries of {tenant}, and "
-                f"{frontier.size} stand: put the newest copy back, or go on from this one with "
-                f"`counterfoil ledger accept-restored`"
-            )
-        if frontier.root != anchored.root:
-            raise Broken(
-                f"{store.path}: {tenant} is not what its anchor says of the first {anchored.size} entries: another "
-                f"history; restore the newest copy"
-            )
-    frontier = frontier.extended(leaves)
+    try:
+        size = hashing.size_of(connection, tenant)
+        known = hashing.subtrees_of(connection, store.path, tenant, size)
+        frontier = known.frontier(hashing.leaves_of(connection, tenant, known.size, size))
+        if anchored is not None:
+            _follows(connection, store, anchored, tenant, known, size)
+    except hashing.Missing as missing:
+        raise Broken(
+            f"{store.path}: entry {missing.index} of {tenant} is missing; restore the newest copy"
+        ) from missing
     row = connection.execute(
         "SELECT note FROM checkpoint WHERE tenant = ? ORDER BY size DESC LIMIT 1", (tenant,)
     ).fetchone()
@@ -141,7 +144,7 @@ def _head(connection: sqlite3.Connection, store: Store, tenant: str, anchor: not
         raise Broken(
             f"{store.path}: {tenant} was sealed by entry {last.index}; the log goes on as {last.body['origin']}"
         )
-    return Head(frontier, last.timestamp, row[0])
+    return Head(frontier, last.timestamp, row[0]), known
 
 
 def last_entry(connection: sqlite3.Connection, tenant: str) -> Entry:
@@ -155,12 +158,23 @@ def is_seal(entry: Entry) -> bool:
     return entry.stage == "NOTED" and entry.actor.startswith("operator:") and entry.body.get("kind") == SEALED
 
 
-def _leaves(connection: sqlite3.Connection, store: Store, tenant: str) -> Iterator[bytes]:
-    rows = connection.execute("SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n", (tenant,))
-    for place, (n, raw) in enumerate(rows):
-        if n != place:
-            raise Broken(f"{store.path}: entry {place} of {tenant} is missing; restore the newest copy")
-        yield leaf_hash(raw)
+def _follows(
+    connection: sqlite3.Connection, store: Store, anchored: notes.Checkpoint, tenant: str, known: Subtrees, size: int
+) -> None:
+    """Check that a log of `size` entries goes on from what its anchor says. Raises Broken."""
+    if size < anchored.size:
+        raise Broken(
+            f"{store.path}: an older copy: the anchor says {anchored.size} entries of {tenant}, and "
+            f"{size} stand: put the newest copy back, or go on from this one with "
+            f"`counterfoil ledger accept-restored`"
+        )
+    block = anchored.size // BLOCK
+    leaves = hashing.leaves_of(connection, tenant, block * BLOCK, anchored.size)
+    if known.hash_of((0, anchored.size), {block: leaves}) != anchored.root:
+        raise Broken(
+            f"{store.path}: {tenant} is not what its anchor says of the first {anchored.size} entries: another "
+            f"history; restore the newest copy"
+        )
 
 
 def _keys(connection: sqlite3.Connection, store: Store, tenant: str) -> Keyring:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger import checkpoint as notes
 from ledger.entry import Draft, Entry
 from ledger.journal import Broken, Receipt, Refused, Unavailable
-from ledger.merkle import Range
+from ledger.merkle import Range, Subtrees
 from ledger.stores import opening, schema, transaction
 from ledger.stores.batch import Batch, Head, Job, Scribe, answer
 from ledger.stores.forest import Forest
@@ -125,7 +125,8 @@ class SqliteJournal:
             if self._memory:
                 self._writer = self._reader = await Line.open(self._connect_memory)
                 return
-            heads = await asyncio.to_thread(opening.prepare, self._store, self._anchors)
+            hashed: dict[str, Subtrees] = {}
+            heads = await asyncio.to_thread(opening.prepare, self._store, self._anchors, hashed.__setitem__)
             self._writer = await Line.open(self._connect_writer)
             # What reads at this moment has queued its query already, so the old reader answers it before it ends.
             former, self._reader = self._reader, await Line.open(partial(schema.connect, self._store.path))
@@ -138,6 +139,8 @@ class SqliteJournal:
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise Broken(f"{self._store.path}: {error}; restore the newest copy") from error
         self._heads = heads
+        for tenant, known in hashed.items():
+            self._forest.plant(tenant, known)
         for tenant in self._anchors.keys() & heads.keys():
             # A crash between commit and anchor left it behind; nothing may be dispatched before it is level again.
             await self._write_anchor(tenant)

@@ -20,6 +20,7 @@ from ledger.merkle import (
     inclusion_ranges,
     leaf_hash,
     node_hash,
+    perfect_root,
     tree_root,
     verify_consistency,
     verify_inclusion,
@@ -220,10 +221,20 @@ def roots(size: int, ranges: list[tuple[int, int]]) -> list[bytes]:
     return [known.hash_of(leaves, blocks) for leaves in ranges]
 
 
+@pytest.mark.parametrize("level", range(10))
+def test_a_perfect_tree_is_hashed_a_level_at_a_time(level: int) -> None:
+    leaves = MANY[: 1 << level]
+    assert perfect_root(leaves) == tree_root(leaves)
+    with pytest.raises(ValueError, match="no perfect tree"):
+        perfect_root(MANY[: (1 << level) + 1] if level else [])
+
+
 @pytest.mark.parametrize("size", EDGES)
 def test_known_subtrees_and_two_blocks_give_every_proof_and_root(size: int) -> None:
     leaves = MANY[:size]
     assert roots(size, [(0, size)]) == [tree_root(leaves)]
+    known = subtrees(size)
+    assert known.frontier(leaves[known.size :]) == Frontier().extended(leaves)
     for place in sorted({0, size - 1, size // 2, *(edge for edge in EDGES if edge < size)}):
         inclusion = inclusion_ranges(place, size)
         assert roots(size, inclusion) == inclusion_proof(leaves, place)
