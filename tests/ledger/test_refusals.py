@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES
-from ledger.stores import schema
-from ledger.stores import sqlite as sqlite_journal
+from ledger.stores import schema, transaction
 from tests.ledger.books import DIGEST, VERBS, Scribe, at, connection
 
 
@@ -391,7 +390,7 @@ def test_checkpoints_and_blobs_are_never_changed(done: Scribe) -> None:
 ONE_STEP = "SEARCH entry USING PRIMARY KEY (tenant=?)"
 SMALL = {"stage", "settlement", "office", "meta", "s", "r"}  # the rule tables, and their names in the rules
 QUESTIONS = (
-    sqlite_journal._STANDING,
+    transaction._STANDING,
     "SELECT bytes FROM outstanding WHERE tenant = ? ORDER BY n",
     "SELECT bytes FROM entry INDEXED BY entry_incident WHERE tenant = ? AND n > ? AND incident = ? ORDER BY n LIMIT ?",
     "SELECT bytes FROM entry INDEXED BY entry_stage WHERE tenant = ? AND n > ? AND stage = ? ORDER BY n LIMIT ?",
