@@ -19,7 +19,6 @@ from policy_rules.rulebook import (
     AGE,
     ALERT_NUMBERS,
     FIRING,
-    SCORE,
     All,
     Condition,
     Not,
@@ -96,8 +95,6 @@ def values(
             found[name] = _value(answers[0], signal.max_age_seconds, now)
         elif answers:
             found[name] = Value(None, "asked twice")
-    if rulebook.score:
-        found[SCORE] = score(rulebook.score, found)
     return Known(found, tuple(alerts), now)
 
 
@@ -182,7 +179,9 @@ def _no_number(state: ReadingState, detail: str) -> Value:
 
 
 def _finding(term: Term, known: Mapping[str, Value]) -> Finding:
-    if term.matchers and isinstance(known, Known) and term.of_alerts is not None:
+    if term.parts and term.name not in known:  # the looks of a hold that is in the ledger know it already
+        value = score(term.parts, known)
+    elif term.matchers and isinstance(known, Known) and term.of_alerts is not None:
         value = known.of_alerts(term.of_alerts, term.matchers)
     else:
         value = known.get(term.name, Value(None, "not defined"))

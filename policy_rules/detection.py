@@ -46,7 +46,7 @@ def recorded_by(rulebook: Rulebook, alert: Alert) -> str | None:
 
 def queries(rulebook: Rulebook, rule: Rule, key: Mapping[str, str]) -> tuple[Query, ...]:
     """What `rule` needs to know for `key`: one query a signal, the parts of the score among them."""
-    return tuple(rulebook.signals[name].query(key) for name in signals_of(rule, rulebook.score))
+    return tuple(rulebook.signals[name].query(key) for name in signals_of(rule))
 
 
 def should_detect(

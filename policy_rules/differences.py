@@ -17,6 +17,7 @@ from policy_rules.rulebook import (
     Param,
     Rule,
     Rulebook,
+    ScorePart,
     Step,
     Term,
 )
@@ -30,7 +31,7 @@ def differences(old: Rulebook, new: Rulebook) -> list[str]:
     if old.name != new.name:
         lines.append(f"policy: is called {new.name}, was {old.name}")
     lines += _signals(old, new)
-    lines += _changed("score", "weighs", _score(old), _score(new))
+    lines += _changed("score", "weighs", _score(old.score, "nothing"), _score(new.score, "nothing"))
     lines += _changed("unmatched", "alerts that no rule takes:", old.unmatched, new.unmatched)
     lines += _rules(old, new)
     lines += _changed("mute", "lets wait", _mutes(old), _mutes(new))
@@ -68,8 +69,8 @@ def _signals(old: Rulebook, new: Rulebook) -> Iterator[str]:
         )
 
 
-def _score(book: Rulebook) -> str:
-    return ", ".join(f"{p.signal} {p.weight} from {p.bad} (bad) to {p.good} (good)" for p in book.score) or "nothing"
+def _score(parts: Sequence[ScorePart], none: str) -> str:
+    return ", ".join(f"{p.signal} {p.weight} from {p.bad} (bad) to {p.good} (good)" for p in parts) or none
 
 
 def _rules(old: Rulebook, new: Rulebook) -> Iterator[str]:
@@ -90,6 +91,9 @@ def _rule(name: str, old: Rule, new: Rule) -> Iterator[str]:
     yield from _changed(name, "groups by", _names(old.group_by), _names(new.group_by))
     yield from _changed(name, "goes on to later rules:", _yes(old.continue_), _yes(new.continue_))
     yield from _changed(name, "only writes down:", _yes(old.record), _yes(new.record))
+    yield from _changed(
+        name, "its score weighs", _score(old.score, "as the policy's"), _score(new.score, "as the policy's")
+    )
     yield from _condition(name, "detects", old.detect.when, new.detect.when)
     yield from _times(name, "detects after", old.detect.for_seconds, new.detect.for_seconds)
     yield from _changed(name, "detection on the unknown:", old.detect.if_unknown.text(), new.detect.if_unknown.text())
@@ -132,10 +136,10 @@ def _action(name: str, old: Action, new: Action) -> Iterator[str]:
 
 def _condition(name: str, verb: str, old: Condition, new: Condition) -> Iterator[str]:
     """The one comparison that changed, where everything else stands as it did; else both conditions whole."""
-    if old == new:
-        return
+    if condition_text(old) == condition_text(new):
+        return  # what another score means to it is said of the score
     before, after = _flat(old), _flat(new)
-    changed = [(a, b) for a, b in zip(before, after, strict=False) if a != b]
+    changed = [(a, b) for a, b in zip(before, after, strict=False) if condition_text(a) != condition_text(b)]
     if len(before) == len(after) and len(changed) == 1 and _shape(old) == _shape(new):
         was, now = changed[0]
         if was.name == now.name:

@@ -27,7 +27,7 @@ def implies(one: Condition, other: Condition) -> bool:
 
 
 def _stricter(one: Term, other: Term) -> bool:
-    if one.name != other.name:
+    if (one.name, one.parts) != (other.name, other.parts):
         return False
     mine, theirs = Decimal(one.threshold), Decimal(other.threshold)
     if one.operator == "==":

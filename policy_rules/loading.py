@@ -12,14 +12,13 @@ from policy_rules.fields import NAME, NAME_HINT, Fields, Notes
 from policy_rules.loading_intervals import read_intervals
 from policy_rules.loading_mutes import read_mutes
 from policy_rules.loading_rules import Names, read_rules
-from policy_rules.problems import FileErrors, Problem, nearest
+from policy_rules.loading_score import read_score
+from policy_rules.problems import FileErrors, Problem
 from policy_rules.rulebook import (
-    ALERT_NUMBERS,
     SCORE,
     UNMATCHED,
     Rule,
     Rulebook,
-    ScorePart,
     Signal,
     conditions_of,
     signals_in,
@@ -68,16 +67,13 @@ def _read(notes: Notes, data: Any, text: str) -> Rulebook:
     top = Fields(notes, (), data, ("policy", "signals", "score", "unmatched", "rules", "mute", "time_intervals"))
     name, version = _identity(top)
     signals, bad_signals = _signals(top)
-    score = _score(top, signals)
+    score = read_score(top, signals, bad_signals)
     intervals = read_intervals(top)
-    names = Names(
-        numbers=(*signals, *bad_signals, *ALERT_NUMBERS, *([SCORE] if score else [])),
-        intervals=tuple(intervals),
-    )
+    names = Names(tuple(signals), bad_signals, tuple(intervals), score, has_score=SCORE in top)
     top.required("rules")
     rules = read_rules(top, names)
     for path, rule in rules:
-        _check_labels(notes, path, rule, signals, score)
+        _check_labels(notes, path, rule, signals)
     return Rulebook(
         name=name,
         version=version,
@@ -129,35 +125,14 @@ def _signals(top: Fields) -> tuple[dict[str, Signal], tuple[str, ...]]:
     return signals, tuple(bad)
 
 
-def _score(top: Fields, signals: Mapping[str, Signal]) -> tuple[ScorePart, ...]:
-    parts: dict[str, ScorePart] = {}
-    for path, item in top.items(SCORE):
-        fields = Fields(top.notes, path, item, ("signal", "weight", "good", "bad"))
-        signal = fields.text("signal")
-        part = ScorePart(signal, fields.number("weight"), fields.number("good"), fields.number("bad"))
-        if not signal or not all(name in fields for name in ("weight", "good", "bad")):
-            continue
-        if signal not in (top.data.get("signals") or {}):
-            fields.wrong("signal", f"there is no signal {signal!r}{nearest(signal, signals)}")
-        elif signal in parts:
-            fields.wrong("signal", f"{signal} is a part of the score already")
-        elif float(part.weight) <= 0:
-            fields.wrong("weight", "weight must be greater than 0")
-        elif float(part.good) == float(part.bad):
-            fields.wrong("good", "good and bad must differ")
-        parts[signal] = part
-    return tuple(parts.values())
-
-
 def _check_labels(
     notes: Notes,
     path: tuple[str | int, ...],
     rule: Rule,
     signals: Mapping[str, Signal],
-    score: tuple[ScorePart, ...],
 ) -> None:
     """Every `$label` of every signal that `rule` uses must be one of its `group_by` labels."""
-    for name in signals_in(conditions_of(rule), score):
+    for name in signals_in(conditions_of(rule)):
         signal = signals.get(name)
         for label in sorted(signal.labels - set(rule.group_by)) if signal is not None else ():
             message = f"the signal {name} needs ${label}, which is not in group_by of {rule.name}: add {label} to it"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from policy_rules.conditions import BadTerm, parse_term
 from policy_rules.fields import NAME, NAME_HINT, Fields, Notes, read_text
 from policy_rules.loading_actions import read_actions
+from policy_rules.loading_score import read_score
 from policy_rules.matchers import BadMatcher, Matcher, parse_matchers
 from policy_rules.problems import nearest
 from policy_rules.rulebook import (
+    ALERT_NUMBERS,
     EVERYONE,
+    SCORE,
     UNMATCHED,
     UNMATCHED_RULE,
     All,
@@ -23,6 +25,7 @@ from policy_rules.rulebook import (
     Not,
     Recover,
     Rule,
+    ScorePart,
     Step,
     terms,
 )
@@ -40,6 +43,7 @@ _KEYS = frozenset(
         "diagnosis_wait",
         "evaluate_every",
         "reopen_within",
+        "score",
         "actions",
         "escalation",
     }
@@ -51,10 +55,20 @@ CHANNELS = ("whatsapp", "voice")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a rule may refer to: the names of numbers (signals, counts, score) and of time intervals."""
+    """What a rule may refer to: the names of signals and of time intervals, and the policy's score.
 
-    numbers: tuple[str, ...]
+    bad_signals: those that could not be read: to use one is no second mistake.
+    """
+
+    signals: tuple[str, ...]
+    bad_signals: tuple[str, ...]
     intervals: tuple[str, ...]
+    score: tuple[ScorePart, ...]
+    has_score: bool
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        return (*self.signals, *self.bad_signals, *ALERT_NUMBERS, *([SCORE] if self.has_score else []))
 
 
 def read_rules(top: Fields, names: Names) -> list[tuple[Path, Rule]]:
@@ -88,6 +102,9 @@ def _rule(fields: Fields, names: Names) -> Rule:
     group_by = fields.texts("group_by")
     if "..." in group_by:
         fields.wrong("group_by", "group_by must name labels; '...' would make every alert an incident of its own")
+    score = read_score(fields, names.signals, names.bad_signals)
+    if SCORE in fields:
+        names = replace(names, score=score, has_score=True)
     detect = _detect(fields, names)
     return Rule(
         name=name,
@@ -100,6 +117,7 @@ def _rule(fields: Fields, names: Names) -> Rule:
         diagnosis_wait_seconds=fields.duration("diagnosis_wait", 10, most=600),
         evaluate_every_seconds=fields.duration("evaluate_every", 30, least=1, most=3600),
         reopen_within_seconds=fields.duration("reopen_within", 0, most=7 * 86400),
+        score=score,
         actions=MappingProxyType(read_actions(fields, group_by, names.intervals, lambda action: _when(action, names))),
         escalation=_escalation(fields),
     )
@@ -153,15 +171,15 @@ def _when(fields: Fields, names: Names) -> Condition:
     if not fields.required("when"):
         return _FALSE
     path = (*fields.path, "when")
-    return _condition(fields.notes, path, fields.data["when"], names.numbers)
+    return _condition(fields.notes, path, fields.data["when"], names)
 
 
-def _condition(notes: Notes, path: Path, value: Any, numbers: Collection[str]) -> Condition:
+def _condition(notes: Notes, path: Path, value: Any, names: Names) -> Condition:
     """A list (all of it), `{any: […]}`, `{all: […]}`, `{not: …}`, or a term."""
     if isinstance(value, list):
         if not value:
             notes.add(path, "an empty list decides nothing: name at least one comparison")
-        return All(tuple(_condition(notes, (*path, index), item, numbers) for index, item in enumerate(value)))
+        return All(tuple(_condition(notes, (*path, index), item, names) for index, item in enumerate(value)))
     if isinstance(value, dict):
         if len(value) != 1 or next(iter(value)) not in ("any", "all", "not"):
             key = next((key for key in value if key not in ("any", "all", "not")), "")
@@ -170,16 +188,16 @@ def _condition(notes: Notes, path: Path, value: Any, numbers: Collection[str]) -
             return _FALSE
         word, inner = next(iter(value.items()))
         if word == "not":
-            return Not(_condition(notes, (*path, word), inner, numbers))
+            return Not(_condition(notes, (*path, word), inner, names))
         if not isinstance(inner, list):
             notes.add((*path, word), f"{word} takes a list, like {{{word}: [error_ratio >= 0.05]}}")
             return _FALSE
-        whole = _condition(notes, (*path, word), inner, numbers)
+        whole = _condition(notes, (*path, word), inner, names)
         return AnyOf(whole.of) if word == "any" and isinstance(whole, All) else whole
-    return _term(notes, path, value, numbers)
+    return _term(notes, path, value, names)
 
 
-def _term(notes: Notes, path: Path, value: Any, numbers: Collection[str]) -> Condition:
+def _term(notes: Notes, path: Path, value: Any, names: Names) -> Condition:
     text = read_text(notes, path, value)
     if text is None:
         return _FALSE
@@ -188,9 +206,9 @@ def _term(notes: Notes, path: Path, value: Any, numbers: Collection[str]) -> Con
     except BadTerm as error:
         notes.add(path, f"the condition {error}")
         return _FALSE
-    if term.of_alerts is None and term.name not in numbers:
-        notes.add(path, f"there is no number {term.name!r}{nearest(term.name, numbers)}")
-    return term
+    if term.of_alerts is None and term.name not in names.numbers:
+        notes.add(path, f"there is no number {term.name!r}{nearest(term.name, names.numbers)}")
+    return replace(term, parts=names.score) if term.name == SCORE else term
 
 
 def _escalation(fields: Fields) -> tuple[Step, ...]:

@@ -32,7 +32,7 @@ def queries(
     """What the conditions of one action ask. actions: by the incident's policy and by the one in force."""
     found: dict[str, Query] = {}
     for book, action in zip((incident_book, in_force), actions, strict=True):
-        for name in _needs(book, action):
+        for name in _needs(action):
             query = book.signals[name].query(key)
             named = _named(name, book, incident_book)
             found[named] = replace(query, name=named)
@@ -75,8 +75,8 @@ def conditions(
     return found, behind
 
 
-def _needs(book: Rulebook, action: Action | None) -> tuple[str, ...]:
-    return signals_in([action.when], book.score) if action is not None and action.when is not None else ()
+def _needs(action: Action | None) -> tuple[str, ...]:
+    return signals_in([action.when]) if action is not None and action.when is not None else ()
 
 
 def _named(name: str, book: Rulebook, incident_book: Rulebook) -> str:
@@ -85,5 +85,5 @@ def _named(name: str, book: Rulebook, incident_book: Rulebook) -> str:
 
 def _own(book: Rulebook, action: Action, incident_book: Rulebook, readings: Sequence[Reading]) -> list[Reading]:
     """The readings that answer what `book` asks, by the names that it has for them."""
-    names = {_named(name, book, incident_book): name for name in _needs(book, action)}
+    names = {_named(name, book, incident_book): name for name in _needs(action)}
     return [replace(reading, name=names[reading.name]) for reading in readings if reading.name in names]

@@ -23,6 +23,7 @@ class Term:
     """NAME OPERATOR NUMBER. `threshold` is the number as the file writes it.
 
     of_alerts: one of ALERT_NUMBERS where it is about the incident's own alerts; `name` then has the matchers, too.
+    parts: what the score is made of, where it is about the score.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Term:
     threshold: str
     of_alerts: str | None = None
     matchers: tuple[Matcher, ...] = ()
+    parts: tuple[ScorePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,7 @@ class Rule:
     diagnosis_wait_seconds: float = 10
     evaluate_every_seconds: float = 30
     reopen_within_seconds: float = 0
+    score: tuple[ScorePart, ...] = ()  # of its own; empty where it has the policy's
     actions: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
     escalation: tuple[Step, ...] = ()
 
@@ -232,17 +235,17 @@ def terms_of(rule: Rule) -> tuple[Term, ...]:
     return tuple(term for condition in conditions_of(rule) for term in terms(condition))
 
 
-def signals_of(rule: Rule, score: tuple[ScorePart, ...]) -> tuple[str, ...]:
+def signals_of(rule: Rule) -> tuple[str, ...]:
     """The names of the signals that `rule` needs to detect and to recover, each once, the score's parts included."""
-    return signals_in((rule.detect.when, rule.recover.when), score)
+    return signals_in((rule.detect.when, rule.recover.when))
 
 
-def signals_in(conditions: Iterable[Condition], score: tuple[ScorePart, ...]) -> tuple[str, ...]:
+def signals_in(conditions: Iterable[Condition]) -> tuple[str, ...]:
     """The names of the signals that `conditions` need, each once, the score's parts included."""
     names: dict[str, None] = {}
     for term in (term for condition in conditions for term in terms(condition)):
         if term.name == SCORE:
-            names.update(dict.fromkeys(part.signal for part in score))
+            names.update(dict.fromkeys(part.signal for part in term.parts))
         elif term.of_alerts is None:
             names[term.name] = None
     return tuple(names)

@@ -171,7 +171,7 @@ class _Question:
         matchers = ",".join(_promql(matcher) for matcher in rule.matchers if matcher.name.isidentifier())
         firing = await self._list(f"group by ({', '.join(rule.group_by)}) (ALERTS{{{matchers}}})")
         found = [{label: labels.get(label, "") for label in rule.group_by} for labels in firing.labels or ()]
-        for signal in (self.book.signals[name] for name in signals_of(rule, self.book.score)):
+        for signal in (self.book.signals[name] for name in signals_of(rule)):
             for stem in stems(signal.promql):
                 if not stem.filled or {label for _, label in stem.filled} != signal.labels:
                     continue

@@ -9,13 +9,12 @@ from decimal import Decimal
 
 from policy_rules.casebook.cases import DEFAULT_START, Case, CaseAlert, Event, Expectation
 from policy_rules.casebook.series import Sample
-from policy_rules.conditions import Value, judge, score
+from policy_rules.conditions import Value, judge
 from policy_rules.durations import duration
 from policy_rules.matchers import matches
 from policy_rules.readings import ReadingState
 from policy_rules.rulebook import (
     RESOLVED,
-    SCORE,
     All,
     Condition,
     Rule,
@@ -51,13 +50,13 @@ def _case_lines(rule: Rule, rulebook: Rulebook) -> Iterator[str]:
         yield f"  # {rule.name}: no labels could be found that its matchers take; write them yourself"
         return
     needed = tuple(action.when for action in list(rule.actions.values())[:1] if action.when is not None)
-    ill = _numbers(All((rule.detect.when, *needed)), rule, rulebook) or _numbers(rule.detect.when, rule, rulebook)
-    well = _numbers(rule.recover.when, rule, rulebook)
+    ill = _numbers(All((rule.detect.when, *needed)), rule) or _numbers(rule.detect.when, rule)
+    well = _numbers(rule.recover.when, rule)
     minutes = (ILL + 2) * INTERVAL_SECONDS
     after = max(rule.recover.for_seconds, 60) + 3 * rule.evaluate_every_seconds
     tail = int(after // INTERVAL_SECONDS) + 4
     signals = {}
-    for name in signals_in(conditions_of(rule), rulebook.score):
+    for name in signals_in(conditions_of(rule)):
         good, bad = well.get(name, ill.get(name, "0")), ill.get(name, well.get(name, "0"))
         signals[name] = ((good, WELL), (bad, ILL), (good, tail))
     needs_end = any(term.of_alerts is not None for term in terms(rule.recover.when))
@@ -146,10 +145,10 @@ def _labels(rule: Rule, rulebook: Rulebook) -> dict[str, str] | None:
     return labels if matches(rule.matchers, labels) else None
 
 
-def _numbers(condition: Condition, rule: Rule, rulebook: Rulebook) -> Mapping[str, str]:
+def _numbers(condition: Condition, rule: Rule) -> Mapping[str, str]:
     """A number for each signal such that `condition` holds, tried from its own thresholds; {} where none was found."""
-    parts = {part.signal: part for part in rulebook.score}
-    names = signals_in(conditions_of(rule), rulebook.score)
+    parts = {part.signal: part for term in terms_of(rule) for part in term.parts}
+    names = signals_in(conditions_of(rule))
     options: dict[str, list[str]] = {}
     for name in names:
         tried = [Decimal(t.threshold) for t in terms_of(rule) if t.name == name]
@@ -165,8 +164,6 @@ def _numbers(condition: Condition, rule: Rule, rulebook: Rulebook) -> Mapping[st
             }
             known = {name: Value(value) for name, value in chosen.items()}
             known |= {t.name: Value("0" if t.of_alerts == RESOLVED else "1") for t in own_alerts}
-            if rulebook.score and set(parts) <= set(chosen):
-                known[SCORE] = score(rulebook.score, known)
             if judge(condition, known).holds:
                 return chosen
     return {}

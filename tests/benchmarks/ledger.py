@@ -2,7 +2,8 @@
 
 Posts a second with 1 and 32 writers against write and fdatasync of as many bytes, and, where redis-server is on PATH,
 against RPUSH under `appendfsync always` with as many clients; bytes on disk for each byte of an entry; `ledger verify`,
-its time and its memory; an inclusion proof; the start, and the fold after it. Nothing is asserted: machines differ, ratios less so.
+its time and its memory; an inclusion proof; the start, and the fold after it. Nothing is asserted: machines differ,
+ratios less so.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from policy_rules.differences import differences
 from policy_rules.intervals import TimeInterval
 from policy_rules.matchers import Matcher
-from policy_rules.rulebook import All, Approvers, Limit, Param, Step, Term
+from policy_rules.rulebook import All, Approvers, Limit, Param, ScorePart, Step, Term
 from policy_rules.unknown import OnUnknown
 from receiver.__main__ import counterfoil
 from tests.policy_rules.helpers import POLICY, policy
@@ -36,6 +36,11 @@ from tests.policy_rules.helpers import POLICY, policy
         ("[5m]", "[1m]", "signals: error_ratio asks"),
         ("end_time: '24:00'", "end_time: '23:00'", "time_intervals: month-end covers other times"),
         ("weight: 0.7", "weight: 0.8", "score: weighs error_ratio 0.8"),
+        (
+            "    recover:",
+            "    score: [{signal: error_ratio, weight: 1, good: 0, bad: 1}]\n    recover:",
+            "checkout-errors: its score weighs error_ratio 1 from 1 (bad) to 0 (good), was as the policy's",
+        ),
         ("unmatched: notify", "unmatched: record", "alerts that no rule takes: record, was notify"),
     ],
 )
@@ -58,6 +63,7 @@ OTHER = {
     tuple: (),
     "when": All((Term("alerts.firing", ">=", "9"),)),
     "matchers": (Matcher("a", "=", "b"),),
+    "score": (ScorePart("error_ratio", "1", "0", "1"),),
     "params": (Param("p", constant="c"),),
     "approvers": Approvers(people=("somebody",), quorum=3),
     "limit": Limit(9, 9.0, 9.0),

@@ -80,7 +80,10 @@ def test_conditions_nest():
         ("[error_ratio >= 0.05]", "[error_ratio >= 0.05, {any: [alerts.firing >= 3, {not: score > 40}]}]")
     )
     assert rulebook.rules[0].detect.when == All(
-        (Term("error_ratio", ">=", "0.05"), AnyOf((parse_term("alerts.firing >= 3"), Not(Term("score", ">", "40")))))
+        (
+            Term("error_ratio", ">=", "0.05"),
+            AnyOf((parse_term("alerts.firing >= 3"), Not(Term("score", ">", "40", parts=rulebook.score)))),
+        )
     )
 
 

@@ -71,6 +71,7 @@ WRONG = [
     ("good: 0.5, bad: 2.0", "good: 2, bad: 2.0", 9, "must differ"),
     ("good: 0.5", "good: low", 9, "good must be a number"),
     (", good: 0.5", "", 9, "good is missing"),
+    ("    evaluate_every: 30s", "    score: []\n    evaluate_every: 30s", 17, "an empty score says nothing"),
     # rules
     ("name: checkout-errors", "name: unmatched", 12, "built-in rule"),
     ("name: checkout-errors", "name: a/b", 12, "is not allowed"),

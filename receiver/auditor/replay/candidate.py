@@ -82,14 +82,13 @@ def _taken(episode: Episode, candidate: Rulebook) -> tuple[Rule, Mapping[str, st
 def _looks(episode: Episode, candidate: Rulebook, rule: Rule) -> Iterator[Point]:
     """Where the candidate opens or ends the incident at another time."""
     recorded, old = episode.rulebook, episode.rulebook.rule(episode.rule)
-    names = signals_of(rule, candidate.score)
+    names = signals_of(rule)
     unread = [name for name in names if not _same_signal(name, recorded, candidate)]
     if not unread and _decides_alike(recorded, old, candidate, rule):
         return  # the same readings, judged in the same way
     if unread:
         yield Point(episode.began, f"it asks for {', '.join(unread)}, which was not read", certain=False)
         return
-    alike = recorded.score == candidate.score
     opened_at = episode.opened_at
     ask = Question(
         ask=should_detect,
@@ -98,8 +97,8 @@ def _looks(episode: Episode, candidate: Rulebook, rule: Rule) -> Iterator[Point]
         looked_every=timedelta(seconds=old.evaluate_every_seconds),
         met=Outcome.DETECT,
         held_seconds=rule.detect.for_seconds,
-        equal=alike and old.detect.when == rule.detect.when,
-        stricter=alike and implies(rule.detect.when, old.detect.when),
+        equal=old.detect.when == rule.detect.when,
+        stricter=implies(rule.detect.when, old.detect.when),
         verb="open",
     )
     looks = [one for one in episode.looks if opened_at is None or one.at <= opened_at]
@@ -117,8 +116,8 @@ def _looks(episode: Episode, candidate: Rulebook, rule: Rule) -> Iterator[Point]
             ask=should_recover,
             met=Outcome.RECOVER,
             held_seconds=rule.recover.for_seconds,
-            equal=alike and old.recover.when == rule.recover.when,
-            stricter=alike and implies(rule.recover.when, old.recover.when),
+            equal=old.recover.when == rule.recover.when,
+            stricter=implies(rule.recover.when, old.recover.when),
             verb="be recovered",
         )
         yield from _ends(episode, ends, opened_at)
@@ -144,11 +143,9 @@ def _same_signal(name: str, recorded: Rulebook, candidate: Rulebook) -> bool:
 
 def _decides_alike(recorded: Rulebook, old: Rule, candidate: Rulebook, rule: Rule) -> bool:
     ages = all(
-        recorded.signals[name].max_age_seconds == candidate.signals[name].max_age_seconds
-        for name in signals_of(rule, candidate.score)
+        recorded.signals[name].max_age_seconds == candidate.signals[name].max_age_seconds for name in signals_of(rule)
     )
-    return ages and (recorded.score, old.detect, old.recover, old.evaluate_every_seconds) == (
-        candidate.score,
+    return ages and (old.detect, old.recover, old.evaluate_every_seconds) == (
         rule.detect,
         rule.recover,
         rule.evaluate_every_seconds,
@@ -188,9 +185,9 @@ def _unread(
     if before == after:
         return ()
     read = {reading.name for reading in asked.readings}
-    wanted = signals_in([before], recorded.score) if before is not None and new is not None else ()
+    wanted = signals_in([before]) if before is not None and new is not None else ()
     missing = {name for name in wanted if name not in read}
-    for name in signals_in([after], candidate.score) if after is not None else ():
+    for name in signals_in([after]) if after is not None else ():
         if name not in read or not _same_signal(name, recorded, candidate):
             missing.add(name)
     return tuple(sorted(missing))
