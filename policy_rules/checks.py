@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from policy_rules.durations import duration
-from policy_rules.rulebook import Action, Limit, Rulebook
+from policy_rules.rulebook import Action, Breaker, Limit, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict
 
 
@@ -59,6 +59,12 @@ def _limit(limit: Limit, whose: str, runs: Sequence[datetime], now: datetime) ->
         since, wanted = (now - max(runs)).total_seconds(), limit.cooldown_seconds
         why = f"cooldown{whose}: the last run was {duration(max(0, int(since)))} ago, {duration(wanted)} must pass"
         yield check(f"cooldown{whose}", str(wanted), str(int(since)), since >= wanted, why, ">=")
+
+
+def breaker(action: Action, limit: Breaker, failures: int) -> Finding:
+    """failures: how many of the latest runs in a row failed or did not help."""
+    why = f"breaker: {failures} runs in a row failed or did not help; somebody must resume {action.name}"
+    return check("breaker", str(limit.failures), str(failures), failures < limit.failures, why, "<")
 
 
 def busy(action: Action, key: Mapping[str, str], running: Sequence[tuple[str, Mapping[str, str]]]) -> Iterator[Finding]:

@@ -125,6 +125,7 @@ def _action(name: str, old: Action, new: Action) -> Iterator[str]:
     yield from _changed(name, "is approved by", _approvers(old.approvers), _approvers(new.approvers))
     yield from _times(name, "expires after", old.expires_seconds, new.expires_seconds)
     yield from _changed(name, "may run", _limits(old), _limits(new))
+    yield from _changed(name, "is held back after", _breaker(old), _breaker(new))
     yield from _changed(name, "is blocked during", _names(old.blocked_during), _names(new.blocked_during))
     yield from _changed(name, "may be sent again after a doubt:", _yes(old.idempotent), _yes(new.idempotent))
     yield from _changed(name, "on missing evidence:", old.if_unknown.text(), new.if_unknown.text())
@@ -212,6 +213,13 @@ def _approvers(approvers: Approvers) -> str:
 def _limits(action: Action) -> str:
     wider = [f"{_limit(limit)} for the {limit.of}" for limit in action.limits]
     return "; ".join([_limit(action.limit), *wider])
+
+
+def _breaker(action: Action) -> str:
+    found = action.breaker
+    if found is None:
+        return "no number of failures"
+    return f"{found.failures} runs in a row for the {found.of} that failed or did not help"
 
 
 def _offered(action: Action) -> str:

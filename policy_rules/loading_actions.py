@@ -7,7 +7,7 @@ from typing import Any
 
 from policy_rules.fields import NAME, NAME_HINT, Fields, read_text
 from policy_rules.problems import nearest
-from policy_rules.rulebook import Action, Approvers, Condition, Limit, Param
+from policy_rules.rulebook import Action, Approvers, Breaker, Condition, Limit, Param
 from policy_rules.strict_yaml import Path
 
 PARAM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
@@ -27,6 +27,7 @@ _KEYS = frozenset(
         "blocked_during",
         "idempotent",
         "if_unknown",
+        "breaker",
         "when",
         "when_unknown",
         "verify",
@@ -71,6 +72,7 @@ def _action(
         expires_seconds=fields.duration("expires", 900, least=60, most=86400),
         limit=_limit(fields),
         limits=_limits(fields),
+        breaker=_breaker(fields),
         blocked_during=blocked,
         idempotent=fields.boolean("idempotent", False),
         if_unknown=fields.on_unknown("if_unknown", ("proceed", "refuse"), "proceed"),
@@ -115,6 +117,14 @@ def _limit(fields: Fields) -> Limit:
         return Limit()
     limit = Fields(fields.notes, (*fields.path, "limit"), fields.data["limit"], _LIMIT_KEYS)
     return _read_limit(limit, "key")
+
+
+def _breaker(fields: Fields) -> Breaker | None:
+    if "breaker" not in fields:
+        return None
+    breaker = Fields(fields.notes, (*fields.path, "breaker"), fields.data["breaker"], ("failures", "of"))
+    breaker.required("failures")
+    return Breaker(breaker.whole("failures", 1, least=1, most=100), breaker.choice("of", ("key", "action"), "key"))
 
 
 def _limits(fields: Fields) -> tuple[Limit, ...]:

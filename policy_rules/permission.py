@@ -17,22 +17,11 @@ from policy_rules.approval import Levels, eligible
 from policy_rules.approval import Person as Person  # who asks here hands people in, and tells them
 from policy_rules.approval import notified as notified
 from policy_rules.offers import Asked
+from policy_rules.past import PastRun as PastRun
+from policy_rules.past import by_range, failed_in_a_row
 from policy_rules.readings import Alert, Query, Reading
 from policy_rules.rulebook import FIRING, Action, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict, one_line
-
-
-@dataclass(frozen=True, slots=True)
-class PastRun:
-    """One dispatch of an action, at the time of its entry. open: it has no result, or nobody knows how it ended."""
-
-    rule: str
-    action: str
-    key: Mapping[str, str]
-    at: datetime
-    executor: str = ""
-    params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +206,14 @@ def _permit(
     books = (incident_book,) if incident_book.digest == in_force.digest else (incident_book, in_force)
     actions = [book.rule(rule).actions[action] for book in books]
     findings.append(checks.same(actions[0], actions[-1]))
-    of_rule = [run for run in past if run.rule == rule]
-    of_action = [run for run in of_rule if run.action == action]
-    counted = {"tenant": past, "rule": of_rule, "action": of_action}
-    counted["key"] = [run for run in of_action if dict(run.key) == dict(key)]
+    counted = by_range(past, rule, action, key)
     runs = {of: [run.at for run in found] for of, found in counted.items()}
     running = [(run.executor, run.params) for run in past if run.open]
     for book, found in zip(books, actions, strict=True):
         findings.extend(checks.blocked(book, found, now))
         findings.extend(checks.limits(found, runs, now))
+        if found.breaker is not None:
+            findings.append(checks.breaker(found, found.breaker, failed_in_a_row(counted[found.breaker.of])))
         findings.extend(checks.params(found, key))
         findings.extend(checks.busy(found, key, running))
     wanted, evidence = offers.conditions(incident_book, books, actions, alerts, asked, now)

@@ -125,6 +125,14 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """After so many runs in a row that failed or did not help, of the action for this "key" or of the "action"."""
+
+    failures: int
+    of: str = "key"
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     name: str
     executor: str
@@ -135,6 +143,7 @@ class Action:
     expires_seconds: float = 900
     limit: Limit = field(default_factory=Limit)
     limits: tuple[Limit, ...] = ()  # wider ones beside it
+    breaker: Breaker | None = None  # None: it never trips
     blocked_during: tuple[str, ...] = ()
     idempotent: bool = False
     if_unknown: OnUnknown = PROCEED  # or "refuse"

@@ -25,7 +25,8 @@ ANSWERS = ("approve", "reject", "onit")
 SETTLEMENTS = ("ran", "did_not_run", "written_off")
 EXECUTORS = ("succeeds", "fails", "is silent", "accepts")
 DEFAULT_START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)  # a Monday
-_EVENTS = ("answer", "diagnosis", "halt", "resume", "executor", "fire", "resolve", "prometheus", "close", "settle")
+_BY_SOMEBODY = ("answer", "halt", "resume", "resume_action", "close", "settle")
+_EVENTS = (*_BY_SOMEBODY, "diagnosis", "executor", "fire", "resolve", "prometheus")
 _EXPECTED = ("state", "rule", "by", "reason", "question", "action", "asked", "told", "untold", "never")
 
 
@@ -234,7 +235,7 @@ def _event(notes: Notes, path: Path, item: Any) -> Event:
     what = kinds[0] if kinds else "halt"
     by = fields.text("by", "") if "by" in fields else ""
     action = fields.text("action", "") if "action" in fields else ""
-    if what in ("answer", "halt", "resume", "close", "settle") and kinds and not by:
+    if what in _BY_SOMEBODY and kinds and not by:
         notes.add(path, f"by is missing: who does it? ({what})")
     if what == "diagnosis":
         return _diagnosis(notes, fields, at)

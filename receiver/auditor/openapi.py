@@ -172,6 +172,9 @@ def paths() -> Json:
         },
         "/api/v1/halts": {"post": changes("halt: nothing is dispatched", reason=WORDS_OF_A_PERSON)},
         "/api/v1/resumes": {"post": changes("end a halt; by another person", reason=WORDS_OF_A_PERSON)},
+        "/api/v1/actions/{id}/resumes": {
+            "post": changes("let an action that its breaker holds back be proposed again", ID, reason=WORDS_OF_A_PERSON)
+        },
         "/api/v1/erasures": {"post": changes("destroy the key of a person", person=WORDS_OF_A_PERSON)},
         "/api/v1/ledger": {
             "get": reads(

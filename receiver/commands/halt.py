@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -25,11 +26,16 @@ def halt(config: Path, by: str, reason: str, tenant: str) -> None:
 @click.command()
 @by_option
 @click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@click.option("--action", help="Only let this action be proposed again, which its breaker holds back.")
 @tenant_option
 @click.pass_obj
-def resume(config: Path, by: str, reason: str, tenant: str) -> None:
-    """End every halt of others. Whoever halted cannot resume."""
-    _change(config, "/api/v1/resumes", tenant, by, reason)
+def resume(config: Path, by: str, reason: str, action: str | None, tenant: str) -> None:
+    """End every halt of others. Whoever halted cannot resume.
+
+    With --action: what `breaker` of a policy holds back after too many runs that did not help is offered again.
+    """
+    path = f"/api/v1/actions/{quote(action, safe='')}/resumes" if action is not None else "/api/v1/resumes"
+    _change(config, path, tenant, by, reason)
 
 
 def _change(config: Path, path: str, tenant: str, by: str, reason: str) -> None:

@@ -10,7 +10,7 @@ from ledger.stores.people import People
 from receiver.governor import acting
 from receiver.governor.desk import Desk
 from receiver.governor.watching import closing_drafts
-from receiver.incident.states import Incident
+from receiver.incident.states import RESUMED_ACTION, Incident
 from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, UnknownSubject
 
 
@@ -102,6 +102,13 @@ class GovernorChanges:
             )
         )
 
+    async def resume_action(self, action: str, by: str, reason: str) -> Receipt:
+        """Let an action be proposed again whose runs failed so often that its breaker holds it back."""
+        await self._desk.fold()
+        if not self._desk.book.held_back(action):
+            raise ChangeRefused(f"no run of {action} failed since somebody resumed it last")
+        return await self._post(resumed_action(action, self._actor(by), reason))
+
     async def settle(self, incident_id: str, by: str, outcome: str, text: str) -> Receipt:
         """A person says what became of an UNRESOLVED execution: "ran", "did_not_run" or "written_off"."""
         incident = await self._incident(incident_id)
@@ -157,6 +164,18 @@ class GovernorChanges:
             return await self._desk.post(*drafts)
         except Refused as refused:
             raise ChangeRefused(str(refused)) from refused
+
+
+def resumed_action(action: str, actor: str, reason: str, cites: tuple[int, ...] = ()) -> Draft:
+    return Draft(
+        id=f"note:{secrets.token_hex(8)}",
+        stage="NOTED",
+        actor=actor,
+        decision="resume",
+        reason=f"{action} may be proposed again: {reason}"[:500],
+        cites=cites,
+        body={"kind": RESUMED_ACTION, "action": action, "text": reason[:2000]},
+    )
 
 
 class ExecutionDesk:

@@ -208,8 +208,8 @@ def _ask_at(incident: Incident, rule: Rule) -> datetime | None:
             return incident.opened_at
         return incident.opened_at + wait
     if last is None:
-        if any(action.when is not None for action in rule.actions.values()):
-            return incident.told_at  # what is not needed yet may come to be
+        if any(action.when is not None or action.breaker is not None for action in rule.actions.values()):
+            return incident.told_at  # what is not needed yet may come to be, and somebody may resume what is held back
         reminded = incident.reminded_at
         return reminded if reminded is not None and reminded > (incident.told_at or reminded) else None
     if last.outcome == "WITHDRAWN" or last.result in ("FAILED", "VOIDED", "WRITTEN_OFF") or last.verified:

@@ -17,6 +17,7 @@ from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident.assigned import Assigned
 from receiver.incident.states import (
+    RESUMED_ACTION,
     Consultation,
     Heard,
     Incident,
@@ -106,6 +107,10 @@ class Book:
         if last is None or last.closed_at is None or not (why := reopens(rule, last.closed_at, now)).holds:
             return {}
         return {"continues": last.id, "part": last.part + 1, "reopened": why.to_body() | {"end": last.closed_index}}
+
+    def held_back(self, action: str) -> bool:
+        """Whether a run of `action` failed or did not help, and nobody has let it go on since."""
+        return any(r.helped is False and not r.forgiven and r.proposal.body["action"] == action for r in self.runs)
 
     def watched(self, rule: str, key: Key) -> Watch | None:
         return next((w for w in self.watches.values() if w.rule == rule and w.key == key), None)
@@ -339,6 +344,9 @@ class Book:
             incident.held_until = parse_time(entry.body["held_until"])
 
     def _noted(self, entry: Entry) -> None:
+        if entry.body.get("kind") == RESUMED_ACTION:
+            for run in self.runs:
+                run.forgiven |= run.proposal.body["action"] == entry.body["action"]
         incident = self.incidents.get(entry.incident_id or "")
         if incident is not None and entry.body.get("kind") == "gone":
             incident.gone.update(entry.body["fingerprints"])

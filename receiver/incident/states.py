@@ -18,6 +18,7 @@ from policy_rules.readings import Alert
 from policy_rules.verdict import Memory
 
 Key = tuple[tuple[str, str], ...]
+RESUMED_ACTION = "resumed action"  # the kind of the NOTED by which a person lets an action be proposed again
 
 
 def key_of(labels: Mapping[str, str]) -> Key:
@@ -259,7 +260,7 @@ class Heard:
     incident_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """A dispatch that took place: what limits and cool-downs count."""
 
@@ -267,9 +268,27 @@ class Run:
     key: Key
     at: datetime
     proposal: Proposal
+    forgiven: bool = False  # a person let the action be proposed again since
+
+    @property
+    def helped(self) -> bool | None:
+        """False where it failed or was not confirmed, True where it was confirmed, None where neither can be said."""
+        if self.proposal.result == "FAILED" or self.proposal.verified == "UNCONFIRMED":
+            return False
+        return True if self.proposal.verified == "CONFIRMED" else None
 
     def as_past(self) -> PastRun:
         """The run as policy is told of it."""
         body = self.proposal.body
         still = self.proposal.executing or self.proposal.in_suspense
-        return PastRun(self.rule, body["action"], dict(self.key), self.at, body["executor"], body["params"], still)
+        return PastRun(
+            rule=self.rule,
+            action=body["action"],
+            key=dict(self.key),
+            at=self.at,
+            executor=body["executor"],
+            params=body["params"],
+            open=still,
+            helped=self.helped,
+            forgiven=self.forgiven,
+        )

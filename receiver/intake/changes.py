@@ -1,4 +1,4 @@
-"""POST …/close, …/notes, …/resolutions, /halts and /resumes: what a person changes, by name."""
+"""POST …/close, …/notes, …/resolutions, …/resumes, /halts and /resumes: what a person changes, by name."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Changes(Protocol):
     async def halt(self, by: str, reason: str) -> Receipt: ...
 
     async def resume(self, by: str, reason: str) -> Receipt: ...
+
+    async def resume_action(self, action: str, by: str, reason: str) -> Receipt: ...
 
     async def settle(self, incident_id: str, by: str, outcome: str, text: str) -> Receipt: ...
 
@@ -65,6 +67,9 @@ class ChangeDesk:
 
     async def resume(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "reason"), lambda c, i, f: c.resume(f["by"], f["reason"]))
+
+    async def resume_action(self, request: web.Request) -> web.Response:
+        return await self._do(request, ("by", "reason"), lambda c, i, f: c.resume_action(i, f["by"], f["reason"]))
 
     async def erase(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "person"), lambda c, i, f: c.erase(f["by"], f["person"]))

@@ -69,6 +69,7 @@ def private_app(
     app.router.add_post("/api/v1/incidents/{id}/resolutions", changes.resolve)
     app.router.add_post("/api/v1/halts", changes.halt)
     app.router.add_post("/api/v1/resumes", changes.resume)
+    app.router.add_post("/api/v1/actions/{id}/resumes", changes.resume_action)
     app.router.add_post("/api/v1/erasures", changes.erase)
     app.router.add_get("/metrics", exposition)
     app.router.add_get("/-/healthy", healthy)

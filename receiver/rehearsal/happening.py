@@ -56,6 +56,8 @@ class Happenings:
             await changes.halt(event.by, event.value)
         elif event.what == "resume":
             await changes.resume(event.by, event.value)
+        elif event.what == "resume_action":
+            await changes.resume_action(event.value, event.by, "resumed")
         elif event.what == "close":
             if not book.open:
                 raise Impossible("no incident is open")

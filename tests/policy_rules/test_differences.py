@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from policy_rules.differences import differences
 from policy_rules.intervals import TimeInterval
 from policy_rules.matchers import Matcher
-from policy_rules.rulebook import All, Approvers, Limit, Param, ScorePart, Step, Term
+from policy_rules.rulebook import All, Approvers, Breaker, Limit, Param, ScorePart, Step, Term
 from policy_rules.unknown import OnUnknown
 from receiver.__main__ import counterfoil
 from tests.policy_rules.helpers import POLICY, policy
@@ -66,6 +66,7 @@ OTHER = {
     "score": (ScorePart("error_ratio", "1", "0", "1"),),
     "params": (Param("p", constant="c"),),
     "approvers": Approvers(people=("somebody",), quorum=3),
+    "breaker": Breaker(9),
     "limit": Limit(9, 9.0, 9.0),
     "limits": (Limit(9, 9.0, 9.0, "tenant"),),
     "escalation": (Step(99.0, ("everyone",), "voice"),),

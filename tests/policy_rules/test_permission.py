@@ -294,3 +294,32 @@ def test_a_target_is_worked_on_by_one_execution_at_a_time():
         replace(beside, params={"service": "wallet"}),
     ):
         assert propose(past=[other]).outcome is Outcome.PERMIT
+
+
+HELD = (BLOCKED, "        breaker: {{failures: {failures}, of: {of}}}\n" + BLOCKED)
+RUN = st.builds(
+    PastRun,
+    rule=st.sampled_from([RULE, "other"]),
+    action=st.sampled_from([ACTION, "other"]),
+    key=st.sampled_from([KEY, {"service": "wallet"}]),
+    at=st.integers(60, 100_000).map(lambda minutes: NOW - timedelta(minutes=minutes)),
+    helped=st.sampled_from([True, False, False, None]),
+    forgiven=st.sampled_from([False, False, False, True]),
+)
+
+
+@given(st.lists(RUN, max_size=8, unique_by=lambda run: run.at), st.integers(1, 4), st.sampled_from(["key", "action"]))
+def test_a_breaker_against_a_slow_reader(past, failures, of):
+    book = policy(
+        (HELD[0], HELD[1].format(failures=failures, of=of)), ("        limit: {max: 2, per: 1h, cooldown: 10m}\n", "")
+    )
+    told = sorted(past, key=lambda run: run.at)  # of the past, the oldest first
+    count = 0
+    for run in told:
+        if (run.rule, run.action) == (RULE, ACTION) and (of == "action" or run.key == KEY):
+            count = 0 if run.forgiven or run.helped is True else count + (run.helped is False)
+    found = propose(book, past=past)
+    assert (found.outcome is Outcome.DENY) is (count >= failures)
+    if count >= failures:
+        assert found.reason == f"breaker: {count} runs in a row failed or did not help; somebody must resume restart"
+        assert authorize(book, past=past, question=may_dispatch).outcome is Outcome.DENY

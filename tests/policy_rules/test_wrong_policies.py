@@ -129,6 +129,9 @@ WRONG = [
     ("quorum: 1", "quorum: 1, second: {roles: [leads], second: {roles: [leads]}}", 24, "unknown key 'second'"),
     ("expires: 15m", "expires: 5s", 25, "must be from 1m"),
     ("max: 2, per: 1h", "max: 2", 26, "belong together"),
+    ("idempotent: false", "breaker: {of: key}", 28, "failures is missing"),
+    ("idempotent: false", "breaker: {failures: 0}", 28, "whole number from 1 to 100"),
+    ("idempotent: false", "breaker: {failures: 3, of: rule}", 28, "it is one of action, key"),
     ("[month-end]", "[month-ends]", 27, "did you mean 'month-end'?"),
     ("verify: {within: 10m}", "verify: 10m", 29, "must be a mapping"),
     # the ladder and the intervals

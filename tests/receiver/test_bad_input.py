@@ -35,6 +35,7 @@ ALERT = {
 PRIVATE = (
     *("/alertmanager", "/alertmanager/default", "/alertmanager/nobody", "/api/v1/halts", "/api/v1/resumes"),
     *("/api/v1/incidents/inc-0/close", "/api/v1/incidents/inc-0/notes", "/api/v1/incidents/x/resolutions"),
+    "/api/v1/actions/restart/resumes",
     *("/api/v1/incidents", "/api/v1/ledger", "/api/v1/ledger/0", "/api/v1/ledger/0/proof", "/api/v1/reconciliation"),
     *("/login", "/logout", "/", "/ledger", "/balance", "/metrics", "/-/healthy", "/-/ready", "/-/reload", "/no/such"),
 )
