@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from ledger import checkpoint
 from policy_rules.loading import PolicyErrors, load
+from policy_rules.rulebook import Rulebook
 from receiver.authorization import codes
 from receiver.governor.desk import Charter, Member
 from receiver.papers import ExecutorTarget, Recipient
@@ -43,17 +44,22 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
     secret = hashlib.sha256(b"counterfoil codes" + key.private_bytes_raw()).digest()
     charters, texts = {}, {}
     for name, tenant in settings.tenants.items():
-        try:
-            text = tenant.policy.read_text(encoding="utf-8")
-            rulebook = load(text, file=str(tenant.policy), environment=environment)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigErrors(f"{tenant.policy}: cannot be read: {error}") from error
-        except PolicyErrors as error:
-            raise ConfigErrors(str(error)) from error
-        texts[name] = text
+        texts[name], rulebook = _policy(tenant.policy, environment)
+        shadow = _policy(tenant.shadow_policy, environment)[1] if tenant.shadow_policy is not None else None
         executors = {executor: target.url for executor, target in tenant.executors.items()}
-        charters[name] = Charter(rulebook, members(tenant, secret), executors)
+        charters[name] = Charter(rulebook, members(tenant, secret), executors, tenant.observe, shadow)
     return Loaded(settings, texts, charters, secret)
+
+
+def _policy(path: Path, environment: Mapping[str, str]) -> tuple[str, Rulebook]:
+    """The text of a policy as it stands in the file, and what it says."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, load(text, file=str(path), environment=environment)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigErrors(f"{path}: cannot be read: {error}") from error
+    except PolicyErrors as error:
+        raise ConfigErrors(str(error)) from error
 
 
 def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:

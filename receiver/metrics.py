@@ -50,6 +50,9 @@ class Metrics:
             "last_notification_timestamp_seconds", "When the last notification came.", "tenant"
         )
         self.heartbeat_missing = g("heartbeat_missing", "1 while the heartbeat alert is overdue.", "tenant")
+        self.shadow_decisions = c(
+            "shadow_decisions", "Verdicts of a candidate beside the policy in force.", "tenant", "rule", "decision"
+        )
         self.policy_decisions = c("policy_decisions", "Verdicts of policy.", "tenant", "rule", "decision")
         self.policy_info = g("policy_info", "The policy in force, as labels.", "tenant", "version")
         self.incidents = g("incidents", "Open incidents.", "tenant", "state")

@@ -200,6 +200,8 @@ class Tenant(Section):
     alertmanagers: tuple[Server, ...] = ()
     prometheus: Server | None = None
     policy: FilePath
+    shadow_policy: FilePath | None = None
+    observe: bool = False
     heartbeat: Heartbeat | None = None
     people: Mapping[Name, Person] = {}
     executors: Mapping[Name, Executor] = {}

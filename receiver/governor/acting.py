@@ -38,6 +38,9 @@ async def authorize(desk: Desk, due: Due) -> None:
         if permitted.outcome is not Outcome.PERMIT:
             await withdraw_for(desk, proposal, permitted.reason)
             return
+        if desk.charter.observe:
+            await withdraw_for(desk, proposal, "nothing is run: this tenant only observes")
+            return
         authorized = authorized_draft(desk, proposal, incident, service, permitted, now)
         dispatched = dispatch_draft(desk, proposal, incident, service, Back(0))
         drafts = [authorized] if dispatched is None else [authorized, dispatched]
@@ -186,7 +189,7 @@ async def dispatch(desk: Desk, due: Due) -> None:
             return
         service = fresh_verdict(desk, incident, readings)
         draft = dispatch_draft(desk, proposal, incident, service, due.subject)
-        if draft is None:
+        if draft is None or desk.charter.observe:
             desk.defer(due.name, HALTED_AGAIN_SECONDS)
             return
         desk.mine.add(proposal.index)

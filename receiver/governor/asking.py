@@ -81,6 +81,8 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
         )
         if permitted.outcome is not Outcome.PERMIT:
             denials.append(f"{name}: {permitted.reason}")
+        elif desk.charter.observe:
+            denials.append(f"{name}: would be proposed to {', '.join(permitted.approvers)}; only observed here")
         elif action.executor not in desk.charter.executors:
             denials.append(f"{name}: executor {action.executor} is not configured")
         else:

@@ -22,6 +22,7 @@ from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, 
 from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis
 from receiver.incident.book import Book
+from receiver.incident.shadowed import Shadow
 from receiver.incident.states import Incident, Key, Proposal
 from receiver.metrics import Metrics
 from receiver.papers import ExecutionResult, Recipient
@@ -43,12 +44,15 @@ class Member:
 class Charter:
     """What is in force for a tenant: the policy, the people and the executors that an ADOPTED names.
 
-    executors: name → url, without secrets.
+    executors: name → url, without secrets. observe: nothing is proposed. shadow: a candidate that decides beside the
+    policy and moves nothing.
     """
 
     rulebook: Rulebook
     people: Mapping[str, Member]
     executors: Mapping[str, str]
+    observe: bool = False
+    shadow: Rulebook | None = None
 
     def roster_bytes(self) -> bytes:
         rows: dict[str, dict[str, Any]] = {}
@@ -94,6 +98,7 @@ class Desk:
     answered: dict[int, tuple[ExecutionResult, bool]] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     trusted: bool = True
+    shadow: Shadow | None = None
     folding: asyncio.Lock = field(default_factory=asyncio.Lock)
     decision: asyncio.Lock = field(default_factory=asyncio.Lock)
 

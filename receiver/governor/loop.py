@@ -10,11 +10,12 @@ from datetime import datetime
 
 from ledger.entry import Blob, Draft, Entry, canonical
 from ledger.journal import Conflict, LedgerError, Refused, Unavailable
-from receiver.governor import meters, missed
+from receiver.governor import meters, missed, shadow
 from receiver.governor.desk import Charter, Desk, stamp
 from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS
 from receiver.governor.timekeeping import Timekeeper
 from receiver.incident.agenda import Due, View, agenda
+from receiver.incident.shadowed import Shadow
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,16 @@ class Governor:
         async with desk.deciding():
             before, old = desk.book.adopted, desk.charter.rulebook
             standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
-            if before is None or standing != {(b.name, b.digest) for b in blobs}:
+            same_mode = before is not None and bool(before.body.get("observe")) is charter.observe
+            if not same_mode or standing != {(b.name, b.digest) for b in blobs}:
                 await desk.post(_adoption(charter, before, blobs))
             desk.policies[old.digest] = old
             desk.charter = charter
+            noted = shadow.adoption(charter.shadow, desk.book.shadow.digest, desk.book.shadow.noted)
+            if noted is not None:
+                await desk.post(noted)
+            if charter.shadow is None or desk.shadow is None or desk.shadow.rulebook.digest != charter.shadow.digest:
+                desk.shadow = Shadow(charter.shadow) if charter.shadow is not None else None
         desk.metrics.policy_in_force(desk.tenant, old.version, rulebook.version)
         self._charter = None
         await desk.fold()
@@ -142,6 +149,7 @@ class Governor:
             frozenset(desk.nudged),
             dict(desk.deferred),
             desk.may_act(),
+            desk.shadow.next_look(desk.book.evaluated, now) if desk.shadow is not None else None,
         )
         due, later = agenda(desk.book, view, now)
         taken = 0
@@ -276,10 +284,10 @@ def _adoption(charter: Charter, before: Entry | None, blobs: tuple[Blob, ...]) -
         actor=f"operator:{_account()}",
         decision="adopt",
         reason=f"policy {rulebook.name} {rulebook.version}, {len(charter.people)} people, "
-        f"{len(charter.executors)} executors",
+        f"{len(charter.executors)} executors" + (", observes" if charter.observe else ""),
         policy_version=rulebook.version,
         policy_digest=rulebook.digest,
-        body={"name": rulebook.name, "people": sorted(charter.people)},
+        body={"name": rulebook.name, "people": sorted(charter.people)} | ({"observe": True} if charter.observe else {}),
         blobs=blobs,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.governor import acting, asking, explaining, judging, quiet, watching
+from receiver.governor import acting, asking, explaining, judging, quiet, shadow, watching
 from receiver.governor.desk import Desk
 from receiver.incident.agenda import Due, Kind
 
@@ -32,10 +32,13 @@ STEPS: dict[Kind, Step] = {
     Kind.TELL: asking.tell,
     Kind.SEND: asking.send,
     Kind.LOOK: watching.look,
+    Kind.SHADOW: shadow.look,
 }
 
 # These ask somebody outside, so they run beside the turn; a step that runs is not begun a second time.
-OUTSIDE = frozenset({Kind.EXECUTE, Kind.DISPATCH, Kind.AUTHORIZE, Kind.CONSULT, Kind.PROPOSE, Kind.SEND, Kind.LOOK})
+OUTSIDE = frozenset(
+    {Kind.EXECUTE, Kind.DISPATCH, Kind.AUTHORIZE, Kind.CONSULT, Kind.PROPOSE, Kind.SEND, Kind.LOOK, Kind.SHADOW}
+)
 
 # While one of these is under way for a proposal, its deadline waits for it: what was sent may still be answered.
 BLOCKS: Mapping[Kind, Kind] = {Kind.UNRESOLVE: Kind.EXECUTE, Kind.GIVE_UP_MESSAGE: Kind.SEND}

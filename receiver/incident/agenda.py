@@ -46,6 +46,7 @@ class Kind(StrEnum):
     TELL = "tell"
     SEND = "send"
     LOOK = "look"
+    SHADOW = "shadow"
 
 
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
@@ -73,6 +74,7 @@ class View:
     looked: when policy last looked at a WATCHED or DETECTED index; kept in memory, so a restart looks at once.
     nudged: indices to look at now because an alert of theirs changed.
     deferred: steps by name that were tried and are not to be tried again before a time.
+    shadow_at: when a candidate beside the policy in force looks again.
     may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
     """
 
@@ -82,6 +84,7 @@ class View:
     nudged: frozenset[int]
     deferred: Mapping[str, datetime] = field(default_factory=dict)
     may_act: bool = True
+    shadow_at: datetime | None = None
 
 
 def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
@@ -118,6 +121,8 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         yield from _of_proposal(proposal, view, now)
     for incident in book.open.values():
         yield from _of_incident(incident, book, view, now)
+    if view.shadow_at is not None:
+        yield Due(Kind.SHADOW, 0, view.shadow_at)
     latest: dict[str, int] = {}
     for index, news in book.news.items():
         latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))

@@ -16,6 +16,7 @@ from policy_rules.readings import Alert
 from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident.assigned import Assigned
+from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
     RESUMED_ACTION,
     Consultation,
@@ -62,6 +63,8 @@ class Book:
         self.heard: dict[int, Heard] = {}
         self.halts: dict[int, tuple[str, str]] = {}  # HALTED → (actor, reason)
         self.runs: list[Run] = []
+        self.evaluated = 0  # how often alerts were evaluated
+        self.shadow = Shadowed()
         self.wrong_codes: dict[str, list[datetime]] = {}
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
@@ -138,6 +141,7 @@ class Book:
 
     def _evaluated(self, entry: Entry, assigned: Sequence[Assigned]) -> None:
         self.received.pop(_settled(entry), None)
+        self.evaluated += 1
         for row in assigned:
             known = self.alerts.get(row.alert.fingerprint)
             ended = known.ended_at if known else None
@@ -344,6 +348,8 @@ class Book:
             incident.held_until = parse_time(entry.body["held_until"])
 
     def _noted(self, entry: Entry) -> None:
+        if entry.body.get("kind") in (SHADOW, SHADOW_ADOPTED):
+            self.shadow.take(entry)
         if entry.body.get("kind") == RESUMED_ACTION:
             for run in self.runs:
                 run.forgiven |= run.proposal.body["action"] == entry.body["action"]
