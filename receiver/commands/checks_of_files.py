@@ -8,7 +8,7 @@ import http.client
 import socket
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 from ledger import checkpoint as notes
@@ -19,6 +19,7 @@ from ledger.stores.people import People, load_secret, people_path
 from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.permission import Person
+from policy_rules.rulebook import Rulebook
 from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.commands.init import (
     PLACEHOLDER_ACCOUNT,
@@ -79,18 +80,19 @@ def placeholders(settings: Settings) -> Iterator[Finding]:
 
 def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -> Iterator[Finding]:
     """The tenant's policy, and whether its people and executors can do what the policy asks of them."""
-    try:
-        text = tenant.policy.read_bytes()
-    except OSError as error:
-        yield Finding("policy", FAIL, f"{tenant.policy}: {error.strerror}", f"tenant {name} has no policy without it")
+    rulebook = yield from _policy(name, "policy", tenant.policy, environment)
+    if tenant.shadow_policy is not None:
+        shadow = yield from _policy(name, "shadow_policy", tenant.shadow_policy, environment)
+        if rulebook is not None and shadow is not None and shadow.digest == rulebook.digest:
+            yield Finding(
+                "shadow_policy", WARN, f"{tenant.shadow_policy} says what policy says", "change it or leave it out"
+            )
+    if tenant.observe:
+        yield Finding(
+            "observe", WARN, f"tenant {name} only observes: nothing is proposed", "leave observe out to govern"
+        )
+    if rulebook is None:
         return
-    try:
-        rulebook = loading.load(text, file=str(tenant.policy), environment=environment)
-    except loading.PolicyErrors as error:
-        yield from (Finding("policy", FAIL, str(problem)) for problem in error.problems)
-        return
-    summary = f"{rulebook.name} {rulebook.version}, {len(rulebook.rules)} rule(s), sha256 {rulebook.digest[:12]}"
-    yield Finding("policy", OK, f"{tenant.policy}: {summary}")
     people = [Person(person, frozenset(record.roles)) for person, record in tenant.people.items()]
     advice = loading.warnings(rulebook)
     yield from (Finding("policy", WARN, str(problem)) for problem in advice)
@@ -105,6 +107,28 @@ def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -
     used = {action.executor for rule in rulebook.rules for action in rule.actions.values()}
     for executor in sorted(set(tenant.executors) - used):
         yield Finding("executors", WARN, f"no action uses the executor {executor}", "remove it and its secret")
+
+
+def _policy(
+    tenant: str, key: str, path: Path, environment: Mapping[str, str]
+) -> Generator[Finding, None, Rulebook | None]:
+    """What `tenants.*.{key}` says, or None and what is wrong with it."""
+    try:
+        rulebook = loading.load(path.read_bytes(), file=str(path), environment=environment)
+    except OSError as error:
+        yield Finding(
+            key,
+            FAIL,
+            f"{path}: {error.strerror}",
+            f"tenant {tenant} needs it: write it, or change tenants.{tenant}.{key}",
+        )
+        return None
+    except loading.PolicyErrors as error:
+        yield from (Finding(key, FAIL, str(problem)) for problem in error.problems)
+        return None
+    summary = f"{rulebook.name} {rulebook.version}, {len(rulebook.rules)} rule(s), sha256 {rulebook.digest[:12]}"
+    yield Finding(key, OK, f"{path}: {summary}")
+    return rulebook
 
 
 def ledger(settings: Settings) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from receiver.__main__ import counterfoil
 from receiver.commands import checks_of_files, checks_online
 from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.commands.init import write_folder
+from receiver.configuration import ConfigErrors, load_config
 from receiver.settings import Settings, load_settings
 from receiver.settings_values import Address
 
@@ -105,6 +106,26 @@ def test_a_policy_that_is_missing_or_refused(installation: Installation) -> None
     (installation.folder / "policy.yml").unlink()
     (missing,) = installation.of("policy")
     assert (missing.state, "No such file" in missing.message) == (FAIL, True)
+
+
+def test_a_candidate_beside_the_policy_and_a_tenant_that_only_observes(installation: Installation) -> None:
+    candidate = installation.folder / "next.yml"
+    installation.edit(
+        "    policy: policy.yml", "    policy: policy.yml\n    shadow_policy: next.yml\n    observe: true"
+    )
+    (missing,) = installation.of("shadow_policy")
+    assert (missing.state, "No such file" in missing.message) == (FAIL, True)
+    candidate.write_text((installation.folder / "policy.yml").read_text())
+    assert [found.state for found in installation.of("shadow_policy")] == [OK, WARN]  # it says what policy says
+    candidate.write_text(candidate.read_text().replace("error_ratio >= 0.05", "error_ratio >= 0.1"))
+    assert [found.state for found in installation.of("shadow_policy")] == [OK]
+    assert load_config(installation.config, {}).charters["default"].shadow is not None
+    candidate.write_text("rules: [")
+    assert {found.state for found in installation.of("shadow_policy")} == {FAIL}
+    with pytest.raises(ConfigErrors, match=r"next\.yml:"):
+        load_config(installation.config, {})
+    (observes,) = installation.of("observe")
+    assert observes.state == WARN
 
 
 def test_people_and_executors_that_the_policy_needs_and_nobody_has(installation: Installation) -> None:
