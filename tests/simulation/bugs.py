@@ -126,8 +126,8 @@ def takes_the_taps_of_other_tenants() -> Iterator[None]:
 def counts_people_who_were_suspended() -> Iterator[None]:
     real = permission.eligible
 
-    def eligible(action: Any, people: Any) -> Any:
-        return real(action, [replace(person, suspended=False) for person in people])
+    def eligible(action: Any, people: Any, *requester: Any) -> Any:
+        return real(action, [replace(person, suspended=False) for person in people], *requester)
 
     with patch.object(permission, "eligible", eligible):
         yield
