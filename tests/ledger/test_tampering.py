@@ -276,7 +276,7 @@ def test_random_changes_are_found_where_they_are(
     changes = StoreChanges(ledger, other, seed=20261123)
     missed: list[str] = []
     elsewhere: list[tuple[str, str]] = []
-    count, known = int(__import__("os").environ.get("N", "100")), 0
+    count, known = 10_000 if FULL else 100, 0
     for _ in range(count):
         change = changes.make()
         fault = verification(ledger)
