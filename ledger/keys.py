@@ -56,6 +56,8 @@ class Keyring:
         for entry in entries:
             if (entry.stage == "OPENED") is not (not keys) or entry.stage not in STAGES:
                 raise KeyFault(entry.index, f"{entry.stage} names no key here")
+            if (entry.index == 0) is not (not keys) or any(entry.index <= key.first for key in keys):
+                raise KeyFault(entry.index, "it cannot bring a key into force from there: entry 0 names the first")
             if keys and entry.body.get("retires") != keys[-1].vkey:
                 raise KeyFault(entry.index, "it retires another key than the one in force")
             vkey = entry.body.get("key")

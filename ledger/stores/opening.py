@@ -209,9 +209,12 @@ def keys_of(connection: sqlite3.Connection, origin: str, tenant: str) -> Keyring
     entries = []
     for n, raw in connection.execute(sql, (tenant,)):
         try:
-            entries.append(Entry.parse(raw))
+            entry = Entry.parse(raw)
         except ValueError as error:
             raise KeyFault(n, f"it names a key and is no entry: {error}") from error
+        if not entry.well_formed or entry.index != n:
+            raise KeyFault(n, f"it names a key and is not entry {n} as one is written")
+        entries.append(entry)
     return Keyring.of(notes.log_origin(origin, tenant), entries)
 
 

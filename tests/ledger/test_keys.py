@@ -200,6 +200,11 @@ def entry(index: int, stage: str, body: dict[str, Any]) -> Entry:
         ([], "names no key"),
         ([opened()], "names no key"),
         ([opened(key=5)], "names no key"),
+        ([entry(7, "OPENED", {"key": vkey(KEY)})], "from there"),
+        (
+            [opened(key=vkey(KEY)), entry(0, "REKEYED", {"key": vkey(OTHER_KEY), "retires": vkey(KEY)})],
+            "from there",
+        ),
         ([opened(key="x+00000000+AAAA")], "names no key"),
         ([opened(key=vkey(KEY, "elsewhere"))], "of another log"),
         ([entry(0, "REKEYED", {"key": vkey(KEY)})], "names no key here"),
