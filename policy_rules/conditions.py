@@ -152,7 +152,7 @@ def score(parts: Sequence[ScorePart], known: Mapping[str, Value]) -> Value:
             return Value(None, f"{part.signal}: {value.detail or 'unknown'}", kinds)
         bad, good, weight = Decimal(part.bad), Decimal(part.good), Decimal(part.weight)
         share = ARITHMETIC.divide(ARITHMETIC.subtract(exact, bad), ARITHMETIC.subtract(good, bad))
-        clamped = min(max(share, Decimal(0)), Decimal(1))
+        clamped = min(max(Decimal(0), share), Decimal(1))  # in this order 0 is never -0
         total = ARITHMETIC.add(total, ARITHMETIC.multiply(weight, clamped))
         weights = ARITHMETIC.add(weights, weight)
         shown.append(f"{part.signal} {value.value} counts {(clamped * 100).quantize(Decimal('0.1'))}")

@@ -36,6 +36,7 @@ class Api:
         for path, handler in (
             ("/api/v1/incidents", self._incidents),
             ("/api/v1/incidents/{id}", self._incident),
+            ("/api/v1/incidents/{id}/why", self._why),
             ("/api/v1/ledger", self._ledger),
             ("/api/v1/ledger/checkpoint", self._checkpoint),
             ("/api/v1/ledger/{index}", self._entry),
@@ -79,6 +80,13 @@ class Api:
         if view is None:
             return error(404, "unknown", f"there is no incident {questions.shown(name)}")
         return web.json_response(view.to_json(timeline=True))
+
+    async def _why(self, request: web.Request) -> web.Response:
+        tenant, name = self._tenant(request), request.match_info["id"]
+        view = await self._reader.incident(tenant, name, questions.moment(request.query))
+        if view is None:
+            return error(404, "unknown", f"there is no incident {questions.shown(name)}")
+        return web.json_response({"verdicts": [one.to_json() for one in await self._reader.why(tenant, view)]})
 
     async def _ledger(self, request: web.Request) -> web.Response:
         query = request.query

@@ -72,6 +72,25 @@ SCHEMAS: Mapping[str, Json] = {
     "Incident": shape(**FIELDS_OF_AN_INCIDENT),
     "IncidentWithTimeline": shape(**FIELDS_OF_AN_INCIDENT, timeline=many(one_of("Entry"))),
     "Incidents": shape(incidents=many(one_of("Incident")), next=or_null(WHOLE)),
+    "Verdicts": shape(
+        verdicts=many(
+            shape(
+                index=WHOLE,
+                at=TIME,
+                stage=TEXT,
+                actor=TEXT,
+                about=TEXT,
+                outcome=TEXT,
+                reason=TEXT,
+                rule=TEXT,
+                policy=TEXT,
+                readings=many(
+                    shape(name=TEXT, query=or_null(TEXT), value=or_null(TEXT), state=TEXT, detail=TEXT, at=TEXT)
+                ),
+                findings=many({"type": "object"}),
+            )
+        )
+    ),
     "Entries": shape(entries=many(one_of("Entry")), next=or_null(WHOLE)),
     "Posted": shape(entries=many(one_of("Entry"))),
     "Proof": shape(index=WHOLE, leaf_hash=TEXT, tree_size=WHOLE, proof=many(TEXT), checkpoint=TEXT),
@@ -160,6 +179,9 @@ def paths() -> Json:
             )
         },
         "/api/v1/incidents/{id}": {"get": reads("one incident, its timeline", one_of("IncidentWithTimeline"), ID, at)},
+        "/api/v1/incidents/{id}/why": {
+            "get": reads("every verdict: what was asked, answered and compared", one_of("Verdicts"), ID, at)
+        },
         "/api/v1/incidents/{id}/close": {"post": changes("close an incident by hand", ID, reason=WORDS_OF_A_PERSON)},
         "/api/v1/incidents/{id}/notes": {"post": changes("put a note to an incident", ID, text=WORDS_OF_A_PERSON)},
         "/api/v1/incidents/{id}/resolutions": {

@@ -60,6 +60,7 @@ class Auditor:
         app.router.add_post("/logout", self._sign_out)
         app.router.add_get("/", self._incidents)
         app.router.add_get("/incidents/{id}", self._incident)
+        app.router.add_get("/incidents/{id}/why", self._why)
         app.router.add_get("/ledger", self._ledger)
         app.router.add_get("/ledger/{index}", self._entry)
         app.router.add_get("/blobs/{digest}", self._blob)
@@ -102,6 +103,15 @@ class Auditor:
             }
 
         return await self._page(request, "incident.html", show)
+
+    async def _why(self, request: web.Request) -> web.Response:
+        async def show(tenant: str) -> Values | None:
+            view = await self.reader.incident(tenant, request.match_info["id"], questions.moment(request.query))
+            if view is None:
+                return None
+            return {"incident": view, "verdicts": await self.reader.why(tenant, view)}
+
+        return await self._page(request, "why.html", show)
 
     async def _ledger(self, request: web.Request) -> web.Response:
         """The newest entries first; those that a filter chooses in the order in which they were posted."""

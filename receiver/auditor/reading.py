@@ -11,7 +11,10 @@ from threading import Lock
 from ledger import merkle
 from ledger.entry import Entry
 from ledger.journal import Journal
+from policy_rules.loading import PolicyErrors, load
+from policy_rules.rulebook import Rulebook
 from receiver.auditor.counting import Books, Count
+from receiver.auditor.explanation import Explanation, explanations
 from receiver.auditor.standing import IncidentView, Standing
 from receiver.auditor.timeline import PAGE_ENTRIES, incident_view
 from receiver.incident.states import IncidentState
@@ -111,6 +114,18 @@ class Reader:
         """One incident with its timeline, now or as it stood at an index or a time. None where there is none."""
         return await incident_view(self.journal, tenant, incident_id, at)
 
+    async def why(self, tenant: str, view: IncidentView) -> list[Explanation]:
+        """Every verdict of one incident, explained by the texts of the policies in the ledger."""
+        register = await self.register(tenant)
+        named = [digest for e in view.entries for digest in (e.policy_digest, e.body.get("in_force"))]
+        books: dict[str | None, Rulebook | None] = {}
+        for digest in {name for name in named if isinstance(name, str)} & register.policies.keys():
+            text = await self.journal.blob(tenant, register.policies[digest])
+            books[digest] = await asyncio.to_thread(_rulebook, text)
+        detected = next(entry for entry in view.entries if entry.index == view.index)
+        key = detected.body.get("key")
+        return list(explanations(view.entries, view.rule, key if isinstance(key, dict) else {}, books.get))
+
     async def books(self, tenant: str) -> Books:
         """The trial balance and the findings; each entry is counted once, away from the event loop."""
         async with self._counting:
@@ -132,6 +147,13 @@ class Reader:
             return None
         path = await self.journal.tree_hashes(tenant, merkle.inclusion_ranges(index, size))
         return Proof(index, merkle.leaf_hash(entry.raw), size, tuple(path), note)
+
+
+def _rulebook(text: bytes | None) -> Rulebook | None:
+    try:
+        return load(text or b"", file="policy", environment={})
+    except PolicyErrors:
+        return None  # written by a version that reads policies otherwise: its words stand in the verdicts all the same
 
 
 def checkpoint_size(note: str | None) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from receiver.auditor.explanation import Asked, Explanation
 from receiver.commands.client import call
 from receiver.commands.incident_then import show_then
 
@@ -44,10 +45,14 @@ def list_(config: Path, tenant: str, everything: bool, as_json: bool) -> None:
 @click.argument("incident_id")
 @tenant_option
 @click.option("--at", metavar="TIME|INDEX", help="As it stood then, rebuilt from the ledger's file alone.")
+@click.option("--why", is_flag=True, help="Every verdict: what was asked, answered and compared, and by which policy.")
 @json_option
 @click.pass_obj
-def show(config: Path, incident_id: str, tenant: str, at: str | None, as_json: bool) -> None:
+def show(config: Path, incident_id: str, tenant: str, at: str | None, why: bool, as_json: bool) -> None:
     """One incident and everything that was decided about it: as the service sees it, or as it stood then."""
+    if why:
+        _show_why(config, incident_id, tenant, at, as_json=as_json)
+        return
     if at is not None:
         show_then(config, incident_id, tenant, at, as_json=as_json)
         return
@@ -64,6 +69,19 @@ def show(config: Path, incident_id: str, tenant: str, at: str | None, as_json: b
         click.echo(
             f"{entry['index']:>5} {at_time} {entry['stage']:<12} {entry['actor']:<20} {entry['reason']}".rstrip()
         )
+
+
+def _show_why(config: Path, incident_id: str, tenant: str, at: str | None, *, as_json: bool) -> None:
+    path = f"/api/v1/incidents/{quote(incident_id, safe='')}/why" + (f"?at={quote(at, safe='')}" if at else "")
+    data = call(config, "GET", path, tenant=tenant)
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    for number, row in enumerate(data["verdicts"]):
+        readings = tuple(Asked(**reading) for reading in row["readings"])
+        found = Explanation(**{**row, "readings": readings, "findings": tuple(row["findings"])})
+        for line in ["", *found.lines()] if number else found.lines():
+            click.echo("".join(character if character.isprintable() else " " for character in line).rstrip())
 
 
 @incident.command()
