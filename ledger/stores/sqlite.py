@@ -174,7 +174,8 @@ class SqliteJournal:
         # Taken away before the first await: a second close, at the same time, would wait for a thread that has ended.
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
-        for line in {line for line in (reader, writer) if line is not None}:  # one alone, in memory
+        # The writer last: whoever is last empties the write-ahead log into the file, and the reader may not write.
+        for line in dict.fromkeys(line for line in (reader, writer) if line is not None):  # one alone, in memory
             await line.close()
 
     async def ended(self) -> None:

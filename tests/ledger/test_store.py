@@ -43,6 +43,15 @@ async def test_the_files_are_their_owners_alone(files: Files) -> None:
     await journal.close()
 
 
+async def test_closing_leaves_one_file_and_nothing_beside_it(files: Files) -> None:
+    """A refused start would else be the one that empties the write-ahead log, and changes the file."""
+    for number in range(8):
+        journal = await files.open()
+        await journal.post("default", [note(f"n{number}")])
+        await journal.close()
+        assert not [path.name for path in files.folder.glob("ledger.db-*")]
+
+
 async def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
     folder = tmp_path / "a?mode=memory#%41 ü"
     folder.mkdir()
