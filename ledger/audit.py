@@ -80,7 +80,8 @@ def verify_store(
         with closing(schema.connect(path)) as store:
             store.execute("BEGIN")
             sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
-            tenants = {row[0] for row in store.execute(sql)}
+            # What is no text is a damaged record: its log lacks it, or the file's own check names it below.
+            tenants = {row[0] for row in store.execute(sql) if isinstance(row[0], str)}
             lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
             audits = []
             for tenant in sorted(tenants | lost):
@@ -99,6 +100,8 @@ def verify_store(
         raise NotALedger(f"{path}: {error}") from error
     if wrong is None:
         return audits
+    if not audits:
+        raise NotALedger(f"{path}: {wrong}")
     return [replace(a, fault=a.fault or Fault(a.tenant, None, wrong)) for a in audits]
 
 

@@ -47,7 +47,7 @@ async def test_closing_leaves_one_file_and_nothing_beside_it(files: Files) -> No
     """A refused start would else be the one that empties the write-ahead log, and changes the file."""
     for number in range(8):
         journal = await files.open()
-        await journal.post("default", [note(f"n{number}")])
+        await journal.post("default", [note(f"closing {number}")])
         await journal.close()
         assert not [path.name for path in files.folder.glob("ledger.db-*")]
 
