@@ -72,7 +72,10 @@ TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_BYTES = 65_535
 # The SHA-256 of each text that README.txt has had.
-README_TEXTS = {"cf27d9dc4a594d6a5f704b7a54962de6a2edd2e995c45f9f7c4105181353d74e"}
+README_TEXTS = {
+    "cf27d9dc4a594d6a5f704b7a54962de6a2edd2e995c45f9f7c4105181353d74e",
+    "c2b84c19580b180c5aadf52813fb4743db3c9fe186046a3afce8bffa625bfde7",
+}
 
 
 class Fault(Exception):

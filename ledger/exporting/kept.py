@@ -20,7 +20,7 @@ MAX_FILE_BYTES = 65_536  # of a checkpoint, the keys, and the text about the fol
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 # The SHA-256 of each text that README.txt has had in an earlier version.
-_EARLIER: frozenset[str] = frozenset()
+_EARLIER = frozenset({"cf27d9dc4a594d6a5f704b7a54962de6a2edd2e995c45f9f7c4105181353d74e"})
 
 
 class Kept:
