@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import ROUND_CEILING
 
+from policy_rules.conditions import Value
 from policy_rules.durations import duration
-from policy_rules.rulebook import Action, Breaker, Limit, Rulebook
+from policy_rules.numbers import number
+from policy_rules.rulebook import Action, Breaker, Limit, Param, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict
+
+READING_MAX = 10**9  # of a parameter that is a reading
 
 
 def check(name: str, wanted: str, value: str, holds: bool, why_not: str, operator: str = "==") -> Finding:
@@ -68,28 +73,59 @@ def breaker(action: Action, limit: Breaker, failures: int) -> Finding:
 
 
 def busy(action: Action, key: Mapping[str, str], running: Sequence[tuple[str, Mapping[str, str]]]) -> Iterator[Finding]:
-    """One execution of a target at a time, whatever incident asks. running: executor and parameters of each."""
+    """One execution of a target at a time, whatever incident asks. running: executor and parameters of each.
+
+    A reading says how much and not whom, so it does not make another target.
+    """
     wanted = {name: value for name, value in values(action, key).items() if value}
-    if any((executor, dict(params)) == (action.executor, wanted) for executor, params in running):
+    read = {param.name for param in action.params if param.signal is not None}
+    others = ((executor, {n: v for n, v in params.items() if n not in read}) for executor, params in running)
+    if any(other == (action.executor, wanted) for other in others):
         shown = ", ".join(f"{name}={value}" for name, value in wanted.items()) or "no parameters"
         why = f"{action.executor} with {shown} is under way, or nobody knows how it ended"
         yield check("target", "idle", "busy", False, why)
 
 
-def values(action: Action, key: Mapping[str, str]) -> dict[str, str]:
-    return {
-        param.name: param.constant if param.constant is not None else key.get(param.label or "", "")
-        for param in action.params
-    }
+def values(action: Action, key: Mapping[str, str], read: Mapping[str, Value] | None = None) -> dict[str, str]:
+    """The parameters by name. read: what was read for those that are readings; without it they are left out."""
+    found: dict[str, str] = {}
+    for param in action.params:
+        if param.signal is not None:
+            whole = _whole(read[param.name]) if read is not None else None
+            found |= {param.name: str(whole)} if whole is not None else {}
+        else:
+            found[param.name] = param.constant if param.constant is not None else key.get(param.label or "", "")
+    return found
 
 
-def params(action: Action, key: Mapping[str, str]) -> Iterator[Finding]:
-    for param, value in zip(action.params, values(action, key).values(), strict=True):
-        if param.constant is None:
+def _whole(value: Value) -> int | None:
+    exact = number(value.value)
+    if exact is None or abs(exact) > READING_MAX:
+        return None
+    return int(exact.to_integral_value(ROUND_CEILING))
+
+
+def params(action: Action, key: Mapping[str, str], read: Mapping[str, Value] | None) -> Iterator[Finding]:
+    """read: as `values` takes it; None where people have approved what was read already."""
+    for param in action.params:
+        value = key.get(param.label or "", "")
+        if param.signal is not None:
+            if read is not None:
+                yield _reading(param, read[param.name])
+        elif param.constant is None:
             why = (
                 f"the value {value!r} of {param.label} is not in allow" if value else f"the alert has no {param.label}"
             )
             yield check(f"param {param.name}", " | ".join(param.allow), value, value in param.allow, why, "in")
+
+
+def _reading(param: Param, value: Value) -> Finding:
+    whole, allowed = _whole(value), f"{param.least} to {param.most}"
+    if whole is None:
+        why = f"{param.name} cannot be told: {param.signal} is {value.detail or 'no number of use'}"
+        return check(f"param {param.name}", allowed, "unknown", False, why, "in")
+    why = f"{param.name} would be {whole}, and {allowed} is allowed"
+    return check(f"param {param.name}", allowed, str(whole), param.least <= whole <= param.most, why, "in")
 
 
 def recovery(verdict: Verdict | None, actions: Sequence[Action]) -> Finding:

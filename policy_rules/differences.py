@@ -198,7 +198,11 @@ def _yes(value: bool) -> str:
 
 def _params(params: Sequence[Param]) -> str:
     shown = [
-        f"{p.name}={p.constant}" if p.constant is not None else f"{p.name} from {p.label}, one of {'/'.join(p.allow)}"
+        f"{p.name}={p.constant}"
+        if p.constant is not None
+        else f"{p.name} from {p.signal}, {p.least} to {p.most}"
+        if p.signal is not None
+        else f"{p.name} from {p.label}, one of {'/'.join(p.allow)}"
         for p in params
     ]
     return "; ".join(shown) or "nothing"

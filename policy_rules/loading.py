@@ -20,8 +20,7 @@ from policy_rules.rulebook import (
     Rule,
     Rulebook,
     Signal,
-    conditions_of,
-    signals_in,
+    signals_used,
 )
 from policy_rules.signals import BadSignal, labels_of
 from policy_rules.strict_yaml import TEXT_MAX, collect, substitute
@@ -132,7 +131,7 @@ def _check_labels(
     signals: Mapping[str, Signal],
 ) -> None:
     """Every `$label` of every signal that `rule` uses must be one of its `group_by` labels."""
-    for name in signals_in(conditions_of(rule)):
+    for name in signals_used(rule):
         signal = signals.get(name)
         for label in sorted(signal.labels - set(rule.group_by)) if signal is not None else ():
             message = f"the signal {name} needs ${label}, which is not in group_by of {rule.name}: add {label} to it"

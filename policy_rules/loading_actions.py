@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from policy_rules.checks import READING_MAX
 from policy_rules.fields import NAME, NAME_HINT, Fields, read_text
 from policy_rules.problems import nearest
 from policy_rules.rulebook import Action, Approvers, Breaker, Condition, Limit, Param
@@ -37,7 +38,11 @@ _KEYS = frozenset(
 
 
 def read_actions(
-    rule: Fields, group_by: Collection[str], intervals: Collection[str], read_when: Callable[[Fields], Condition]
+    rule: Fields,
+    group_by: Collection[str],
+    intervals: Collection[str],
+    signals: Collection[str],
+    read_when: Callable[[Fields], Condition],
 ) -> dict[str, Action]:
     """The actions of `rule` in the order of the file, which is the order in which they are proposed.
 
@@ -49,12 +54,17 @@ def read_actions(
         when = read_when(fields) if "when" in fields else None
         if when is None and "when_unknown" in fields:
             fields.wrong("when_unknown", "when_unknown belongs to when, which is missing")
-        found[name] = _action(fields, name, group_by, intervals, when)
+        found[name] = _action(fields, name, group_by, intervals, signals, when)
     return found
 
 
 def _action(
-    fields: Fields, name: str, group_by: Collection[str], intervals: Collection[str], when: Condition | None
+    fields: Fields,
+    name: str,
+    group_by: Collection[str],
+    intervals: Collection[str],
+    signals: Collection[str],
+    when: Condition | None,
 ) -> Action:
     blocked = fields.texts("blocked_during")
     for index, interval in enumerate(blocked):
@@ -68,7 +78,7 @@ def _action(
         title=_one_line(fields, "title", fields.text("title")),
         approvers=_approvers(fields),
         risk=_one_line(fields, "risk", fields.text("risk", "not stated"), 300),
-        params=_params(fields, group_by),
+        params=_params(fields, group_by, signals),
         expires_seconds=fields.duration("expires", 900, least=60, most=86400),
         limit=_limit(fields),
         limits=_limits(fields),
@@ -150,10 +160,12 @@ def _read_limit(limit: Fields, of: str) -> Limit:
     )
 
 
-def _params(fields: Fields, group_by: Collection[str]) -> tuple[Param, ...]:
+def _params(fields: Fields, group_by: Collection[str], signals: Collection[str]) -> tuple[Param, ...]:
     found: list[Param] = []
     for name, path, value in fields.entries("params", PARAM, PARAM_HINT):
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "signal" in value:
+            param = _read_param(Fields(fields.notes, path, value, ("signal", "min", "max")), name, signals)
+        elif isinstance(value, dict):
             param = _label_param(Fields(fields.notes, path, value, ("label", "allow")), name, group_by)
         else:
             param = Param(name, constant=_value(fields, path, value))
@@ -170,6 +182,19 @@ def _label_param(fields: Fields, name: str, group_by: Collection[str]) -> Param:
     if "allow" in fields and fields.data["allow"] == []:
         fields.wrong("allow", "allow is empty: name every value that may be passed on")
     return Param(name, label=label, allow=allow)
+
+
+def _read_param(fields: Fields, name: str, signals: Collection[str]) -> Param:
+    signal = fields.text("signal")
+    if signal and signal not in signals:
+        fields.wrong("signal", f"there is no signal {signal!r}{nearest(signal, signals)}")
+    for bound in ("min", "max"):
+        fields.required(bound)
+    least = fields.whole("min", 0, least=0, most=READING_MAX)
+    most = fields.whole("max", READING_MAX, least=0, most=READING_MAX)
+    if most < least:
+        fields.wrong("max", "max must not be less than min")
+    return Param(name, signal=signal, least=least, most=most)
 
 
 def _value(fields: Fields, path: Path, value: Any) -> str:

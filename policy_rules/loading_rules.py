@@ -106,6 +106,8 @@ def _rule(fields: Fields, names: Names) -> Rule:
     if SCORE in fields:
         names = replace(names, score=score, has_score=True)
     detect = _detect(fields, names)
+    known = (*names.signals, *names.bad_signals)
+    actions = read_actions(fields, group_by, names.intervals, known, lambda action: _when(action, names))
     return Rule(
         name=name,
         matchers=matchers,
@@ -118,7 +120,7 @@ def _rule(fields: Fields, names: Names) -> Rule:
         evaluate_every_seconds=fields.duration("evaluate_every", 30, least=1, most=3600),
         reopen_within_seconds=fields.duration("reopen_within", 0, most=7 * 86400),
         score=score,
-        actions=MappingProxyType(read_actions(fields, group_by, names.intervals, lambda action: _when(action, names))),
+        actions=MappingProxyType(actions),
         escalation=_escalation(fields),
     )
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from policy_rules.conditions import judge, values
+from policy_rules.conditions import Value, judge, values
 from policy_rules.readings import Alert, Query, Reading
-from policy_rules.rulebook import Action, Rulebook, signals_in
+from policy_rules.rulebook import Action, Rulebook, needs
 from policy_rules.verdict import Finding, one_line
 
 NEWER = "in_force/"  # before the name of a signal that the policy in force asks in other words than the incident's
@@ -32,7 +32,7 @@ def queries(
     """What the conditions of one action ask. actions: by the incident's policy and by the one in force."""
     found: dict[str, Query] = {}
     for book, action in zip((incident_book, in_force), actions, strict=True):
-        for name in _needs(action):
+        for name in needs(action):
             query = book.signals[name].query(key)
             named = _named(name, book, incident_book)
             found[named] = replace(query, name=named)
@@ -75,8 +75,15 @@ def conditions(
     return found, behind
 
 
-def _needs(action: Action | None) -> tuple[str, ...]:
-    return signals_in([action.when]) if action is not None and action.when is not None else ()
+def read_params(
+    incident_book: Rulebook, book: Rulebook, action: Action, alerts: Sequence[Alert], asked: Asked, now: datetime
+) -> Mapping[str, Value] | None:
+    """What `book` reads for the parameters of `action`, by parameter; None once people have answered: they approved
+    what was read then."""
+    if asked.late:
+        return None
+    known = values(book, alerts, _own(book, action, incident_book, asked.readings), now)
+    return {param.name: known[param.signal] for param in action.params if param.signal is not None}
 
 
 def _named(name: str, book: Rulebook, incident_book: Rulebook) -> str:
@@ -85,5 +92,5 @@ def _named(name: str, book: Rulebook, incident_book: Rulebook) -> str:
 
 def _own(book: Rulebook, action: Action, incident_book: Rulebook, readings: Sequence[Reading]) -> list[Reading]:
     """The readings that answer what `book` asks, by the names that it has for them."""
-    names = {_named(name, book, incident_book): name for name in _needs(action)}
+    names = {_named(name, book, incident_book): name for name in needs(action)}
     return [replace(reading, name=names[reading.name]) for reading in readings if reading.name in names]

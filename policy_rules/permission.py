@@ -214,7 +214,8 @@ def _permit(
         findings.extend(checks.limits(found, runs, now))
         if found.breaker is not None:
             findings.append(checks.breaker(found, found.breaker, failed_in_a_row(counted[found.breaker.of])))
-        findings.extend(checks.params(found, key))
+        read = offers.read_params(incident_book, book, found, alerts, asked, now)
+        findings.extend(checks.params(found, key, read))
         findings.extend(checks.busy(found, key, running))
     wanted, evidence = offers.conditions(incident_book, books, actions, alerts, asked, now)
     findings.extend(wanted)
@@ -228,7 +229,8 @@ def _permit(
     firing = sum(alert.firing for alert in alerts)
     findings.append(Finding(FIRING, ">=", "0", str(firing), True))
     who = f"{', '.join(approvers)}" if quorum == 1 else f"{quorum} of {', '.join(approvers)}"
-    params = {name: value for name, value in checks.values(actions[0], key).items() if value}
+    read = offers.read_params(incident_book, books[0], actions[0], alerts, asked, now)
+    params = {name: value for name, value in checks.values(actions[0], key, read).items() if value}
     return _answer(findings, f"{action} by {who}", approvers, quorum, params, evidence, levels)
 
 

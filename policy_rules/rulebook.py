@@ -92,12 +92,18 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter of an action: a constant, or the value of a `group_by` label that stands in `allow`."""
+    """One parameter of an action: a constant, the value of a `group_by` label that stands in `allow`, or a reading.
+
+    signal: what is read, rounded up to a whole number, which must be from `least` to `most`.
+    """
 
     name: str
     label: str | None = None
     allow: tuple[str, ...] = ()
     constant: str | None = None
+    signal: str | None = None
+    least: int = 0
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +244,20 @@ def conditions_of(rule: Rule) -> tuple[Condition, ...]:
     """Every condition of `rule`: of detection, of recovery, and its actions' own."""
     own = (action.when for action in rule.actions.values() if action.when is not None)
     return rule.detect.when, rule.recover.when, *own
+
+
+def needs(action: Action | None) -> tuple[str, ...]:
+    """The signals that the question about `action` needs: of its own condition, and of its parameters."""
+    if action is None:
+        return ()
+    own = signals_in([action.when]) if action.when is not None else ()
+    return tuple(dict.fromkeys((*own, *(param.signal for param in action.params if param.signal is not None))))
+
+
+def signals_used(rule: Rule) -> tuple[str, ...]:
+    """Every signal of `rule`: of its conditions, and of its actions' parameters."""
+    own = signals_in(conditions_of(rule))
+    return tuple(dict.fromkeys((*own, *(name for action in rule.actions.values() for name in needs(action)))))
 
 
 def terms_of(rule: Rule) -> tuple[Term, ...]:

@@ -19,8 +19,7 @@ from policy_rules.rulebook import (
     Condition,
     Rule,
     Rulebook,
-    conditions_of,
-    signals_in,
+    signals_used,
     terms,
     terms_of,
 )
@@ -56,7 +55,7 @@ def _case_lines(rule: Rule, rulebook: Rulebook) -> Iterator[str]:
     after = max(rule.recover.for_seconds, 60) + 3 * rule.evaluate_every_seconds
     tail = int(after // INTERVAL_SECONDS) + 4
     signals = {}
-    for name in signals_in(conditions_of(rule)):
+    for name in signals_used(rule):
         good, bad = well.get(name, ill.get(name, "0")), ill.get(name, well.get(name, "0"))
         signals[name] = ((good, WELL), (bad, ILL), (good, tail))
     needs_end = any(term.of_alerts is not None for term in terms(rule.recover.when))
@@ -148,13 +147,14 @@ def _labels(rule: Rule, rulebook: Rulebook) -> dict[str, str] | None:
 def _numbers(condition: Condition, rule: Rule) -> Mapping[str, str]:
     """A number for each signal such that `condition` holds, tried from its own thresholds; {} where none was found."""
     parts = {part.signal: part for term in terms_of(rule) for part in term.parts}
-    names = signals_in(conditions_of(rule))
+    names = signals_used(rule)
+    read = {p.signal: str(p.least) for action in rule.actions.values() for p in action.params if p.signal is not None}
     options: dict[str, list[str]] = {}
     for name in names:
         tried = [Decimal(t.threshold) for t in terms_of(rule) if t.name == name]
         near = [f"{value * factor:f}" for value in tried for factor in (Decimal("0.5"), Decimal(1), Decimal(2))]
         ends = [parts[name].good, parts[name].bad] if name in parts else []
-        options[name] = [*near, *ends, "0", "1"]
+        options[name] = [*([read[name]] if name in read else []), *near, *ends, "0", "1"]
     own_alerts = [t for t in terms_of(rule) if t.of_alerts is not None]
     for pick in range(max((len(found) for found in options.values()), default=0)):
         for other in range(max(len(found) for found in options.values())):

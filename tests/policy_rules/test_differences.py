@@ -32,6 +32,11 @@ from tests.policy_rules.helpers import POLICY, policy
         ("cooldown: 10m", "cooldown: 20m", "may run 2 times in 1h, with 20m between, was 2 times in 1h, with 10m"),
         ("idempotent: false", "idempotent: true", "may be sent again after a doubt: yes, was no"),
         ("name: checkout-errors", "name: wallet-errors", "checkout-errors: is gone"),
+        (
+            "{label: service, allow: [checkout, wallet]}",
+            "{signal: p95_seconds, min: 1, max: 9}",
+            "is given service from p95_seconds, 1 to 9, was service from service",
+        ),
         ("[checkout, wallet]", "[checkout]", "is given service from service, one of checkout, was"),
         ("[5m]", "[1m]", "signals: error_ratio asks"),
         ("end_time: '24:00'", "end_time: '23:00'", "time_intervals: month-end covers other times"),

@@ -129,6 +129,17 @@ WRONG = [
     ("quorum: 1", "quorum: 1, second: {roles: [leads], second: {roles: [leads]}}", 24, "unknown key 'second'"),
     ("expires: 15m", "expires: 5s", 25, "must be from 1m"),
     ("max: 2, per: 1h", "max: 2", 26, "belong together"),
+    *(
+        ("{label: service, allow: [checkout, wallet]}", wrong, 23, words)
+        for wrong, words in (
+            ("{signal: error_rato, min: 1, max: 2}", "did you mean 'error_ratio'?"),
+            ("{signal: error_ratio, max: 2}", "min is missing"),
+            ("{signal: error_ratio, min: 1}", "max is missing"),
+            ("{signal: error_ratio, min: 3, max: 2}", "must not be less than min"),
+            ("{signal: error_ratio, min: -1, max: 2}", "whole number from 0"),
+            ("{signal: error_ratio, min: 1, max: 2, allow: [a]}", "unknown key 'allow'"),
+        )
+    ),
     ("idempotent: false", "breaker: {of: key}", 28, "failures is missing"),
     ("idempotent: false", "breaker: {failures: 0}", 28, "whole number from 1 to 100"),
     ("idempotent: false", "breaker: {failures: 3, of: rule}", 28, "it is one of action, key"),

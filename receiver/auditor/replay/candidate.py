@@ -18,7 +18,7 @@ from policy_rules.detection import assign, should_detect
 from policy_rules.implication import implies
 from policy_rules.permission import Permission, may_propose
 from policy_rules.recovery import should_recover
-from policy_rules.rulebook import Action, Rule, Rulebook, signals_in, signals_of
+from policy_rules.rulebook import Action, Rule, Rulebook, needs, signals_of
 from policy_rules.verdict import Outcome
 from receiver.auditor.replay.between import Point, Question, clock
 from receiver.auditor.replay.episodes import Asked, Episode
@@ -181,16 +181,20 @@ def _unread(
     recorded: Rulebook, candidate: Rulebook, old: Action | None, new: Action | None, asked: Asked
 ) -> tuple[str, ...]:
     """The signals of an action's own condition that were not read then, where the candidate has another condition."""
-    before, after = (action.when if action is not None else None for action in (old, new))
-    if before == after:
+    if _asks(old) == _asks(new):
         return ()
     read = {reading.name for reading in asked.readings}
-    wanted = signals_in([before]) if before is not None and new is not None else ()
+    wanted = needs(old) if new is not None else ()
     missing = {name for name in wanted if name not in read}
-    for name in signals_in([after]) if after is not None else ():
+    for name in needs(new):
         if name not in read or not _same_signal(name, recorded, candidate):
             missing.add(name)
     return tuple(sorted(missing))
+
+
+def _asks(action: Action | None) -> tuple[object, ...]:
+    """What the question about an action rests on beside the ledger."""
+    return (action.when, *(p for p in action.params if p.signal is not None)) if action is not None else (None,)
 
 
 def _otherwise(action: str, was: Permission, now: Permission) -> Iterator[str]:
