@@ -20,6 +20,7 @@ from ledger.stores.people import STRANGER, People, load_secret, people_path
 from ledger.stores.personal import PersonalJournal
 from ledger.stores.room import Room
 from policy_rules.loading import PolicyErrors
+from policy_rules.readings import Alert
 from receiver.anchoring.outside import Anchoring, Outside
 from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
@@ -43,6 +44,7 @@ from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
 from receiver.metrics import Metrics
+from receiver.pinging import ping_forever
 from receiver.settings import Settings
 from receiver.settings_sections import Tenant
 from receiver.settings_values import Address
@@ -155,6 +157,7 @@ class Service:
         self._beside = [
             asyncio.create_task(reconciling, name="reconcile"),
             asyncio.create_task(self._read_trees(), name="trees"),
+            asyncio.create_task(self._ping(), name="health ping"),
         ]
         for task in self._beside:
             task.add_done_callback(_said)
@@ -167,6 +170,11 @@ class Service:
         with suppress(LedgerError):  # whoever asks for a hash is told, and the next one reads on
             for name in self.governors:
                 await self.journal.tree_hashes(name, [])
+
+    async def _ping(self) -> None:
+        await ping_forever(
+            lambda: self.loaded.settings.health_ping_url, lambda: self._session, self._not_ready, self.metrics
+        )
 
     async def failed(self) -> None:
         """Return never, unless a governor or the ledger's writer ends by itself: then raise what ended it."""
@@ -386,7 +394,7 @@ class Service:
         )
         self._auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors), self.clock.now)
         private = private_app(
-            alerts=AlertIntake(lambda: self.journal, lambda: self._admission, self.metrics),
+            alerts=AlertIntake(lambda: self.journal, lambda: self._admission, self.metrics, self._hear),
             changes=ChangeDesk(self._changes, lambda: self._admission),
             admission=lambda: self._admission,
             metrics=self.metrics,
@@ -421,6 +429,10 @@ class Service:
     def _changes(self, tenant: str) -> GovernorChanges | None:
         governor = self.governors.get(tenant)
         return GovernorChanges(governor.desk, self._people) if governor is not None else None
+
+    def _hear(self, tenant: str, alerts: Sequence[Alert]) -> None:
+        if tenant in self.governors:
+            self.governors[tenant].hear(alerts)
 
     def _measure(self) -> None:
         with suppress(OSError):  # the folder is gone: the service is not ready, and the gauge stands still

@@ -11,9 +11,11 @@ from pydantic import BaseModel, SecretStr
 
 from ledger import checkpoint
 from policy_rules.loading import PolicyErrors, load
+from policy_rules.matchers import parse_matchers
 from policy_rules.rulebook import Rulebook
 from receiver.authorization import codes
 from receiver.governor.desk import Charter, Member
+from receiver.incident.heartbeat import Heartbeat
 from receiver.papers import ExecutorTarget, Recipient
 from receiver.settings import Settings, load_settings
 from receiver.settings_sections import Tenant
@@ -47,7 +49,8 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
         texts[name], rulebook = _policy(tenant.policy, environment)
         shadow = _policy(tenant.shadow_policy, environment)[1] if tenant.shadow_policy is not None else None
         executors = {executor: target.url for executor, target in tenant.executors.items()}
-        charters[name] = Charter(rulebook, members(tenant, secret), executors, tenant.observe, shadow)
+        people = members(tenant, secret)
+        charters[name] = Charter(rulebook, people, executors, tenant.observe, shadow, _heartbeat(tenant))
     return Loaded(settings, texts, charters, secret)
 
 
@@ -60,6 +63,13 @@ def _policy(path: Path, environment: Mapping[str, str]) -> tuple[str, Rulebook]:
         raise ConfigErrors(f"{path}: cannot be read: {error}") from error
     except PolicyErrors as error:
         raise ConfigErrors(str(error)) from error
+
+
+def _heartbeat(tenant: Tenant) -> Heartbeat | None:
+    if tenant.heartbeat is None:
+        return None
+    matchers = tuple(parse_matchers(text) for text in tenant.heartbeat.matchers)
+    return Heartbeat(matchers, tenant.heartbeat.within, tenant.heartbeat.notify)
 
 
 def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:

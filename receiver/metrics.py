@@ -87,6 +87,9 @@ class Metrics:
             "tenant",
             "kind",
         )
+        self.health_ping_last_success_timestamp_seconds = g(
+            "health_ping_last_success_timestamp_seconds", "When the outside dead man's switch last took our ping."
+        )
         self.halted = g("halted", "1 while a halt is outstanding.", "tenant")
         self.config_last_reload_successful = g("config_last_reload_successful", "1 if the last reload held.")
         self.config_last_reload_success_timestamp_seconds = g(

@@ -14,7 +14,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
 from policy_rules import strict_yaml
+from policy_rules.matchers import BadMatcher, parse_matchers
 from policy_rules.problems import nearest
+from policy_rules.rulebook import EVERYONE
 from receiver.settings_sections import Diagnosis, Ledger, Section, Server, Tenant, Twilio
 from receiver.settings_values import (
     SECRET_NAMES,
@@ -142,6 +144,27 @@ def _across(settings: Settings) -> list[Misplaced]:
             found.append(Misplaced(("tenants", name, "token_file"), f"tenants.{name}.token is the same as {holder}"))
         found += _shared_numbers(name, tenant)
         found += _certificates(name, tenant)
+        found += _heartbeat(name, tenant)
+    return found
+
+
+def _heartbeat(name: str, tenant: Tenant) -> list[Misplaced]:
+    """Whether its matchers can be read, and whether whoever is to hear of it is named as a policy names people."""
+    if tenant.heartbeat is None:
+        return []
+    place: Place = ("tenants", name, "heartbeat")
+    found = []
+    for at, text in enumerate(tenant.heartbeat.matchers):
+        try:
+            parse_matchers(text)
+        except BadMatcher as error:
+            found.append(Misplaced((*place, "matchers", at), f"heartbeat.matchers: {text!r} {error}"))
+    for at, who in enumerate(tenant.heartbeat.notify):
+        kind, _, named = who.partition(":")
+        known = {"role": {role for person in tenant.people.values() for role in person.roles}, "person": tenant.people}
+        if who != EVERYONE and named not in known.get(kind, ()):
+            said = f"heartbeat.notify: {who!r} is nobody of people: role:NAME, person:NAME or {EVERYONE}"
+            found.append(Misplaced((*place, "notify", at), said))
     return found
 
 

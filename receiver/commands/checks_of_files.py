@@ -69,11 +69,6 @@ def placeholders(settings: Settings) -> Iterator[Finding]:
         for name, person in tenant.people.items():
             if person.whatsapp.startswith(PLACEHOLDER_NUMBERS):
                 yield Finding("people", WARN, f"the number of {name} is still the example", "write a real one")
-    unacted = [f"heartbeat of tenant {name}" for name, tenant in settings.tenants.items() if tenant.heartbeat]
-    unacted += ["health_ping_url"] if settings.health_ping_url else []
-    for name in unacted:
-        remedy = "watch counterfoil_last_notification_timestamp_seconds from Prometheus meanwhile"
-        yield Finding("not there yet", WARN, f"{name} is read, and nothing is done with it", remedy)
     if settings.diagnosis.api_key is None:
         yield Finding("diagnosis", WARN, "no API key: people are asked without an explanation", "set diagnosis.api_key")
 

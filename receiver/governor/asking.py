@@ -214,7 +214,7 @@ def notices(
     about: str,
     people: Iterable[str],
     text: str,
-    cites: tuple[int, ...],
+    cites: tuple[int | Back, ...],
     reference: str | None = None,
 ) -> list[Draft]:
     """The same message to each of `people`. reference: what stands below it, the incident where it is None."""

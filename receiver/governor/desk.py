@@ -22,6 +22,7 @@ from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, 
 from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis
 from receiver.incident.book import Book
+from receiver.incident.heartbeat import Heartbeat, Pulse
 from receiver.incident.shadowed import Shadow
 from receiver.incident.states import Incident, Key, Proposal
 from receiver.metrics import Metrics
@@ -45,7 +46,7 @@ class Charter:
     """What is in force for a tenant: the policy, the people and the executors that an ADOPTED names.
 
     executors: name → url, without secrets. observe: nothing is proposed. shadow: a candidate that decides beside the
-    policy and moves nothing.
+    policy and moves nothing. heartbeat: the alert that must keep arriving.
     """
 
     rulebook: Rulebook
@@ -53,6 +54,7 @@ class Charter:
     executors: Mapping[str, str]
     observe: bool = False
     shadow: Rulebook | None = None
+    heartbeat: Heartbeat | None = None
 
     def roster_bytes(self) -> bytes:
         rows: dict[str, dict[str, Any]] = {}
@@ -70,7 +72,8 @@ class Desk:
     looked, memories, holds: the last look, its memory, and the verdicts of the hold that runs, by subject.
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
-    DISPATCHED, what an attempt came to and whether it was the first, until it is booked.
+    DISPATCHED, what an attempt came to and whether it was the first, until it is booked. began, heard_at: of the
+    monotonic clock, when this process began to listen for the heartbeat, and when it heard it last.
     """
 
     tenant: str
@@ -98,12 +101,15 @@ class Desk:
     answered: dict[int, tuple[ExecutionResult, bool]] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     trusted: bool = True
+    began: float = 0.0
+    heard_at: float | None = None
     shadow: Shadow | None = None
     folding: asyncio.Lock = field(default_factory=asyncio.Lock)
     decision: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.book = Book(self.tenant)
+        self.began = self.clock.monotonic()
 
     # --- the ledger ------------------------------------------------------------------------------------------------
 
@@ -192,6 +198,14 @@ class Desk:
     def may_act(self) -> bool:
         """Law 5: no authorization and no dispatch while time or the anchor is in doubt."""
         return self.trusted and self.journal.anchor_error() is None
+
+    def pulse(self) -> Pulse | None:
+        """What is known of the heartbeat; None where none is expected."""
+        if self.charter.heartbeat is None:
+            return None
+        now = self.clock.monotonic()
+        heard = None if self.heard_at is None else now - self.heard_at
+        return Pulse(self.charter.heartbeat, heard, now - self.began)
 
     def basis(self, now: datetime, memory: Memory | None = None, readings: Sequence[Reading] = ()) -> Basis:
         """What is decided on at `now`: the book as it is folded, and what a look knows beside it."""

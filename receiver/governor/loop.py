@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from ledger.entry import Blob, Draft, Entry, canonical
+from ledger.entry import Blob, Draft, canonical
 from ledger.journal import Conflict, LedgerError, Refused, Unavailable
+from policy_rules.readings import Alert
 from receiver.governor import meters, missed, shadow
+from receiver.governor.adopting import adoption
 from receiver.governor.desk import Charter, Desk, stamp
 from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS
 from receiver.governor.timekeeping import Timekeeper
@@ -55,6 +56,14 @@ class Governor:
         self._charter = charter
         self._wake.set()
 
+    def hear(self, alerts: Iterable[Alert]) -> None:
+        """Alerts came in, new or again. One of them may be the heartbeat, which is no entry while it repeats."""
+        heartbeat = self.desk.charter.heartbeat
+        if heartbeat is not None and heartbeat.beats(alerts):
+            self.desk.heard_at = self.desk.clock.monotonic()
+            if self.desk.book.silence is not None:
+                self._wake.set()
+
     async def _adopt(self) -> None:
         """ADOPTED, if what is in force differs from what the ledger says is in force."""
         charter = self._charter
@@ -73,7 +82,7 @@ class Governor:
             standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
             same_mode = before is not None and bool(before.body.get("observe")) is charter.observe
             if not same_mode or standing != {(b.name, b.digest) for b in blobs}:
-                await desk.post(_adoption(charter, before, blobs))
+                await desk.post(adoption(charter, before, blobs))
             desk.policies[old.digest] = old
             desk.charter = charter
             noted = shadow.adoption(charter.shadow, desk.book.shadow.digest, desk.book.shadow.noted)
@@ -150,6 +159,7 @@ class Governor:
             dict(desk.deferred),
             desk.may_act(),
             desk.shadow.next_look(desk.book.evaluated, now) if desk.shadow is not None else None,
+            desk.pulse(),
         )
         due, later = agenda(desk.book, view, now)
         taken = 0
@@ -257,6 +267,9 @@ class Governor:
     def measure(self) -> None:
         """Set the gauges of what is open now; asked when the metrics are scraped."""
         meters.gauges(self.desk.metrics, self.desk.book, self.desk.now())
+        if self.desk.charter.heartbeat is not None:
+            missing = self.desk.book.silence is not None
+            self.desk.metrics.heartbeat_missing.labels(self.desk.tenant).set(1 if missing else 0)
 
     async def drain(self) -> None:
         """Wait until no step is under way (for tests and for a graceful stop)."""
@@ -274,26 +287,3 @@ class Governor:
         if self.unavailable is not None:
             reasons.append(f"ledger: {self.unavailable}")
         return reasons
-
-
-def _adoption(charter: Charter, before: Entry | None, blobs: tuple[Blob, ...]) -> Draft:
-    rulebook = charter.rulebook
-    return Draft(
-        id=f"adopt:{before.index if before else -1}",
-        stage="ADOPTED",
-        actor=f"operator:{_account()}",
-        decision="adopt",
-        reason=f"policy {rulebook.name} {rulebook.version}, {len(charter.people)} people, "
-        f"{len(charter.executors)} executors" + (", observes" if charter.observe else ""),
-        policy_version=rulebook.version,
-        policy_digest=rulebook.digest,
-        body={"name": rulebook.name, "people": sorted(charter.people)} | ({"observe": True} if charter.observe else {}),
-        blobs=blobs,
-    )
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no entry in the password database, as in a bare container
-        return "unknown"

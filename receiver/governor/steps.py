@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.governor import acting, asking, explaining, judging, quiet, shadow, watching
+from receiver.governor import acting, asking, explaining, judging, listening, quiet, shadow, watching
 from receiver.governor.desk import Desk
 from receiver.incident.agenda import Due, Kind
 
@@ -33,6 +33,7 @@ STEPS: dict[Kind, Step] = {
     Kind.SEND: asking.send,
     Kind.LOOK: watching.look,
     Kind.SHADOW: shadow.look,
+    Kind.LISTEN: listening.listen,
 }
 
 # These ask somebody outside, so they run beside the turn; a step that runs is not begun a second time.

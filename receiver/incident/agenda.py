@@ -15,6 +15,7 @@ from policy_rules.muting import may_tell
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Outcome
 from receiver.incident.book import Book
+from receiver.incident.heartbeat import Pulse, next_word
 from receiver.incident.states import Incident, Proposal
 
 REMIND_EVERY = timedelta(minutes=30)
@@ -47,6 +48,7 @@ class Kind(StrEnum):
     SEND = "send"
     LOOK = "look"
     SHADOW = "shadow"
+    LISTEN = "listen"
 
 
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
@@ -75,6 +77,7 @@ class View:
     nudged: indices to look at now because an alert of theirs changed.
     deferred: steps by name that were tried and are not to be tried again before a time.
     shadow_at: when a candidate beside the policy in force looks again.
+    pulse: what is known of the heartbeat, where one is expected.
     may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
     """
 
@@ -85,6 +88,7 @@ class View:
     deferred: Mapping[str, datetime] = field(default_factory=dict)
     may_act: bool = True
     shadow_at: datetime | None = None
+    pulse: Pulse | None = None
 
 
 def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
@@ -123,6 +127,8 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         yield from _of_incident(incident, book, view, now)
     if view.shadow_at is not None:
         yield Due(Kind.SHADOW, 0, view.shadow_at)
+    if view.pulse is not None:
+        yield Due(Kind.LISTEN, 0, next_word(view.pulse, book.silence, now))
     latest: dict[str, int] = {}
     for index, news in book.news.items():
         latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))

@@ -15,6 +15,7 @@ from policy_rules.detection import reopens
 from policy_rules.readings import Alert
 from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
+from receiver.incident import heartbeat
 from receiver.incident.assigned import Assigned
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
@@ -65,6 +66,7 @@ class Book:
         self.runs: list[Run] = []
         self.evaluated = 0  # how often alerts were evaluated
         self.shadow = Shadowed()
+        self.silence: heartbeat.Silence | None = None  # while the heartbeat is missing
         self.wrong_codes: dict[str, list[datetime]] = {}
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
@@ -350,6 +352,8 @@ class Book:
     def _noted(self, entry: Entry) -> None:
         if entry.body.get("kind") in (SHADOW, SHADOW_ADOPTED):
             self.shadow.take(entry)
+        if entry.body.get("kind") in (heartbeat.MISSING, heartbeat.BACK):
+            self.silence = heartbeat.fold(self.silence, entry)
         if entry.body.get("kind") == RESUMED_ACTION:
             for run in self.runs:
                 run.forgiven |= run.proposal.body["action"] == entry.body["action"]

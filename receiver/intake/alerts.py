@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from ledger.entry import Blob, Draft
 from ledger.journal import Conflict, Journal, LedgerError
+from policy_rules.readings import Alert
 from receiver.incident.notification import Malformed, Notification, read_notification
 from receiver.intake.admission import Admission, BodyRefused, bounded_body
 from receiver.metrics import Metrics
@@ -24,12 +25,22 @@ ERROR_CHARACTERS = 500
 
 
 class AlertIntake:
-    """The handler. A tenant that is not named in the path is "default"."""
+    """The handler. A tenant that is not named in the path is "default".
 
-    def __init__(self, journal: Callable[[], Journal], admission: Callable[[], Admission], metrics: Metrics) -> None:
+    heard: called with the tenant and its alerts once they are booked, and again for each repetition, which is no entry.
+    """
+
+    def __init__(
+        self,
+        journal: Callable[[], Journal],
+        admission: Callable[[], Admission],
+        metrics: Metrics,
+        heard: Callable[[str, Sequence[Alert]], None] = lambda tenant, alerts: None,
+    ) -> None:
         self._journal = journal
         self._admission = admission
         self._metrics = metrics
+        self._heard = heard
 
     async def alerts(self, request: web.Request) -> web.Response:
         """200 after the commit; 400 malformed (set aside), 401, 413, 503 when it cannot be booked or is too much."""
@@ -89,6 +100,7 @@ class AlertIntake:
             return self._unavailable(tenant, notification.source, error)
         # Crash here: it is booked and Alertmanager does not know. It sends it again, and that is a duplicate.
         self._metrics.last_notification_timestamp_seconds.labels(tenant).set_to_current_time()
+        self._heard(tenant, notification.alerts)
         if not duplicate:
             self._metrics.alerts_received.labels(tenant, "firing").inc(firing)
             self._metrics.alerts_received.labels(tenant, "resolved").inc(resolved)

@@ -159,11 +159,6 @@ def test_a_ledger_that_is_another_or_none(installation: Installation) -> None:
     assert installation.of("ledger")[0].state == OK
 
 
-def test_what_is_read_and_not_acted_on_is_told(installation: Installation) -> None:
-    installation.edit("tenants:", "health_ping_url: https://ping.example.net/x\ntenants:")
-    assert [finding.state for finding in installation.of("not there yet")] == [WARN]
-
-
 def test_where_checkpoints_go(installation: Installation) -> None:
     assert installation.of("outside") == []
     installation.edit("  key_file:", "  witness_file: share/witness\n  key_file:")

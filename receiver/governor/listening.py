@@ -1,0 +1,49 @@
+"""Nothing ends in silence, and silence itself is news: the heartbeat that stops is said to people."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ledger.entry import Back, Draft
+from policy_rules.matchers import Matcher
+from policy_rules.permission import notified
+from receiver.governor import wording
+from receiver.governor.asking import notices
+from receiver.governor.desk import Desk, stamp
+from receiver.incident.agenda import Due
+from receiver.incident.heartbeat import BACK, MISSING, next_word
+
+
+async def listen(desk: Desk, due: Due) -> None:
+    """NOTED that the heartbeat is missing, or is back, and a notice to each person whom it names."""
+    pulse, silence, now = desk.pulse(), desk.book.silence, desk.now()
+    if pulse is None or next_word(pulse, silence, now) > now:
+        return
+    if silence is not None and not pulse.missing:
+        kind, number = BACK, silence.index
+        text = f"The heartbeat is back: monitoring was silent for {wording.span(now - silence.since)}."
+    else:
+        kind, number = MISSING, desk.book.size
+        quiet = wording.span(timedelta(seconds=int(pulse.quiet_for)))
+        within = wording.span(timedelta(seconds=pulse.heartbeat.within_seconds))
+        text = (
+            f"No heartbeat for {quiet}: {_named(pulse.heartbeat.matchers)} should come every {within}. Prometheus, "
+            f"Alertmanager or the way here may be down, and other alerts may be lost."
+        )
+    since = silence.since if silence is not None else now - timedelta(seconds=int(pulse.quiet_for))
+    about = f"{kind.replace(' ', '-')}:{number}"
+    people = notified(desk.charter.rulebook, pulse.heartbeat.notify, desk.persons()) or sorted(desk.charter.people)
+    noted = Draft(
+        id=f"note:{about}",
+        stage="NOTED",
+        actor="system",
+        decision=kind,
+        reason=text,
+        cites=(silence.index,) if silence is not None else (),
+        body={"kind": kind, "text": text, "since": stamp(since), "people": list(people)},
+    )
+    await desk.post(noted, *notices(desk, None, about, people, text, (Back(0),), "heartbeat"))
+
+
+def _named(matchers: tuple[tuple[Matcher, ...], ...]) -> str:
+    return "the alert " + ", ".join(str(matcher) for group in matchers for matcher in group)
