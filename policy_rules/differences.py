@@ -237,8 +237,12 @@ def _limit(limit: Limit) -> str:
 
 
 def _ladder(steps: Sequence[Step]) -> str:
-    shown = [f"after {duration(s.after_seconds)} {', '.join(s.notify)} by {s.channel}" for s in steps]
+    shown = [f"after {duration(s.after_seconds)} {', '.join(s.notify)} by {s.channel}{_again(s)}" for s in steps]
     return "; ".join(shown) or "everyone, once"
+
+
+def _again(step: Step) -> str:
+    return f", and {step.repeat_max} times every {duration(step.repeat_seconds)}" if step.repeat_max else ""
 
 
 def _one_line(text: str) -> str:

@@ -50,6 +50,7 @@ _KEYS = frozenset(
 )
 _FALSE = All(())  # stands for a condition that could not be read; the file is refused all the same
 RULES_MAX = 500
+REPEAT_MAX = 20  # times that a step of the ladder is taken again
 CHANNELS = ("whatsapp", "voice")
 
 
@@ -216,7 +217,7 @@ def _term(notes: Notes, path: Path, value: Any, names: Names) -> Condition:
 def _escalation(fields: Fields) -> tuple[Step, ...]:
     steps: list[Step] = []
     for path, item in fields.items("escalation"):
-        step = Fields(fields.notes, path, item, ("after", "notify", "channel"))
+        step = Fields(fields.notes, path, item, ("after", "notify", "channel", "repeat"))
         step.required("after")
         step.required("notify")
         notify = step.texts("notify")
@@ -226,11 +227,20 @@ def _escalation(fields: Fields) -> tuple[Step, ...]:
             if target != EVERYONE and target.partition(":")[0] not in ("role", "person"):
                 message = f"{target!r} must be role:NAME, person:NAME or {EVERYONE}; did you mean 'role:{target}'?"
                 fields.notes.add((*path, "notify", index), message)
-        steps.append(
-            Step(step.duration("after", 0, most=7 * 86400), notify, step.choice("channel", CHANNELS, "whatsapp"))
-        )
+        after, channel = step.duration("after", 0, most=7 * 86400), step.choice("channel", CHANNELS, "whatsapp")
+        steps.append(Step(after, notify, channel, *_repeat(step)))
         if len(steps) > 1 and steps[-1].after_seconds < steps[-2].after_seconds:
             step.wrong(
                 "after", "after counts from the opening of the incident: no step may come before the one above it"
             )
     return tuple(steps)
+
+
+def _repeat(step: Fields) -> tuple[float, int]:
+    """Seconds between the repetitions of a step, and how many there are."""
+    if "repeat" not in step:
+        return 0.0, 0
+    again = Fields(step.notes, (*step.path, "repeat"), step.data["repeat"], ("every", "max"))
+    again.required("every")
+    again.required("max")
+    return again.duration("every", 60, least=60, most=86400), again.whole("max", 1, least=1, most=REPEAT_MAX)

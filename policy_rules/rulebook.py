@@ -161,11 +161,16 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the ladder. `notify` holds "role:NAME", "person:NAME" or "everyone"."""
+    """One step of the ladder. `notify` holds "role:NAME", "person:NAME" or "everyone".
+
+    repeat_max: how often it is taken again, each time `repeat_seconds` later.
+    """
 
     after_seconds: float
     notify: tuple[str, ...]
     channel: str = "whatsapp"
+    repeat_seconds: float = 0.0
+    repeat_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.entry import Back, Blob, Draft, Entry, canonical
 from policy_rules import permission
+from policy_rules.ladder import rungs
 from policy_rules.permission import Permission
 from policy_rules.readings import Query, Reading
 from policy_rules.rulebook import Action, Rule
@@ -236,12 +237,15 @@ async def escalate(desk: Desk, due: Due) -> None:
     open_for = desk.now() - incident.opened_at
     climbed = desk.now() - (incident.ladder_from or incident.opened_at)
     first = latest = incident.escalated + 1
-    for number, step in enumerate(rule.escalation[first:], first):
+    steps = rungs(rule)
+    for number, step in enumerate(steps[first:], first):
         if step.after_seconds <= climbed.total_seconds():
             latest = number
-    notify = [name for step in rule.escalation[first : latest + 1] for name in step.notify]
+    notify = [name for step in steps[first : latest + 1] for name in step.notify]
     people = permission.notified(desk.charter.rulebook, notify, desk.persons())
     text = f"{wording.headline(incident)} Open for {wording.span(open_for)}, nobody has decided."
+    if incident.unreached:
+        text += " None of those who were called before could be reached."
     await desk.post(*escalation(desk, incident, latest, people, text))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from policy_rules.ladder import rungs
 from policy_rules.muting import may_tell
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Outcome
@@ -194,11 +195,13 @@ def _words(incident: Incident, rule: Rule) -> Iterator[Due]:
         return
     # The ladder is climbed while nobody has decided: also, and first of all, while the question is open.
     undecided = last is None or last.open or last.outcome in ("EXPIRED", "WITHDRAWN")
-    steps = rule.escalation
+    steps = rungs(rule)
     if undecided and incident.escalated + 1 < len(steps):
         at = (incident.ladder_from or incident.opened_at) + timedelta(
             seconds=steps[incident.escalated + 1].after_seconds
         )
+        if incident.unreached:
+            at = incident.told_at  # nobody heard of the step before: waiting for them would be waiting for nobody
         held = incident.held_until
         yield Due(Kind.ESCALATE, incident.index, max(at, incident.told_at, held or at))
     # While an action runs, or policy waits for its effect, a deadline of its own speaks next. A doubt has none.

@@ -17,6 +17,7 @@ from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident import heartbeat
 from receiver.incident.assigned import Assigned
+from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
     RESUMED_ACTION,
@@ -28,11 +29,11 @@ from receiver.incident.states import (
     Message,
     News,
     Proposal,
-    Run,
     Watch,
     key_of,
 )
 
+CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a message that calls somebody to decide
 HELD_SECONDS = 900  # "On it" holds the ladder for so long
 NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
 NEWSWORTHY |= {"RECOVERED", "CLOSED", "DIAGNOSED", "HALTED", "RESUMED"}
@@ -303,6 +304,8 @@ class Book:
         incident = self.incidents.get(entry.incident_id or "")
         if incident is not None:
             incident.people.add(message.person)
+            if entry.id.startswith(CALLS):
+                incident.called.add(entry.index)
         for cited in entry.cites:
             self.news.pop(cited, None)
 
@@ -314,6 +317,10 @@ class Book:
     def _delivered(self, entry: Entry) -> None:
         message = self.unsettled_messages.pop(_settled(entry))
         message.outcome = entry.stage
+        incident = self.incidents.get(message.incident_id or "")
+        if incident is not None and message.index in incident.called and entry.stage == "UNDELIVERED":
+            incident.called.remove(message.index)
+            incident.lost += 1
         if entry.body.get("sid"):
             message.sids.add(entry.body["sid"])
 
@@ -336,6 +343,8 @@ class Book:
         if incident.told_at is None and incident.muted:
             incident.ladder_from = entry.timestamp
         incident.told_at = incident.told_at or entry.timestamp
+        if entry.body.get("step") != 0:  # the first step stands in one post with the question
+            incident.called, incident.lost = set(), 0
         incident.muted = False
 
     def _reminded(self, entry: Entry) -> None:

@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Any
 
 from policy_rules.approval import levels_of
-from policy_rules.permission import PastRun
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory
 
@@ -176,6 +175,8 @@ class Incident:
     reminders: int = 0
     reminded_at: datetime | None = None
     held_until: datetime | None = None  # somebody is "on it"
+    called: set[int] = field(default_factory=set)  # messages of the last step that may still reach somebody
+    lost: int = 0  # messages of the last step that did not
     ladder_from: datetime | None = None  # where the first word was muted: when it came
     mutes: int = 0  # how often it was noted that nobody is told
     muted: bool = False  # since the last word
@@ -196,6 +197,11 @@ class Incident:
     @property
     def open(self) -> bool:
         return self.closed is None
+
+    @property
+    def unreached(self) -> bool:
+        """Nobody of those who were called last could be reached."""
+        return self.lost > 0 and not self.called
 
     @property
     def tried(self) -> frozenset[str]:
@@ -258,37 +264,3 @@ class Heard:
     at: datetime
     body: Mapping[str, Any]
     incident_id: str | None
-
-
-@dataclass(slots=True)
-class Run:
-    """A dispatch that took place: what limits and cool-downs count."""
-
-    rule: str
-    key: Key
-    at: datetime
-    proposal: Proposal
-    forgiven: bool = False  # a person let the action be proposed again since
-
-    @property
-    def helped(self) -> bool | None:
-        """False where it failed or was not confirmed, True where it was confirmed, None where neither can be said."""
-        if self.proposal.result == "FAILED" or self.proposal.verified == "UNCONFIRMED":
-            return False
-        return True if self.proposal.verified == "CONFIRMED" else None
-
-    def as_past(self) -> PastRun:
-        """The run as policy is told of it."""
-        body = self.proposal.body
-        still = self.proposal.executing or self.proposal.in_suspense
-        return PastRun(
-            rule=self.rule,
-            action=body["action"],
-            key=dict(self.key),
-            at=self.at,
-            executor=body["executor"],
-            params=body["params"],
-            open=still,
-            helped=self.helped,
-            forgiven=self.forgiven,
-        )

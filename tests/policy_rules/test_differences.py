@@ -75,6 +75,7 @@ OTHER = {
     "limit": Limit(9, 9.0, 9.0),
     "limits": (Limit(9, 9.0, 9.0, "tenant"),),
     "escalation": (Step(99.0, ("everyone",), "voice"),),
+    "repeat_max": 2,
     "group_by": ("other",),
     "if_unknown": OnUnknown("other"),
     "when_unknown": OnUnknown("other"),

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from policy_rules.casebook.cases import Case
-from policy_rules.loading import load
 from policy_rules.matchers import parse_matchers
 from policy_rules.readings import Alert
 from receiver.app import Service
 from receiver.commands.init import write_folder
 from receiver.configuration import ConfigErrors, load_config
-from receiver.governor.desk import Charter, Desk, Member
-from receiver.governor.loop import Governor
 from receiver.incident.heartbeat import Heartbeat, Pulse, Silence, next_word
 from receiver.metrics import Metrics
-from receiver.papers import Recipient
 from receiver.pinging import ping_forever
-from receiver.rehearsal.memory import MemoryJournal
-from receiver.rehearsal.outside import CaseClock, CaseExecutors, Outside
+from tests.receiver.governed import NOW, Governed
 
-NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-POLICY = "policy: {name: p, version: '1'}\nrules: []\n"
 HEARTBEAT = Heartbeat((parse_matchers('alertname="Watchdog"'),), 300, ("role:oncall",))
 
 
@@ -40,114 +32,76 @@ def alert(name: str, *, firing: bool = True) -> Alert:
     return Alert(name, {"alertname": name}, {}, firing, NOW - timedelta(days=1), None if firing else NOW)
 
 
-class Installed:
-    """A governor of a tenant of two, on a clock of its own."""
+def noted(governed: Governed) -> list[str]:
+    return [entry.body["kind"] for entry in governed.entries("NOTED")]
 
-    def __init__(self, journal: MemoryJournal | None = None, clock: CaseClock | None = None) -> None:
-        self.clock = clock or CaseClock(NOW)
-        self.journal = journal or MemoryJournal("default", self.clock.now)
-        self.outside = Outside(Case("none", 1, NOW, 30, (), {}, (), ()), self.clock)
-        people = {
-            name: Member(Recipient(name, f"whatsapp:+26377123456{at}"), frozenset({role}), name)
-            for at, (name, role) in enumerate({"tendai": "oncall", "ruth": "leads"}.items())
-        }
-        desk = Desk(
-            tenant="default",
-            journal=self.journal,
-            clock=self.clock,
-            evidence=self.outside,
-            alert_source=self.outside,
-            diagnostician=self.outside,
-            carrier=self.outside,
-            executors=CaseExecutors(self.outside),
-            charter=Charter(load(POLICY, file="p", environment={}), people, {}, heartbeat=HEARTBEAT),
-            metrics=Metrics(),
-            secret=b"desk",
-        )
-        self.governor = Governor(desk, poll=False)
 
-    async def after(self, seconds: float) -> None:
-        self.clock.advance(self.clock.now() + timedelta(seconds=seconds))
-        await self.rest()
-
-    async def rest(self) -> None:
-        while True:
-            taken, _ = await self.governor.turn()
-            await self.governor.drain()
-            if not taken:
-                return
-
-    async def noted(self) -> list[str]:
-        entries = await self.journal.entries("default", limit=1000)
-        return [entry.body["kind"] for entry in entries if entry.stage == "NOTED"]
-
-    async def told(self) -> list[str]:
-        entries = await self.journal.entries("default", limit=1000)
-        return [entry.body["person"] for entry in entries if entry.stage == "ADDRESSED"]
+def told(governed: Governed) -> list[str]:
+    return [entry.body["person"] for entry in governed.entries("ADDRESSED")]
 
 
 @pytest.fixture
-async def installed() -> Installed:
-    made = Installed()
+async def governed() -> Governed:
+    made = Governed(heartbeat=HEARTBEAT)
     await made.governor.start()
     return made
 
 
-async def test_silence_is_said_once_and_then_every_hour(installed: Installed) -> None:
-    await installed.after(299)
-    assert await installed.noted() == []
-    await installed.after(1)
-    assert await installed.noted() == ["heartbeat missing"]
-    assert await installed.told() == ["tendai"]
-    await installed.after(3599)
-    assert len(await installed.noted()) == 1
-    await installed.after(1)
-    assert await installed.noted() == ["heartbeat missing"] * 2
-    installed.governor.measure()
-    assert b'counterfoil_heartbeat_missing{tenant="default"} 1.0' in installed.governor.desk.metrics.render()
+async def test_silence_is_said_once_and_then_every_hour(governed: Governed) -> None:
+    await governed.after(299)
+    assert noted(governed) == []
+    await governed.after(1)
+    assert noted(governed) == ["heartbeat missing"]
+    assert told(governed) == ["tendai"]
+    await governed.after(3599)
+    assert len(noted(governed)) == 1
+    await governed.after(1)
+    assert noted(governed) == ["heartbeat missing"] * 2
+    governed.governor.measure()
+    assert b'counterfoil_heartbeat_missing{tenant="default"} 1.0' in governed.governor.desk.metrics.render()
 
 
-async def test_each_beat_counts_and_its_return_is_said(installed: Installed) -> None:
+async def test_each_beat_counts_and_its_return_is_said(governed: Governed) -> None:
     for _ in range(5):
-        await installed.after(200)
-        installed.governor.hear([alert("DiskFull"), alert("Watchdog")])
-        await installed.rest()
-    assert await installed.noted() == []
-    await installed.after(300)
-    installed.governor.hear([alert("Watchdog")])
-    await installed.rest()
-    assert await installed.noted() == ["heartbeat missing", "heartbeat back"]
-    (back,) = [e for e in await installed.journal.entries("default", limit=99) if e.decision == "heartbeat back"]
+        await governed.after(200)
+        governed.governor.hear([alert("DiskFull"), alert("Watchdog")])
+        await governed.rest()
+    assert noted(governed) == []
+    await governed.after(300)
+    governed.governor.hear([alert("Watchdog")])
+    await governed.rest()
+    assert noted(governed) == ["heartbeat missing", "heartbeat back"]
+    back = governed.entries("NOTED")[-1]
     assert back.reason == "The heartbeat is back: monitoring was silent for 5 min."
-    installed.governor.measure()
-    assert b'counterfoil_heartbeat_missing{tenant="default"} 0.0' in installed.governor.desk.metrics.render()
+    governed.governor.measure()
+    assert b'counterfoil_heartbeat_missing{tenant="default"} 0.0' in governed.governor.desk.metrics.render()
 
 
-async def test_another_alert_or_its_end_is_no_beat(installed: Installed) -> None:
-    await installed.after(200)
-    installed.governor.hear([alert("DiskFull"), alert("Watchdog", firing=False)])
-    await installed.after(100)
-    assert await installed.noted() == ["heartbeat missing"]
+async def test_another_alert_or_its_end_is_no_beat(governed: Governed) -> None:
+    await governed.after(200)
+    governed.governor.hear([alert("DiskFull"), alert("Watchdog", firing=False)])
+    await governed.after(100)
+    assert noted(governed) == ["heartbeat missing"]
 
 
-async def test_a_restart_says_neither_that_it_is_back_nor_again_that_it_is_missing(installed: Installed) -> None:
-    await installed.after(300)
-    again = Installed(installed.journal, installed.clock)
+async def test_a_restart_says_neither_that_it_is_back_nor_again_that_it_is_missing(governed: Governed) -> None:
+    await governed.after(300)
+    again = Governed(heartbeat=HEARTBEAT, journal=governed.journal, clock=governed.clock)
     await again.governor.start()
     await again.rest()
-    assert await again.noted() == ["heartbeat missing"]
+    assert noted(again) == ["heartbeat missing"]
     await again.after(400)
-    assert await again.noted() == ["heartbeat missing"]
+    assert noted(again) == ["heartbeat missing"]
     again.governor.hear([alert("Watchdog")])
     await again.rest()
-    assert await again.noted() == ["heartbeat missing", "heartbeat back"]
+    assert noted(again) == ["heartbeat missing", "heartbeat back"]
 
 
-async def test_who_has_left_is_not_told_and_everybody_is_where_nobody_is_named(installed: Installed) -> None:
-    charter = installed.governor.desk.charter
-    installed.governor.reload(replace(charter, heartbeat=replace(HEARTBEAT, notify=("role:nobody",))))
-    await installed.after(300)
-    assert await installed.told() == ["ruth", "tendai"]
+async def test_who_has_left_is_not_told_and_everybody_is_where_nobody_is_named(governed: Governed) -> None:
+    charter = governed.governor.desk.charter
+    governed.governor.reload(replace(charter, heartbeat=replace(HEARTBEAT, notify=("role:nobody",))))
+    await governed.after(300)
+    assert told(governed) == ["ruth", "tendai"]
 
 
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:

@@ -1,0 +1,161 @@
+"""A tenant under a governor, on a clock of its own, with a log in memory and a made-up outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from ledger.entry import Blob, Draft, Entry
+from policy_rules.casebook.cases import Case
+from policy_rules.loading import load
+from receiver.authorization import codes
+from receiver.governor.desk import Charter, Desk, Member
+from receiver.governor.loop import Governor
+from receiver.incident.heartbeat import Heartbeat
+from receiver.metrics import Metrics
+from receiver.papers import NotSent, OutgoingMessage, Recipient, Sent
+from receiver.rehearsal.memory import MemoryJournal
+from receiver.rehearsal.outside import CaseClock, CaseExecutors, Outside
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+TENANT = "default"
+SECRET = b"a secret of the tests"
+POLICY = """\
+policy: {name: p, version: '1'}
+rules:
+  - name: disk
+    matchers: ['alertname="DiskFilling"']
+    group_by: [host]
+    recover: {when: [alerts.firing == 0]}
+    diagnosis_wait: 0s
+    actions:
+      clean: {executor: clean, title: remove old files, approvers: {roles: [oncall, leads]}, expires: 15m}
+    escalation:
+      - {after: 0s, notify: ["role:oncall"]}
+      - {after: 5m, notify: ["role:leads"]}
+"""
+PEOPLE = {"tendai": ("oncall",), "ruth": ("leads",)}
+
+
+@dataclass
+class Phones(Outside):
+    """The carrier keeps what it was given, and does not reach whom it is told not to reach."""
+
+    refuses: dict[str, NotSent] = field(default_factory=dict)
+
+    async def send(self, message: OutgoingMessage) -> Sent | NotSent:
+        refusal = self.refuses.get(message.recipient.name)
+        return refusal if refusal is not None else await super().send(message)
+
+
+class Governed:
+    """A governor and what it needs. `charter` may be replaced through `governor.reload`."""
+
+    def __init__(
+        self,
+        policy: str = POLICY,
+        people: Mapping[str, Sequence[str]] = PEOPLE,
+        *,
+        heartbeat: Heartbeat | None = None,
+        journal: MemoryJournal | None = None,
+        clock: CaseClock | None = None,
+    ) -> None:
+        self.clock = clock or CaseClock(NOW)
+        self.journal = journal or MemoryJournal(TENANT, self.clock.now)
+        self.outside = Phones(Case("none", 1, NOW, 30, (), {}, (), ()), self.clock)
+        members = {
+            name: Member(Recipient(name, f"whatsapp:+2637712345{at:02}"), frozenset(roles), f"hmac-{name}")
+            for at, (name, roles) in enumerate(people.items())
+        }
+        rulebook = load(policy, file="p.yml", environment={})
+        executors = {a.executor: "http://x.example/" for rule in rulebook.rules for a in rule.actions.values()}
+        self.executors = CaseExecutors(self.outside)
+        self.desk = Desk(
+            tenant=TENANT,
+            journal=self.journal,
+            clock=self.clock,
+            evidence=self.outside,
+            alert_source=self.outside,
+            diagnostician=self.outside,
+            carrier=self.outside,
+            executors=self.executors,
+            charter=Charter(rulebook, members, executors, heartbeat=heartbeat),
+            metrics=Metrics(),
+            secret=SECRET,
+        )
+        self.governor = Governor(self.desk, poll=False)
+        self._heard = 0
+
+    async def rest(self) -> None:
+        """Take every step that is due; Claude, who never answers here, is not waited for."""
+        while True:
+            taken, _ = await self.governor.turn()
+            running = [task for name, task in self.governor._running.items() if not name.startswith("consult")]
+            await asyncio.gather(*running)
+            if not taken and not running:
+                return
+
+    async def after(self, seconds: float) -> None:
+        self.clock.advance(self.clock.now() + timedelta(seconds=seconds))
+        await self.rest()
+
+    async def fire(self, host: str = "db1", *, firing: bool = True, name: str = "DiskFilling") -> None:
+        """Alertmanager tells of one alert, and everything that is due then is done."""
+        ends = "0001-01-01T00:00:00Z" if firing else self.clock.now().isoformat()
+        alert = {
+            "status": "firing" if firing else "resolved",
+            "labels": {"alertname": name, "host": host, "severity": "critical"},
+            "annotations": {"summary": f"the disk of {host} fills"},
+            "startsAt": NOW.isoformat(),
+            "endsAt": ends,
+            "fingerprint": host.encode().hex().rjust(16, "0"),
+        }
+        payload = json.dumps({"version": "4", "receiver": "counterfoil", "alerts": [alert]}).encode()
+        body = {"source": "alertmanager", "receiver": "counterfoil", "alerts": 1, "firing": int(firing)}
+        body |= {"resolved": int(not firing), "truncated": 0}
+        draft = Draft(
+            id=f"receive:{host}:{firing}:{self.desk.book.size}",
+            stage="RECEIVED",
+            actor="alertmanager",
+            body={**body, "unreadable": []},
+            blobs=(Blob("payload", payload),),
+        )
+        await self.desk.post(draft)
+        await self.rest()
+
+    async def hear(self, person: str | None, text: str, *, payload: str | None = None, identity: str = "") -> Entry:
+        """A person writes or taps; the HEARD, once it was judged."""
+        answer = codes.parse_answer(text, payload)
+        self._heard += 1
+        (entry,) = (
+            await self.desk.post(
+                Draft(
+                    id=f"heard:SM{self._heard:032x}",
+                    stage="HEARD",
+                    actor="carrier:whatsapp",
+                    body={
+                        "person": person,
+                        "verb": answer.verb,
+                        "token": answer.token,
+                        "code": answer.code,
+                        "original_sid": None,
+                        "from_hmac": f"hmac-{person}",
+                        "external_id_hmac": identity or None,
+                    },
+                    blobs=(Blob("text", text.encode()),),
+                )
+            )
+        ).entries
+        await self.rest()
+        return entry
+
+    def entries(self, stage: str) -> list[Entry]:
+        return [entry for entry in self.journal.log if entry.stage == stage]
+
+    def told(self, person: str) -> list[str]:
+        """The texts of the messages to a person, questions by their summary."""
+        mine = [m for m in self.outside.messages if m.recipient.name == person]
+        return [m.variables.get("text") or m.variables["summary"] for m in mine]
