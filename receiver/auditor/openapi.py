@@ -198,6 +198,10 @@ def paths() -> Json:
             "post": changes("let an action that its breaker holds back be proposed again", ID, reason=WORDS_OF_A_PERSON)
         },
         "/api/v1/erasures": {"post": changes("destroy the key of a person", person=WORDS_OF_A_PERSON)},
+        "/api/v1/people/{id}/enrolments": {"post": changes("let a person enrol; `text` is what they are to send", ID)},
+        "/api/v1/people/{id}/suspensions": {
+            "post": changes("nothing of a person counts until they enrol again", ID, reason=WORDS_OF_A_PERSON)
+        },
         "/api/v1/ledger": {
             "get": reads(
                 "entries in order",

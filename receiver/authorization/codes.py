@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 ALPHABET = "34679ACDEFGHJKMNPQRTUVWXY"  # nothing that is taken for another on a small screen: no 0O 1IL 2Z 5S 8B
 CODE_LENGTH = 4
+OPT_OUT = ("stop", "stopall", "cancel", "end", "quit", "revoke", "optout", "unsubscribe")  # the carrier's own words
 
 _PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
 _TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})[\s.!]*")
+_JOIN = re.compile(r"join[\s:.,-]+([0-9a-z]{4})[\s.!]*")
+_ABOUT = re.compile(r"(why|detail|note)\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,.-].*)?")
 _MESSAGE_ID = re.compile(r"(?P<tenant>[^/?#&\s]{1,100})-(?P<index>0|[1-9][0-9]{0,14})")
 _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 
@@ -25,23 +28,25 @@ _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 class Answer:
     """What a person said, before anyone judged it.
 
-    verb: approve, reject, onit, halt, resume, status, other. token: the delivery that a button belongs to.
-    code: what was typed after A or R, in capitals. At most one of token and code is set.
+    verb: approve, reject, onit, halt, resume, status, why, detail, note, join, stop, start, help, other. token: the
+    delivery that a button belongs to. code: what was typed after A, R or JOIN, in capitals. At most one of token and
+    code is set. about: the incident that was named after WHY, DETAIL or NOTE, in small letters, as it was typed.
     """
 
     verb: str
     token: str | None = None
     code: str | None = None
+    about: str | None = None
 
 
 def code(secret: bytes, tenant: str, proposal_index: int, person: str) -> str:
     """Four characters of ALPHABET for this person and proposal; another person's code says nothing about it."""
-    number = int.from_bytes(_mac(secret, "code", tenant, str(proposal_index), person)[:16], "big")
-    letters = []
-    for _ in range(CODE_LENGTH):
-        number, digit = divmod(number, len(ALPHABET))
-        letters.append(ALPHABET[digit])
-    return "".join(letters)
+    return _letters(_mac(secret, "code", tenant, str(proposal_index), person))
+
+
+def join_code(secret: bytes, tenant: str, person: str, nonce: str) -> str:
+    """Four characters of ALPHABET by which `person` shows that a phone is theirs. nonce: of this one enrolment."""
+    return _letters(_mac(secret, "join", tenant, person, nonce))
 
 
 def token(secret: bytes, message_id: str) -> str:
@@ -92,11 +97,28 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     typed = _TEXT_CODE.fullmatch(text)
     if typed:
         return Answer("approve" if typed[1][0] == "a" else "reject", code=typed[2].upper())
+    joining = _JOIN.fullmatch(text)
+    if joining:
+        return Answer("join", code=joining[1].upper())
+    asked = _ABOUT.fullmatch(text)
+    if asked:
+        return Answer(asked[1], about=asked[2])
     word = text.rstrip(" .!")
+    if word in OPT_OUT:
+        return Answer("stop")
     # HALT is the safe direction, so a reason may follow it; RESUME must stand alone.
     if word == "halt" or text.startswith(("halt ", "halt:", "halt,")):
         return Answer("halt")
-    return Answer(word) if word in ("resume", "status") else Answer("other")
+    return Answer(word) if word in ("resume", "status", "start", "help") else Answer("other")
+
+
+def _letters(mac: bytes) -> str:
+    number = int.from_bytes(mac[:16], "big")
+    letters = []
+    for _ in range(CODE_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[digit])
+    return "".join(letters)
 
 
 def _plain(text: str) -> str:

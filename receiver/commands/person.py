@@ -68,6 +68,41 @@ def erase(config: Path, name: str, by: str, tenant: str) -> None:
     click.echo("Older copies of the people file still hold the key: replace each with a new one.")
 
 
+@person.command()
+@click.argument("name")
+@click.option("--by", required=True, help="Which operator does it.")
+@tenant_option
+@click.pass_obj
+def enrol(config: Path, name: str, by: str, tenant: str) -> None:
+    """Print the word that NAME is to text from their phone, through the running service.
+
+    It holds for a day, and once. Whoever texts it from the number in the roster is enrolled with that number and with
+    the carrier's own id for them; an answer from the number under another id then suspends them. It is also the way
+    back of whoever is suspended.
+    """
+    settings_of(config)
+    said = call(config, "POST", f"/api/v1/people/{name}/enrolments", tenant=tenant, body={"by": by})
+    click.echo(f"{name} sends this to {settings_of(config).twilio.sender.removeprefix('whatsapp:')} within a day:")
+    click.echo(f"  {said['text']}")
+
+
+@person.command()
+@click.argument("name")
+@click.option("--by", required=True, help="Which operator does it.")
+@click.option("--reason", required=True, help="Why.")
+@tenant_option
+@click.pass_obj
+def suspend(config: Path, name: str, by: str, reason: str, tenant: str) -> None:
+    """Let nothing of NAME count until they enrol again, through the running service.
+
+    Questions that are open to them are withdrawn and asked anew of the others.
+    """
+    settings_of(config)
+    body = {"by": by, "reason": reason}
+    for entry in call(config, "POST", f"/api/v1/people/{name}/suspensions", tenant=tenant, body=body)["entries"]:
+        click.echo(f"entry {entry['index']}: {entry['reason']}")
+
+
 def _rows(settings: Settings, tenant: str) -> list[dict[str, Any]]:
     """Everybody of the roster, of the keys, and of the erased, in that order. Raises Broken and NotALedger."""
     ledger, roster = settings.ledger, settings.tenants[tenant].people

@@ -378,7 +378,10 @@ async def reject(desk: Desk, due: Due) -> None:
 
 
 async def withdraw(desk: Desk, due: Due) -> None:
-    await _decide(desk, desk.book.proposals[due.subject], "WITHDRAWN", "another policy is in force now")
+    proposal = desk.book.proposals[due.subject]
+    suspended = sorted(set(proposal.body["approvers"]) & set(desk.book.enrolled.suspended))
+    why = f"{', '.join(suspended)} may not answer any more" if suspended else "another policy is in force now"
+    await _decide(desk, proposal, "WITHDRAWN", why)
 
 
 async def withdraw_for(desk: Desk, proposal: Proposal, why: str) -> None:

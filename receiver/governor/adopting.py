@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Collection
+from dataclasses import replace
 
 from ledger.entry import Blob, Draft, Entry
 from receiver.governor.desk import Charter
+
+
+def suspending(charter: Charter, names: Collection[str]) -> Charter:
+    """`charter` with `names` suspended beside whom it suspends itself."""
+    people = {
+        name: replace(member, suspended=member.suspended or name in names) for name, member in charter.people.items()
+    }
+    return replace(charter, people=people)
 
 
 def adoption(charter: Charter, before: Entry | None, blobs: tuple[Blob, ...]) -> Draft:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.entry import Back, Blob, Draft, Entry, canonical
 from policy_rules import permission
+from policy_rules.approval import levels_of
 from policy_rules.ladder import rungs
 from policy_rules.permission import Permission
 from policy_rules.readings import Query, Reading
@@ -138,23 +139,35 @@ async def _post_proposal(
     title = wording.with_quorum(action.title, permitted.quorum, permitted.levels)
     for person in permitted.approvers:
         variables = wording.opened(incident, title, action.risk, _local(desk, person, expires))
-        drafts.append(
-            addressed(
-                f"propose:{incident.id}:{number}",
-                person,
-                MessageKind.OPENED.value,
-                variables,
-                until=expires,
-                subject=f"{incident.id}: {action.title}"[:200],
-                incident_id=incident.id,
-                cites=(Back(0),),
-            )
-        )
+        drafts.append(_question(f"propose:{incident.id}:{number}", person, variables, expires, incident, Back(0)))
     if incident.escalated < 0 and rule.escalation and rule.escalation[0].after_seconds == 0:
         told = permission.notified(desk.charter.rulebook, rule.escalation[0].notify, desk.persons())
         text = f"{wording.headline(incident)} Asked to approve: {', '.join(permitted.approvers)}."
         drafts += escalation(desk, incident, 0, set(told) - set(permitted.approvers), text)
     await desk.post(*drafts)
+
+
+def question_to(desk: Desk, incident: Incident, proposal: Proposal, person: str, about: str) -> Draft:
+    """The question of `proposal` again, to one of its approvers, with buttons and the same code."""
+    body = proposal.body
+    title = wording.with_quorum(body["title"], int(body["quorum"]), levels_of(body))
+    variables = wording.opened(incident, title, body["risk"], _local(desk, person, proposal.expires_at))
+    return _question(about, person, variables, proposal.expires_at, incident, proposal.index)
+
+
+def _question(
+    about: str, person: str, variables: Mapping[str, str], until: datetime, incident: Incident, proposal: int | Back
+) -> Draft:
+    return addressed(
+        about,
+        person,
+        MessageKind.OPENED.value,
+        variables,
+        until=until,
+        subject=f"{incident.id}: {variables['action']}"[:200],
+        incident_id=incident.id,
+        cites=(proposal,),
+    )
 
 
 def render(
@@ -306,6 +319,9 @@ async def send(desk: Desk, due: Due) -> None:
     member = desk.charter.people.get(message.person)
     if member is None or member.suspended:
         await undelivered(desk, message, "not in the roster", "the person is no longer in the roster or is suspended")
+        return
+    if message.person in desk.book.enrolled.opted_out:
+        await undelivered(desk, message, "opted_out", "they sent the carrier's word for no more messages")
         return
     content = await desk.journal.blob(desk.tenant, message.content_digest)
     variables: dict[str, str] = json.loads(content or b"{}")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 
 from ledger.entry import Draft
 from ledger.journal import Receipt, Refused
 from ledger.stores.people import People
+from receiver.authorization import codes
 from receiver.governor import acting
 from receiver.governor.desk import Desk
+from receiver.governor.enrolling import enrolment, suspension
 from receiver.governor.watching import closing_drafts
 from receiver.incident.states import RESUMED_ACTION, Incident
 from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, UnknownSubject
+
+ENROL_SECONDS = 86_400  # in which the word must be texted
 
 
 class GovernorChanges:
@@ -158,6 +163,26 @@ class GovernorChanges:
         # Crash here: the next start destroys it.
         self._people.destroy(key.id)
         return receipt
+
+    async def enrol(self, by: str, person: str) -> tuple[str, Receipt]:
+        """The word that `person` is to text, and the entry that lets them; a word from before is void."""
+        await self._desk.fold()
+        if person not in self._desk.charter.people:
+            raise UnknownSubject(f"{person} is not in the roster: add them to counterfoil.yml and reload")
+        nonce = secrets.token_hex(8)
+        receipt = await self._post(
+            enrolment(person, self._actor(by), nonce, self._desk.now() + timedelta(seconds=ENROL_SECONDS))
+        )
+        return codes.join_code(self._desk.secret, self._desk.tenant, person, nonce), receipt
+
+    async def suspend(self, by: str, person: str, reason: str) -> Receipt:
+        """Nothing of `person` counts until they enrol again; the questions open to them are asked of others."""
+        await self._desk.fold()
+        if person not in self._desk.charter.people:
+            raise UnknownSubject(f"{person} is not in the roster")
+        if person in self._desk.book.enrolled.suspended:
+            raise ChangeRefused(f"{person} is suspended already")
+        return await self._post(suspension(person, self._actor(by), f"suspend:{secrets.token_hex(8)}", reason))
 
     async def _post(self, *drafts: Draft) -> Receipt:
         try:

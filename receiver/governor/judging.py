@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.permission import Person
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import wording
+from receiver.governor import enrolling, wording, words
+from receiver.governor.answering import refuse, reply_to, settled
 from receiver.governor.asking import sent_draft
-from receiver.governor.desk import Desk, addressed, by_policy, incident_of, stamp
+from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
 from receiver.incident.states import Heard, Message, Proposal
-from receiver.papers import MessageKind
 
 CODE_TRIES = 5
 CODE_WINDOW = timedelta(hours=1)
-REPLIES_PER_HOUR = 12  # to one person, for words that are no answer: two machines must not talk all night
-HELP = (
-    "I take: a tap on a button, A CODE or R CODE from a message of mine, STATUS, HALT reason, RESUME. "
-    "A bare yes or approve never counts."
-)
+Judge = Callable[[Desk, Heard, str], Awaitable[None]]
+WORDS: Mapping[str, Judge] = {
+    "halt": words.halt,
+    "resume": words.resume,
+    "status": words.status,
+    "why": words.why,
+    "detail": words.detail,
+    "note": words.note,
+    "help": words.help_,
+    "stop": enrolling.stop,
+    "start": enrolling.start,
+}
 
 
 async def judge(desk: Desk, due: Due) -> None:
@@ -32,37 +39,35 @@ async def judge(desk: Desk, due: Due) -> None:
     heard = desk.book.heard[due.subject]
     person, verb = heard.body.get("person"), heard.body.get("verb")
     if person is None or person not in desk.charter.people:
-        await _refuse(desk, heard, "unknown sender", reply=None)
+        await refuse(desk, heard, "unknown sender", reply=None)
+    elif verb == "join":
+        await enrolling.join(desk, heard, person)  # the way back of whoever is suspended
     elif desk.charter.people[person].suspended:
-        await _refuse(desk, heard, "suspended", reply=None)
+        await refuse(desk, heard, "suspended", reply=None)
+    elif desk.book.enrolled.is_other(person, heard.body.get("external_id_hmac")):
+        await enrolling.another_identity(desk, heard, person)
     elif verb in ("approve", "reject", "onit"):
         await _judge_answer(desk, heard, person, verb)
-    elif verb == "halt":
-        await _halt(desk, heard, person)
-    elif verb == "resume":
-        await _resume(desk, heard, person)
-    elif verb == "status":
-        await _heed(desk, heard, person, "status", _status(desk))
     else:
-        await _heed(desk, heard, person, "no answer", HELP)
+        await WORDS.get(str(verb), words.unknown)(desk, heard, person)
 
 
 async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> None:
     message = _message_of(desk, heard, person)
     if message is None or message.proposal is None:
         if heard.body.get("code"):
-            await _refuse(desk, heard, "wrong code", reply="That code fits no open question of yours.")
+            await refuse(desk, heard, "wrong code", reply="That code fits no open question of yours.")
         else:
-            await _refuse(desk, heard, "no such message", reply=None)
+            await refuse(desk, heard, "no such message", reply=None)
         return
     # Law 3: a human authorizes. The answer must come from the person that this very message was sent to.
     if message.person != person:
-        await _refuse(desk, heard, "not the recipient", reply=None)
+        await refuse(desk, heard, "not the recipient", reply=None)
         return
     original = heard.body.get("original_sid")
     other = desk.book.message_by_sid(original) if original else None
     if other is not None and other.index != message.index:
-        await _refuse(desk, heard, "another message", reply=None)
+        await refuse(desk, heard, "another message", reply=None)
         return
     learnt = [sent_draft(message, original)] if original and original not in message.sids else []
     proposal = desk.book.proposals[message.proposal]
@@ -71,7 +76,7 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
         return
     refusal = _why_not(desk, person, proposal)
     if refusal is not None:
-        await _refuse(desk, heard, refusal, reply=refusal, proposal=proposal, extra=learnt)
+        await refuse(desk, heard, refusal, reply=refusal, proposal=proposal, extra=learnt)
     elif verb == "approve":
         await _approve(desk, heard, person, proposal, message, learnt)
     else:
@@ -134,7 +139,7 @@ async def _approve(
     missing = wording.still_missing(proposal, {*proposal.approvals, person})
     if missing:
         text = f"Counted. {missing}"
-        drafts.append(_reply(desk, heard, person, text, proposal.incident_id))
+        drafts.append(reply_to(desk, heard, person, text, proposal.incident_id))
     await desk.post(*drafts)
 
 
@@ -187,109 +192,5 @@ async def _acknowledge(desk: Desk, heard: Heard, person: str, proposal: Proposal
         body={"person": person, "held_until": stamp(until)},
     )
     text = f"Noted: you are on it. Nobody else is called for {HELD_SECONDS // 60} min. It authorizes nothing."
-    settled = _settled(heard, "HEEDED", "on it", incident.id, {"what": "on it", "person": person})
-    await desk.post(draft, settled, *learnt, _reply(desk, heard, person, text, incident.id))
-
-
-async def _halt(desk: Desk, heard: Heard, person: str) -> None:
-    reason = f"halted by message; the words stand with entry {heard.index}"
-    halted = Draft(
-        id=f"halt:{heard.index}",
-        stage="HALTED",
-        actor=f"engineer:{person}",
-        reason=reason,
-        cites=(heard.index,),
-        body={"text": reason},
-    )
-    text = "Halted: nothing is dispatched until somebody else sends RESUME."
-    settled = _settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
-    await desk.post(halted, settled, _reply(desk, heard, person, text, None))
-
-
-async def _resume(desk: Desk, heard: Heard, person: str) -> None:
-    others = [index for index, (actor, _) in desk.book.halts.items() if actor != f"engineer:{person}"]
-    if not others:
-        text = "whoever halted cannot resume" if desk.book.halts else "nothing is halted"
-        await _refuse(desk, heard, text, reply=text)
-        return
-    resumed = [
-        Draft(
-            id=f"resume:{index}",
-            stage="RESUMED",
-            actor=f"engineer:{person}",
-            reason="resumed by message",
-            settles=index,
-            cites=(heard.index,),
-            body={"text": ""},
-        )
-        for index in others
-    ]
-    left = len(desk.book.halts) - len(others)
-    text = "Resumed." if not left else "Resumed the halts of others; your own still stands."
-    settled = _settled(heard, "HEEDED", "resume", None, {"what": "resume", "person": person})
-    await desk.post(*resumed, settled, _reply(desk, heard, person, text, None))
-
-
-def _status(desk: Desk) -> str:
-    halted = "HALTED. " if desk.book.halted() else ""
-    if not desk.book.open:
-        return f"{halted}No open incident."
-    lines = [f"{i.id} {i.state}: {wording.headline(i)}" for i in list(desk.book.open.values())[:5]]
-    more = len(desk.book.open) - len(lines)
-    return halted + " ".join(lines) + (f" And {more} more." if more > 0 else "")
-
-
-async def _refuse(
-    desk: Desk,
-    heard: Heard,
-    why: str,
-    *,
-    reply: str | None,
-    proposal: Proposal | None = None,
-    extra: list[Draft] | None = None,
-) -> None:
-    person = heard.body.get("person")
-    incident_id = proposal.incident_id if proposal is not None else None
-    body: dict[str, Any] = {"why": why, "person": person, "proposal": proposal.index if proposal else None}
-    drafts = [_settled(heard, "REFUSED", why, incident_id, body), *(extra or [])]
-    if reply is not None and person is not None:
-        drafts.append(_reply(desk, heard, person, f"Not counted: {reply}.".replace("..", "."), incident_id))
-    await desk.post(*drafts)
-
-
-async def _heed(desk: Desk, heard: Heard, person: str, what: str, text: str) -> None:
-    drafts = [_settled(heard, "HEEDED", what, None, {"what": what, "person": person})]
-    since = desk.now() - timedelta(hours=1)
-    said = sum(
-        m.person == person and m.kind == MessageKind.REPLY.value and m.addressed_at > since
-        for m in desk.book.messages.values()
-    )
-    if said < REPLIES_PER_HOUR:
-        drafts.append(_reply(desk, heard, person, text, None))
-    await desk.post(*drafts)
-
-
-def _settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body: dict[str, Any]) -> Draft:
-    return Draft(
-        id=f"answer:{heard.index}",
-        stage=stage,
-        actor="policy" if stage == "REFUSED" else "system",
-        incident_id=incident_id,
-        decision=stage.lower(),
-        reason=reason[:300],
-        settles=heard.index,
-        body=body,
-    )
-
-
-def _reply(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> Draft:
-    return addressed(
-        f"answer:{heard.index}",
-        person,
-        MessageKind.REPLY.value,
-        {"text": text, "reference": incident_id or ""},
-        until=desk.now() + timedelta(minutes=15),
-        subject=f"reply to entry {heard.index}",
-        incident_id=incident_id,
-        cites=(heard.index,),
-    )
+    heeded = settled(heard, "HEEDED", "on it", incident.id, {"what": "on it", "person": person})
+    await desk.post(draft, heeded, *learnt, reply_to(desk, heard, person, text, incident.id))

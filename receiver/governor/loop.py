@@ -11,7 +11,7 @@ from ledger.entry import Blob, Draft, canonical
 from ledger.journal import Conflict, LedgerError, Refused, Unavailable
 from policy_rules.readings import Alert
 from receiver.governor import meters, missed, shadow
-from receiver.governor.adopting import adoption
+from receiver.governor.adopting import adoption, suspending
 from receiver.governor.desk import Charter, Desk, stamp
 from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS
 from receiver.governor.timekeeping import Timekeeper
@@ -38,7 +38,9 @@ class Governor:
         self._polled_at: datetime | None = None
         self._poll = poll
         self._wake = asyncio.Event()
-        self._charter: Charter | None = desk.charter
+        self._given = desk.charter  # as the configuration has it
+        self._charter: Charter | None = desk.charter  # to be put in force at the next turn
+        self._suspended: frozenset[str] = frozenset()  # by the ledger, among the people in force
         self.unavailable: str | None = None
 
     async def start(self) -> None:
@@ -53,7 +55,7 @@ class Governor:
 
     def reload(self, charter: Charter) -> None:
         """Put another policy, roster or executors in force at the next turn."""
-        self._charter = charter
+        self._given = self._charter = charter
         self._wake.set()
 
     def hear(self, alerts: Iterable[Alert]) -> None:
@@ -66,10 +68,11 @@ class Governor:
 
     async def _adopt(self) -> None:
         """ADOPTED, if what is in force differs from what the ledger says is in force."""
-        charter = self._charter
-        if charter is None:
+        if self._charter is None:
             return
-        desk, rulebook = self.desk, charter.rulebook
+        desk, suspended = self.desk, frozenset(self.desk.book.enrolled.suspended)
+        charter = suspending(self._charter, suspended)
+        rulebook = charter.rulebook
         roster, executors = charter.roster_bytes(), canonical(dict(charter.executors))
         blobs = (
             Blob("policy", rulebook.text.encode()),
@@ -91,7 +94,7 @@ class Governor:
             if charter.shadow is None or desk.shadow is None or desk.shadow.rulebook.digest != charter.shadow.digest:
                 desk.shadow = Shadow(charter.shadow) if charter.shadow is not None else None
         desk.metrics.policy_in_force(desk.tenant, old.version, rulebook.version)
-        self._charter = None
+        self._charter, self._suspended = None, suspended
         await desk.fold()
 
     async def run(self) -> None:
@@ -146,6 +149,8 @@ class Governor:
         desk = self.desk
         await desk.fold()
         await self._keep_time()
+        if frozenset(desk.book.enrolled.suspended) != self._suspended:
+            self._charter = self._given  # who is suspended changed, and the roster in force with it
         if self._charter is not None:
             await self._adopt()
         now = desk.now()
@@ -160,6 +165,7 @@ class Governor:
             desk.may_act(),
             desk.shadow.next_look(desk.book.evaluated, now) if desk.shadow is not None else None,
             desk.pulse(),
+            frozenset(desk.book.enrolled.suspended),
         )
         due, later = agenda(desk.book, view, now)
         taken = 0

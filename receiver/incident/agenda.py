@@ -78,6 +78,7 @@ class View:
     nudged: indices to look at now because an alert of theirs changed.
     deferred: steps by name that were tried and are not to be tried again before a time.
     shadow_at: when a candidate beside the policy in force looks again.
+    suspended: people whom an entry suspended; what they were asked is asked anew of others.
     pulse: what is known of the heartbeat, where one is expected.
     may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
     """
@@ -90,6 +91,7 @@ class View:
     may_act: bool = True
     shadow_at: datetime | None = None
     pulse: Pulse | None = None
+    suspended: frozenset[str] = frozenset()
 
 
 def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
@@ -145,7 +147,7 @@ def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]
         outdated = proposal.body["in_force"] != view.in_force.digest
         if proposal.declined_by is not None:
             yield Due(Kind.REJECT, proposal.index, now)
-        elif outdated:
+        elif outdated or view.suspended & set(proposal.body["approvers"]):
             # Law 3: an answer counts for the policy version that it was asked under. Another one asks anew.
             yield Due(Kind.WITHDRAW, proposal.index, now)
         elif proposal.quorum_met and now <= proposal.authorize_until:

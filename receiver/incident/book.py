@@ -17,6 +17,7 @@ from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident import heartbeat
 from receiver.incident.assigned import Assigned
+from receiver.incident.enrolled import KINDS, Enrolled
 from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
@@ -68,6 +69,8 @@ class Book:
         self.evaluated = 0  # how often alerts were evaluated
         self.shadow = Shadowed()
         self.silence: heartbeat.Silence | None = None  # while the heartbeat is missing
+        self.enrolled = Enrolled()
+        self.helped: dict[str, datetime] = {}  # when each person last heard what words there are
         self.wrong_codes: dict[str, list[datetime]] = {}
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
@@ -248,6 +251,8 @@ class Book:
             self.proposals[entry.cites[0]].approvals[person] = entry.index
         elif entry.stage == "DECLINED":
             self.proposals[entry.cites[0]].declined_by = person
+        elif entry.stage == "HEEDED" and entry.body.get("what") == "help":
+            self.helped[entry.body["person"]] = entry.timestamp
         elif entry.stage == "REFUSED" and entry.body.get("why") == "wrong code":
             self.wrong_codes.setdefault(entry.body.get("person") or "", []).append(entry.timestamp)
 
@@ -361,6 +366,8 @@ class Book:
     def _noted(self, entry: Entry) -> None:
         if entry.body.get("kind") in (SHADOW, SHADOW_ADOPTED):
             self.shadow.take(entry)
+        if entry.body.get("kind") in KINDS:
+            self.enrolled.take(entry)
         if entry.body.get("kind") in (heartbeat.MISSING, heartbeat.BACK):
             self.silence = heartbeat.fold(self.silence, entry)
         if entry.body.get("kind") == RESUMED_ACTION:

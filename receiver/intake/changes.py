@@ -37,6 +37,10 @@ class Changes(Protocol):
 
     async def erase(self, by: str, person: str) -> Receipt: ...
 
+    async def enrol(self, by: str, person: str) -> tuple[str, Receipt]: ...
+
+    async def suspend(self, by: str, person: str, reason: str) -> Receipt: ...
+
 
 Change = Callable[[Changes, str, Mapping[str, str]], Awaitable[Receipt]]
 
@@ -74,7 +78,27 @@ class ChangeDesk:
     async def erase(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "person"), lambda c, i, f: c.erase(f["by"], f["person"]))
 
-    async def _do(self, request: web.Request, fields: tuple[str, ...], change: Change) -> web.Response:
+    async def enrol(self, request: web.Request) -> web.Response:
+        """The answer holds the word, which no entry does."""
+        words: list[str] = []
+
+        async def change(changes: Changes, person: str, given: Mapping[str, str]) -> Receipt:
+            word, receipt = await changes.enrol(given["by"], person)
+            words.append(f"JOIN {word}")
+            return receipt
+
+        return await self._do(request, ("by",), change, lambda: {"text": words[0]})
+
+    async def suspend(self, request: web.Request) -> web.Response:
+        return await self._do(request, ("by", "reason"), lambda c, i, f: c.suspend(f["by"], i, f["reason"]))
+
+    async def _do(
+        self,
+        request: web.Request,
+        fields: tuple[str, ...],
+        change: Change,
+        more: Callable[[], Mapping[str, str]] = dict,
+    ) -> web.Response:
         if not self._admission().admin_admitted(request):
             return not_admitted()
         # A page elsewhere could post a form with the browser's cookie; only JSON is taken, which it cannot send.
@@ -98,7 +122,7 @@ class ChangeDesk:
             return error(409, "refused", "somebody else did it first, in other words; look again")
         except LedgerError as wrong:
             return error(503, "unavailable", f"it cannot be booked now: {wrong}")
-        return web.json_response({"entries": [entry.to_json() for entry in receipt.entries]})
+        return web.json_response({"entries": [entry.to_json() for entry in receipt.entries], **more()})
 
 
 def _read(body: bytes, fields: tuple[str, ...]) -> Mapping[str, str]:

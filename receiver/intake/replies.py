@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 from multidict import MultiDict
 
-from ledger.entry import Blob, Draft, Entry
+from ledger.entry import Blob, Draft
 from ledger.journal import Conflict, Journal, Refused, Unavailable
 from receiver.authorization import codes, wording
 from receiver.authorization.signatures import is_signed
-from receiver.authorization.twilio_http import outcome_of_code
+from receiver.intake.delivery import CARRIER, book_status
 
 BODY_BYTES = 65_536
 _FORM_FIELDS = 100
@@ -28,7 +28,7 @@ _TEXT_UNITS = 300
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 _ADDRESS = re.compile(r"whatsapp:[+A-Za-z0-9._-]{3,128}")
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
-_CARRIER = "carrier:whatsapp"
+EVERYWHERE = ("halt", "resume", "status", "join", "stop", "start")  # words that are meant for every tenant
 _LOG = logging.getLogger("counterfoil.replies")
 
 
@@ -112,7 +112,7 @@ class Replies:
             addressed = await self.journal.get(tenant, index)
             if addressed is None or addressed.stage != "ADDRESSED":
                 return self._done(request, "unknown", 204)
-            await self._book_status(tenant, addressed, sid, status, form.get("ErrorCode", ""))
+            await book_status(self.journal, tenant, addressed, sid, status, form.get("ErrorCode", ""))
         except Unavailable as error:
             _LOG.error("a status could not be booked: %s", error)
             return self._done(request, "unavailable", 503)
@@ -169,7 +169,7 @@ class Replies:
 
         A valid token decides alone: then even a stranger's answer is booked (with person null), because a button of
         ours in other hands is something that an auditor wants to see. A code decides by the question that it fits.
-        HALT, RESUME and STATUS go to every tenant of the person; other words to the first.
+        HALT, RESUME, STATUS, JOIN, STOP and START go to every tenant of the person; other words to the first.
         """
         known = list(self.roster.person_by_address(sender))
         if answer.token is not None:
@@ -178,7 +178,7 @@ class Replies:
                     return [(tenant, next((name for where, name in known if where == tenant), None))]
         if len(known) > 1 and answer.code is not None:
             known = [pair for pair in known if await self._fits(*pair, answer.code)] or known
-        return [*known] if answer.verb in ("halt", "resume", "status") else [*known[:1]]
+        return [*known] if answer.verb in EVERYWHERE else [*known[:1]]
 
     async def _fits(self, tenant: str, person: str, code: str) -> bool:
         proposals = [entry for entry in await self.journal.outstanding(tenant) if entry.stage == "PROPOSED"]
@@ -193,7 +193,7 @@ class Replies:
         return Draft(
             id=f"heard:{sid}",
             stage="HEARD",
-            actor=_CARRIER,
+            actor=CARRIER,
             reason=f"{person or 'a stranger'}: {answer.verb}",
             body={
                 "person": person,
@@ -203,42 +203,10 @@ class Replies:
                 "original_sid": original if _SID.fullmatch(original) else None,
                 "from_hmac": codes.address_hmac(key, sender),
                 "external_id_hmac": codes.address_hmac(key, external_id) if external_id else None,
-            },
+            }
+            | ({"about": answer.about} if answer.about else {}),
             blobs=(Blob("text", text.encode()),),
         )
-
-    async def _book_status(self, tenant: str, addressed: Entry, sid: str, status: str, error_code: str) -> None:
-        """Book what `status` implies and is not booked yet. Callbacks come twice and out of order: no step back."""
-        index = addressed.index
-        await self._once(tenant, _about(addressed, f"sent:{index}:{sid}", "SENT", {"message": index, "sid": sid}))
-        if status in ("delivered", "read"):
-            delivered = {"outcome": "delivered", "detail": status, "sid": sid}
-            draft = _about(addressed, f"deliver:{index}", "DELIVERED", delivered, settles=True)
-            standing = await self._once(tenant, draft)
-            if status == "read":
-                await self._once(tenant, _about(addressed, f"read:{index}", "READ", {"message": index, "sid": sid}))
-            elif standing is not None and standing.stage == "UNDELIVERED":
-                text = f"the message to {addressed.body.get('person')} was delivered after all, as {sid}"
-                await self._once(tenant, _late(addressed, f"late:{index}:{status}", text))
-        elif status in ("undelivered", "failed", "canceled"):
-            number = int(error_code) if re.fullmatch(r"[0-9]{1,9}", error_code) else None
-            outcome = outcome_of_code(number)[0]
-            detail = f"{status}, error {number}" if number is not None else status
-            body = {"outcome": outcome, "detail": detail, "sid": sid}
-            await self._once(tenant, _about(addressed, f"deliver:{index}", "UNDELIVERED", body, settles=True))
-
-    async def _once(self, tenant: str, draft: Draft) -> Entry | None:
-        """Post `draft` unless an entry of its id stands, or the ledger says that it is too late; what stands then."""
-        standing = await self.journal.find(tenant, draft.id)
-        if standing is not None:
-            return standing
-        try:
-            await self.journal.post(tenant, [draft])
-        except Conflict:
-            return await self.journal.find(tenant, draft.id)  # another callback, or the governor, was first
-        except Refused as error:
-            _LOG.warning("%s came too late or out of place: %s", draft.id, error)
-        return None
 
     def _done(self, request: web.Request, outcome: str, status: int) -> web.Response:
         self.count(request.path, outcome)
@@ -256,32 +224,6 @@ def _payload_of(form: MultiDict[str]) -> str | None:
         return None
     is_tap = form.get("MessageType") in ("button", "interactive") and "ButtonText" in form
     return payload if is_tap else ""
-
-
-def _about(addressed: Entry, entry_id: str, stage: str, body: Mapping[str, object], *, settles: bool = False) -> Draft:
-    return Draft(
-        id=entry_id,
-        stage=stage,
-        actor=_CARRIER,
-        incident_id=addressed.incident_id,
-        decision=str(body["outcome"]) if "outcome" in body else None,
-        reason=f"to {addressed.body.get('person')}",
-        settles=addressed.index if settles else None,
-        cites=() if settles else (addressed.index,),
-        body=body,
-    )
-
-
-def _late(addressed: Entry, entry_id: str, text: str) -> Draft:
-    return Draft(
-        id=entry_id,
-        stage="NOTED",
-        actor="system",
-        incident_id=addressed.incident_id,
-        reason=text,
-        cites=(addressed.index,),
-        body={"kind": "note", "text": text},
-    )
 
 
 def _parse(text: str) -> list[tuple[str, str]]:

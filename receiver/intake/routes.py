@@ -71,6 +71,8 @@ def private_app(
     app.router.add_post("/api/v1/resumes", changes.resume)
     app.router.add_post("/api/v1/actions/{id}/resumes", changes.resume_action)
     app.router.add_post("/api/v1/erasures", changes.erase)
+    app.router.add_post("/api/v1/people/{id}/enrolments", changes.enrol)
+    app.router.add_post("/api/v1/people/{id}/suspensions", changes.suspend)
     app.router.add_get("/metrics", exposition)
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)

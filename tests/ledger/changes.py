@@ -229,11 +229,21 @@ class Changes:
         path, other = self._random.sample(self._paths, 2)
         kind = self._random.randrange(3)
         if kind == 0:
-            return Change(f"without {path}", {path: None}, self.map.at(path, 0))
+            return Change(f"without {path}", {path: None}, self._missed_by(path))
         if kind == 1:
             return Change(f"{path} is {other}", {path: self.map.files[other]}, UNKNOWN)
         name = self._random.choice(["more", f"blobs/{'0' * 64}", "tile/entries/999", "tile/9/000", ".hidden"])
         return Change(f"also {name}", {name: self.map.files[other]}, None)
+
+    def _missed_by(self, path: str) -> int | None:
+        """The first entry that misses a file: the one that came into force with a checkpoint, or that stands in it.
+
+        The file of all entries is told of by its name.
+        """
+        kind, _, size = path.partition("/")
+        if kind == "checkpoints":
+            return int(size) - 1 if int(size) - 1 in self._keyed else None
+        return None if path == "entries.jsonl" else self.map.at(path, 0)
 
     def _checkpoint(self) -> Change:
         """Signed with our key, and so found by what stands under it alone; or with another, or of another log."""

@@ -144,7 +144,8 @@ class Governed:
                         "original_sid": None,
                         "from_hmac": f"hmac-{person}",
                         "external_id_hmac": identity or None,
-                    },
+                    }
+                    | ({"about": answer.about} if answer.about else {}),
                     blobs=(Blob("text", text.encode()),),
                 )
             )
@@ -154,6 +155,10 @@ class Governed:
 
     def entries(self, stage: str) -> list[Entry]:
         return [entry for entry in self.journal.log if entry.stage == stage]
+
+    def question(self, person: str) -> OutgoingMessage:
+        """The last message to a person that has buttons."""
+        return [m for m in self.outside.messages if m.recipient.name == person and m.token is not None][-1]
 
     def told(self, person: str) -> list[str]:
         """The texts of the messages to a person, questions by their summary."""

@@ -1,0 +1,85 @@
+"""How a HEARD is settled, and how a person is answered: what every judgement of an answer ends with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from ledger.entry import Draft
+from receiver.governor.desk import Desk, addressed
+from receiver.incident.states import Heard, Proposal
+from receiver.papers import MessageKind
+
+REPLIES_PER_HOUR = 12  # to one person, for words that are no answer: two machines must not talk all night
+REPLY_VALID = timedelta(minutes=15)
+
+
+async def refuse(
+    desk: Desk,
+    heard: Heard,
+    why: str,
+    *,
+    reply: str | None,
+    proposal: Proposal | None = None,
+    extra: list[Draft] | None = None,
+) -> None:
+    """REFUSED: it does not count, and whoever sent it hears why, unless `reply` is None."""
+    person = heard.body.get("person")
+    incident_id = proposal.incident_id if proposal is not None else None
+    body: dict[str, Any] = {"why": why, "person": person, "proposal": proposal.index if proposal else None}
+    drafts = [settled(heard, "REFUSED", why, incident_id, body), *(extra or [])]
+    if reply is not None and person is not None:
+        drafts.append(reply_to(desk, heard, person, f"Not counted: {reply}.".replace("..", "."), incident_id))
+    await desk.post(*drafts)
+
+
+async def heed(
+    desk: Desk,
+    heard: Heard,
+    person: str,
+    what: str,
+    text: str | None,
+    *,
+    incident_id: str | None = None,
+    extra: tuple[Draft, ...] = (),
+) -> None:
+    """HEEDED with what was done (`extra`), and an answer, unless the person had REPLIES_PER_HOUR of them."""
+    drafts = [*extra, settled(heard, "HEEDED", what, incident_id, {"what": what, "person": person})]
+    if text is not None and _replies(desk, person) < REPLIES_PER_HOUR:
+        drafts.append(reply_to(desk, heard, person, text, incident_id))
+    await desk.post(*drafts)
+
+
+def settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body: dict[str, Any]) -> Draft:
+    return Draft(
+        id=f"answer:{heard.index}",
+        stage=stage,
+        actor="policy" if stage == "REFUSED" else "system",
+        incident_id=incident_id,
+        decision=stage.lower(),
+        reason=reason[:300],
+        settles=heard.index,
+        body=body,
+    )
+
+
+def reply_to(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> Draft:
+    return addressed(
+        f"answer:{heard.index}",
+        person,
+        MessageKind.REPLY.value,
+        {"text": text, "reference": incident_id or ""},
+        until=desk.now() + REPLY_VALID,
+        subject=f"reply to entry {heard.index}",
+        incident_id=incident_id,
+        cites=(heard.index,),
+    )
+
+
+def _replies(desk: Desk, person: str) -> int:
+    """How many answers the person had within the last hour."""
+    since = desk.now() - timedelta(hours=1)
+    return sum(
+        m.person == person and m.kind == MessageKind.REPLY.value and m.addressed_at > since
+        for m in desk.book.messages.values()
+    )

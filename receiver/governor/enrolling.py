@@ -1,0 +1,124 @@
+"""Who holds the phone: enrolment by a word that is texted, an identity that changed, and opting out.
+
+Law 3: a human authorizes. A number moves to another SIM and a phone to another hand; the carrier's own id for the
+person does not. So whoever enrolled is known by both, and an answer under another id suspends them until they enrol
+again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ledger.entry import Draft
+from receiver.authorization import codes
+from receiver.governor.answering import heed, refuse, settled
+from receiver.governor.asking import notices
+from receiver.governor.desk import Desk, stamp
+from receiver.incident.enrolled import ENROLLED, ENROLMENT, OPTED_IN, OPTED_OUT, SUSPENDED
+from receiver.incident.states import Heard
+
+
+def enrolment(person: str, actor: str, nonce: str, until: datetime) -> Draft:
+    """NOTED: the person may enrol by a word that is made from `nonce`; a word that was given before is void."""
+    return Draft(
+        id=f"enrol:{nonce}",
+        stage="NOTED",
+        actor=actor,
+        decision="enrol",
+        reason=f"{person} may enrol until {until:%Y-%m-%d %H:%M} UTC",
+        body={"kind": ENROLMENT, "person": person, "nonce": nonce, "until": stamp(until)},
+    )
+
+
+def suspension(person: str, actor: str, entry_id: str, reason: str, cites: tuple[int, ...] = ()) -> Draft:
+    return Draft(
+        id=entry_id,
+        stage="NOTED",
+        actor=actor,
+        decision="suspend",
+        reason=f"{person} is suspended: {reason}"[:500],
+        cites=cites,
+        body={"kind": SUSPENDED, "person": person, "text": reason[:2000]},
+    )
+
+
+async def join(desk: Desk, heard: Heard, person: str) -> None:
+    """NOTED that the person enrolled with this phone, if the word is the one that they were given."""
+    waiting = desk.book.enrolled.waiting.get(person)
+    if waiting is None or desk.now() > waiting.until:
+        text = "No enrolment is open for you. Ask an operator: counterfoil person enrol"
+        await heed(desk, heard, person, "no enrolment", text)
+        return
+    if not codes.same(codes.join_code(desk.secret, desk.tenant, person, waiting.nonce), str(heard.body.get("code"))):
+        await refuse(desk, heard, "wrong code", reply="That is not the word that you were given")
+        return
+    enrolled = Draft(
+        id=f"enrolled:{heard.index}",
+        stage="NOTED",
+        actor=f"engineer:{person}",
+        decision="enrol",
+        reason=f"{person} enrolled with this phone",
+        cites=(heard.index,),
+        body={
+            "kind": ENROLLED,
+            "person": person,
+            "from_hmac": heard.body["from_hmac"],
+            "external_id_hmac": heard.body["external_id_hmac"],
+        },
+    )
+    roles = ", ".join(sorted(desk.charter.people[person].roles)) or "no role"
+    text = f"Welcome {person} ({roles}): this phone is yours now. Send HELP for what I take."
+    await heed(desk, heard, person, "enrolled", text, extra=(enrolled,))
+
+
+async def another_identity(desk: Desk, heard: Heard, person: str) -> None:
+    """The number is the person's and the identity is not: they are suspended, and the others are told."""
+    noted = suspension(
+        person,
+        "system",
+        f"suspend:{heard.index}",
+        "the carrier names another identity for this number than the one that enrolled",
+        (heard.index,),
+    )
+    text = (
+        f"{person} is suspended: a message came from their number under another identity, as after a change of SIM or "
+        f"phone. Nothing of it counted. If it is them: counterfoil person enrol {person}"
+    )
+    body = {"why": "another identity", "person": person, "proposal": None}
+    told = notices(desk, None, f"suspend:{heard.index}", _others(desk, person), text, (heard.index,), person)
+    await desk.post(noted, settled(heard, "REFUSED", "another identity", None, body), *told)
+
+
+async def stop(desk: Desk, heard: Heard, person: str) -> None:
+    """The carrier's opt-out word: the person hears nothing more, and the others hear of that."""
+    if person in desk.book.enrolled.opted_out:
+        await heed(desk, heard, person, "opted out already", None)
+        return
+    noted = _opted(heard, person, OPTED_OUT)
+    text = f"{person} opted out of messages and cannot be called until they send START. Others are called instead."
+    told = notices(desk, None, f"optout:{heard.index}", _others(desk, person), text, (heard.index,), person)
+    await heed(desk, heard, person, "opted out", None, extra=(noted, *told))
+
+
+async def start(desk: Desk, heard: Heard, person: str) -> None:
+    if person not in desk.book.enrolled.opted_out:
+        await heed(desk, heard, person, "opted in already", "You hear from me already. Send HELP for what I take.")
+        return
+    text = "Welcome back: you are called again from now on."
+    await heed(desk, heard, person, "opted in", text, extra=(_opted(heard, person, OPTED_IN),))
+
+
+def _others(desk: Desk, person: str) -> list[str]:
+    return sorted(name for name, m in desk.charter.people.items() if name != person and not m.suspended)
+
+
+def _opted(heard: Heard, person: str, kind: str) -> Draft:
+    return Draft(
+        id=f"opt:{heard.index}",
+        stage="NOTED",
+        actor=f"engineer:{person}",
+        decision=kind,
+        reason=f"{person} {kind}",
+        cites=(heard.index,),
+        body={"kind": kind, "person": person},
+    )

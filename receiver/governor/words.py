@@ -1,0 +1,184 @@
+"""What a person may say besides an answer: HALT, RESUME, STATUS, WHY, DETAIL, NOTE and HELP.
+
+None of them authorizes anything. HALT is the safe direction, so anybody of the roster may say it; RESUME takes another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ledger.entry import Draft, Entry
+from receiver.governor import wording
+from receiver.governor.answering import heed, refuse, reply_to, settled
+from receiver.governor.asking import question_to
+from receiver.governor.desk import Desk
+from receiver.incident.states import Heard, Incident
+
+HELP = (
+    "I take: a tap on a button; A CODE or R CODE from a message of mine; STATUS; WHY id, what was decided and on what; "
+    "DETAIL id, the incident and its question again; NOTE id text; HALT reason; RESUME; STOP and START. "
+    "A bare yes or approve never counts."
+)
+HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
+STATUS_INCIDENTS = 5
+QUESTIONS_AGAIN = 3  # times that one question is sent again to one person who asks for it
+WHY_CHARACTERS = 850
+# what policy and people decided, of all that stands in the ledger about an incident
+DECISIONS = frozenset(
+    {"DETECTED", "PROPOSED", "APPROVED", "DECLINED", "AUTHORIZED", "REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED"}
+    | {"DISPATCHED", "EXECUTED", "FAILED", "UNRESOLVED", "WRITTEN_OFF", "CONFIRMED", "UNCONFIRMED", "RECOVERED"}
+    | {"CLOSED"}
+)
+
+
+async def halt(desk: Desk, heard: Heard, person: str) -> None:
+    reason = f"halted by message; the words stand with entry {heard.index}"
+    halted = Draft(
+        id=f"halt:{heard.index}",
+        stage="HALTED",
+        actor=f"engineer:{person}",
+        reason=reason,
+        cites=(heard.index,),
+        body={"text": reason},
+    )
+    text = "Halted: nothing is dispatched until somebody else sends RESUME."
+    done = settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
+    await desk.post(halted, done, reply_to(desk, heard, person, text, None))
+
+
+async def resume(desk: Desk, heard: Heard, person: str) -> None:
+    others = [index for index, (actor, _) in desk.book.halts.items() if actor != f"engineer:{person}"]
+    if not others:
+        text = "whoever halted cannot resume" if desk.book.halts else "nothing is halted"
+        await refuse(desk, heard, text, reply=text)
+        return
+    resumed = [
+        Draft(
+            id=f"resume:{index}",
+            stage="RESUMED",
+            actor=f"engineer:{person}",
+            reason="resumed by message",
+            settles=index,
+            cites=(heard.index,),
+            body={"text": ""},
+        )
+        for index in others
+    ]
+    left = len(desk.book.halts) - len(others)
+    text = "Resumed." if not left else "Resumed the halts of others; your own still stands."
+    done = settled(heard, "HEEDED", "resume", None, {"what": "resume", "person": person})
+    await desk.post(*resumed, done, reply_to(desk, heard, person, text, None))
+
+
+async def status(desk: Desk, heard: Heard, person: str) -> None:
+    """What is open, the newest first, each with the id by which WHY and DETAIL ask."""
+    halted = "HALTED. " if desk.book.halted() else ""
+    found = list(reversed(desk.book.open.values()))
+    lines = [f"{i.id} {i.state}: {wording.headline(i)}" for i in found[:STATUS_INCIDENTS]]
+    more = len(found) - len(lines)
+    text = " ".join(lines) or "No open incident."
+    await heed(desk, heard, person, "status", halted + text + (f" And {more} more." if more > 0 else ""))
+
+
+async def why(desk: Desk, heard: Heard, person: str) -> None:
+    """What was decided of the incident, by whom and on what, from the ledger: the first, and the newest that fit."""
+    incident = await _incident(desk, heard, person, "WHY")
+    if incident is None:
+        return
+    entries = await desk.journal.entries(desk.tenant, incident=incident.id, limit=10_000)
+    zone = ZoneInfo(desk.charter.people[person].recipient.timezone)
+    lines = [_line(entry, zone) for entry in entries if entry.stage in DECISIONS]
+    text = f"Policy {incident.policy_version}. " + _fitting(lines, WHY_CHARACTERS)
+    await heed(desk, heard, person, "why", text, incident_id=incident.id)
+
+
+async def detail(desk: Desk, heard: Heard, person: str) -> None:
+    """The incident as it stands; and its question again, with buttons, to whoever may answer it and has not."""
+    incident = await _incident(desk, heard, person, "DETAIL")
+    if incident is None:
+        return
+    last = incident.last
+    if last is not None and last.open and person in last.body["approvers"] and person not in last.approvals:
+        sent = sum(m.person == person and m.proposal == last.index for m in desk.book.messages.values())
+        if sent > QUESTIONS_AGAIN:
+            await heed(desk, heard, person, "detail", "You have that question already.", incident_id=incident.id)
+            return
+        again = question_to(desk, incident, last, person, f"detail:{heard.index}")
+        await heed(desk, heard, person, "detail", None, incident_id=incident.id, extra=(again,))
+        return
+    asked = f"Asked to approve {last.body['title']}: {', '.join(last.body['approvers'])}." if last is not None else ""
+    open_for = f", open for {wording.span(desk.now() - incident.opened_at)}" if incident.open else ""
+    text = f"{incident.state.capitalize()}{open_for}: {wording.headline(incident)} {incident.summary}. "
+    text += f"Claude: {wording.diagnosis_line(incident)} {asked}"
+    await heed(desk, heard, person, "detail", text.strip(), incident_id=incident.id)
+
+
+async def note(desk: Desk, heard: Heard, person: str) -> None:
+    """NOTED: the words stand with the HEARD, under the person's key, and the note says where."""
+    incident = await _incident(desk, heard, person, "NOTE")
+    if incident is None:
+        return
+    text = f"a note by message; the words stand with entry {heard.index}"
+    noted = Draft(
+        id=f"note:heard:{heard.index}",
+        stage="NOTED",
+        actor=f"engineer:{person}",
+        incident_id=incident.id,
+        reason=text,
+        cites=(heard.index,),
+        body={"kind": "note", "text": text},
+    )
+    await heed(desk, heard, person, "note", "Noted.", incident_id=incident.id, extra=(noted,))
+
+
+async def help_(desk: Desk, heard: Heard, person: str) -> None:
+    await heed(desk, heard, person, "help", HELP)
+
+
+async def unknown(desk: Desk, heard: Heard, person: str) -> None:
+    """Words that are none of ours: help, once in a while, so that two machines do not talk all night."""
+    since = desk.now() - HELP_AGAIN
+    helped = desk.book.helped.get(person)
+    if helped is None or helped <= since:
+        await help_(desk, heard, person)
+    else:
+        await heed(desk, heard, person, "no answer", None)
+
+
+async def _incident(desk: Desk, heard: Heard, person: str, word: str) -> Incident | None:
+    """The incident that is meant, or None once the person was asked which: one that is named, or the only one open."""
+    about = str(heard.body.get("about") or "")
+    known: Iterable[Incident] = desk.book.incidents.values() if about else desk.book.open.values()
+    wanted = about.removeprefix("inc-")
+    found = [incident for incident in known if incident.id.removeprefix("inc-").startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    ids = ", ".join(incident.id for incident in list(reversed(desk.book.open.values()))[:STATUS_INCIDENTS])
+    text = f"Which incident? Say {word} and its id. " + (f"Open now: {ids}." if ids else "None is open.")
+    await heed(desk, heard, person, f"{word.lower()} of nothing", text)
+    return None
+
+
+def _line(entry: Entry, zone: ZoneInfo) -> str:
+    actor = entry.actor.partition(":")[2] or entry.actor
+    return f"{_clock(entry.timestamp, zone)} {entry.stage} by {actor} ({entry.index}): {entry.reason.rstrip('.')}."
+
+
+def _clock(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime("%H:%M")
+
+
+def _fitting(lines: list[str], characters: int) -> str:
+    """The first of `lines` and as many of the last as fit, with a mark where some are left out."""
+    if not lines:
+        return "Nothing was decided yet."
+    first, kept, room = lines[0][:300], [], characters - len(lines[0][:300])
+    for line in reversed(lines[1:]):
+        if len(line) + 1 > room:
+            kept.append("…")
+            break
+        kept.append(line)
+        room -= len(line) + 1
+    return " ".join([first, *reversed(kept)])
