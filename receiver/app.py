@@ -37,6 +37,7 @@ from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Charter, Desk
 from receiver.governor.loop import Governor
 from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors
+from receiver.incident.outbox import Pace
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.changes import ChangeDesk
@@ -74,6 +75,7 @@ class Offices:
     carrier: Carrier
     executors: Executors
     model: str
+    pace: Pace
 
 
 class Service:
@@ -215,7 +217,8 @@ class Service:
                 for name, charter in loaded.charters.items():
                     await self._check_version(name, charter)
                 claude, carrier = self._claude_for(loaded.settings), self._carrier_for(loaded.settings)
-                offices = {name: self._offices(tenant, claude, carrier) for name, tenant in _tenants(loaded)}
+                pace = _pace(loaded.settings)
+                offices = {name: self._offices(tenant, claude, carrier, pace) for name, tenant in _tenants(loaded)}
                 charters = {name: self._charter(name, charter) for name, charter in loaded.charters.items()}
             except (ConfigErrors, LedgerError, OSError) as error:
                 log.error("nothing is reloaded: %s", error)
@@ -259,7 +262,7 @@ class Service:
     # --- the offices ------------------------------------------------------------------------------------------------
 
     def _desk(self, name: str, tenant: Tenant) -> Desk:
-        offices = self._offices(tenant, self._claude, self._carrier)
+        offices = self._offices(tenant, self._claude, self._carrier, _pace(self.loaded.settings))
         return Desk(
             tenant=name,
             journal=self.journal,
@@ -283,7 +286,7 @@ class Service:
         }
         return replace(charter, people=people)
 
-    def _offices(self, tenant: Tenant, claude: Claude, carrier: WhatsApp) -> Offices:
+    def _offices(self, tenant: Tenant, claude: Claude, carrier: WhatsApp, pace: Pace) -> Offices:
         """Raises OSError where a file of a `tls_config` cannot be read."""
         return Offices(
             evidence=self._evidence(tenant),
@@ -295,6 +298,7 @@ class Service:
             carrier=carrier,
             executors=Webhooks(targets(tenant), self.clock.now),
             model=claude.model,
+            pace=pace,
         )
 
     def _evidence(self, tenant: Tenant) -> Evidence:
@@ -454,6 +458,10 @@ class Service:
 
 def _tenants(loaded: Loaded) -> Iterable[tuple[str, Tenant]]:
     return loaded.settings.tenants.items()
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(settings.twilio.person_pace, daily=settings.twilio.daily_person_limit)
 
 
 def _tokens(loaded: Loaded) -> tuple[dict[str, str], str]:

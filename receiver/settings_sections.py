@@ -97,6 +97,8 @@ class Twilio(Section):
     sender: Sender
     base_url: WebAddress | None = None
     daily_message_limit: int = Field(default=200, ge=1)
+    daily_person_limit: int = Field(default=100, ge=0)
+    person_pace: Seconds = 6.0
 
 
 class Authorization(Section):

@@ -323,6 +323,10 @@ async def send(desk: Desk, due: Due) -> None:
     if message.person in desk.book.enrolled.opted_out:
         await undelivered(desk, message, "opted_out", "they sent the carrier's word for no more messages")
         return
+    if message.kind != MessageKind.REPLY and desk.book.outbox(message.person).full(desk.pace, desk.now()):
+        detail = f"they had the {desk.pace.daily} messages of a day (twilio.daily_person_limit)"
+        await undelivered(desk, message, "person_limit", detail)
+        return
     content = await desk.journal.blob(desk.tenant, message.content_digest)
     variables: dict[str, str] = json.loads(content or b"{}")
     token = None
@@ -365,17 +369,19 @@ def sent_draft(message: Message, sid: str, digest: str = "") -> Draft:
 
 
 async def undelivered(desk: Desk, message: Message, outcome: str, detail: str) -> None:
-    await desk.post(
-        Draft(
-            id=f"deliver:{message.index}",
-            stage="UNDELIVERED",
-            actor="system",
-            incident_id=message.incident_id,
-            decision=outcome,
-            reason=f"to {message.person}: {detail}"[:500],
-            settles=message.index,
-            body={"outcome": outcome, "detail": detail[:300], "sid": None},
-        )
+    await desk.post(not_sent(message, outcome, detail))
+
+
+def not_sent(message: Message, outcome: str, detail: str) -> Draft:
+    return Draft(
+        id=f"deliver:{message.index}",
+        stage="UNDELIVERED",
+        actor="system",
+        incident_id=message.incident_id,
+        decision=outcome,
+        reason=f"to {message.person}: {detail}"[:500],
+        settles=message.index,
+        body={"outcome": outcome, "detail": detail[:300], "sid": None},
     )
 
 

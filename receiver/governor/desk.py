@@ -23,6 +23,7 @@ from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis
 from receiver.incident.book import Book
 from receiver.incident.heartbeat import Heartbeat, Pulse
+from receiver.incident.outbox import NO_LIMIT, Pace
 from receiver.incident.shadowed import Shadow
 from receiver.incident.states import Incident, Key, Proposal
 from receiver.metrics import Metrics
@@ -88,6 +89,7 @@ class Desk:
     metrics: Metrics
     secret: bytes = field(repr=False)
     public_url: str = ""
+    pace: Pace = NO_LIMIT
     model: str = ""
     book: Book = field(init=False)
     policies: dict[str, Rulebook] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 
 from ledger.entry import Blob, Draft, canonical
@@ -13,9 +13,9 @@ from policy_rules.readings import Alert
 from receiver.governor import meters, missed, shadow
 from receiver.governor.adopting import adoption, suspending
 from receiver.governor.desk import Charter, Desk, stamp
-from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS
+from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS, still
 from receiver.governor.timekeeping import Timekeeper
-from receiver.incident.agenda import Due, View, agenda
+from receiver.incident.agenda import Due, Kind, View, agenda
 from receiver.incident.shadowed import Shadow
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ UNAVAILABLE_AGAIN_SECONDS = 1.0
 LOST_CLAIM_AGAIN_SECONDS = 2.0
 IDLE_SECONDS = 30.0  # the clocks are looked at even when nothing is due
 STEPS_AT_ONCE = 64  # steps under way beside the turn; more wait for a place
+CONSULTATIONS_AT_ONCE = 16  # beside them
 
 
 class Governor:
@@ -166,6 +167,7 @@ class Governor:
             desk.shadow.next_look(desk.book.evaluated, now) if desk.shadow is not None else None,
             desk.pulse(),
             frozenset(desk.book.enrolled.suspended),
+            desk.pace,
         )
         due, later = agenda(desk.book, view, now)
         taken = 0
@@ -182,12 +184,19 @@ class Governor:
             # What comes after must see what this step posted.
             await self.desk.fold()
             return 1
-        if len(self._running) >= STEPS_AT_ONCE:
+        if not self._place(step.kind):
             return 0
         task = asyncio.create_task(self._perform(step), name=step.name)
         self._running[step.name] = task
         task.add_done_callback(lambda done: self._finished(step, done))
         return 1
+
+    def _place(self, kind: Kind) -> bool:
+        """Law 2: AI explains. Claude takes its time, so consultations have places of their own, and fill no other."""
+        consulted = sum(name.startswith(f"{Kind.CONSULT}:") for name in self._running)
+        if kind is Kind.CONSULT:
+            return consulted < CONSULTATIONS_AT_ONCE
+        return len(self._running) - consulted < STEPS_AT_ONCE
 
     def _finished(self, step: Due, task: asyncio.Task[None]) -> None:
         self._running.pop(step.name, None)
@@ -206,7 +215,7 @@ class Governor:
         if step.kind in OUTSIDE:
             # The step before it may have ended after the turn's own fold: what it posted must be seen first.
             await self.desk.level()
-        if not self._still(step):
+        if not still(self.desk.book, step):
             return
         try:
             await STEPS[step.kind](self.desk, step)
@@ -215,28 +224,6 @@ class Governor:
         except Refused as refused:
             log.warning("tenant %s: step %s was refused: %s", self.desk.tenant, step.name, refused)
             self.desk.defer(step.name, LOST_CLAIM_AGAIN_SECONDS)
-
-    def _still(self, step: Due) -> bool:
-        """Whether the step's subject is still there: an earlier step of the same turn may have settled it."""
-        book = self.desk.book
-        places: dict[str, Callable[[], bool]] = {
-            "evaluate": lambda: step.subject in book.received,
-            "judge": lambda: step.subject in book.heard,
-            "give_up_diagnosis": lambda: step.subject in book.consultations,
-            "give_up_message": lambda: step.subject in book.unsettled_messages,
-            "send": lambda: step.subject in book.unsettled_messages,
-            "execute": lambda: step.subject in book.executions,
-            "unresolve": lambda: step.subject in book.executions,
-            "unconfirm": lambda: step.subject in book.verifications,
-            "dispatch": lambda: step.subject in book.authorizations,
-            "void": lambda: step.subject in book.authorizations,
-            "tell": lambda: step.subject in book.news,
-        }
-        if step.kind in ("consult", "mute", "propose", "escalate", "remind"):
-            return book.by_index[step.subject].open
-        if step.kind in ("reject", "withdraw", "expire", "authorize"):
-            return book.proposals[step.subject].open
-        return places.get(step.kind.value, lambda: True)()
 
     async def _keep_time(self) -> None:
         desk = self.desk

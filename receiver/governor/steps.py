@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.governor import acting, asking, explaining, judging, listening, quiet, shadow, watching
+from receiver.governor import acting, asking, digesting, explaining, judging, listening, quiet, shadow, watching
 from receiver.governor.desk import Desk
 from receiver.incident.agenda import Due, Kind
+from receiver.incident.book import Book
 
 Step = Callable[[Desk, Due], Awaitable[None]]
 
@@ -30,6 +31,7 @@ STEPS: dict[Kind, Step] = {
     Kind.ESCALATE: asking.escalate,
     Kind.REMIND: asking.remind,
     Kind.TELL: asking.tell,
+    Kind.DIGEST: digesting.digest,
     Kind.SEND: asking.send,
     Kind.LOOK: watching.look,
     Kind.SHADOW: shadow.look,
@@ -43,3 +45,26 @@ OUTSIDE = frozenset(
 
 # While one of these is under way for a proposal, its deadline waits for it: what was sent may still be answered.
 BLOCKS: Mapping[Kind, Kind] = {Kind.UNRESOLVE: Kind.EXECUTE, Kind.GIVE_UP_MESSAGE: Kind.SEND}
+
+
+def still(book: Book, step: Due) -> bool:
+    """Whether the step's subject is still there: an earlier step of the same turn may have settled it."""
+    places: dict[str, Callable[[], bool]] = {
+        "evaluate": lambda: step.subject in book.received,
+        "judge": lambda: step.subject in book.heard,
+        "give_up_diagnosis": lambda: step.subject in book.consultations,
+        "give_up_message": lambda: step.subject in book.unsettled_messages,
+        "send": lambda: step.subject in book.unsettled_messages,
+        "digest": lambda: step.subject in book.unsettled_messages,
+        "execute": lambda: step.subject in book.executions,
+        "unresolve": lambda: step.subject in book.executions,
+        "unconfirm": lambda: step.subject in book.verifications,
+        "dispatch": lambda: step.subject in book.authorizations,
+        "void": lambda: step.subject in book.authorizations,
+        "tell": lambda: step.subject in book.news,
+    }
+    if step.kind in ("consult", "mute", "propose", "escalate", "remind"):
+        return book.by_index[step.subject].open
+    if step.kind in ("reject", "withdraw", "expire", "authorize"):
+        return book.proposals[step.subject].open
+    return places.get(step.kind.value, lambda: True)()

@@ -17,7 +17,8 @@ from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Outcome
 from receiver.incident.book import Book
 from receiver.incident.heartbeat import Pulse, next_word
-from receiver.incident.states import Incident, Proposal
+from receiver.incident.outbox import NO_LIMIT, Pace, too_many, turns
+from receiver.incident.states import Incident, Message, Proposal
 
 REMIND_EVERY = timedelta(minutes=30)
 CONSULT_SECONDS = 45
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     ESCALATE = "escalate"
     REMIND = "remind"
     TELL = "tell"
+    DIGEST = "digest"
     SEND = "send"
     LOOK = "look"
     SHADOW = "shadow"
@@ -79,6 +81,7 @@ class View:
     deferred: steps by name that were tried and are not to be tried again before a time.
     shadow_at: when a candidate beside the policy in force looks again.
     suspended: people whom an entry suspended; what they were asked is asked anew of others.
+    pace: how many messages one person gets.
     pulse: what is known of the heartbeat, where one is expected.
     may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
     """
@@ -92,6 +95,7 @@ class View:
     shadow_at: datetime | None = None
     pulse: Pulse | None = None
     suspended: frozenset[str] = frozenset()
+    pace: Pace = NO_LIMIT
 
 
 def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
@@ -120,8 +124,7 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         yield Due(Kind.GIVE_UP_DIAGNOSIS, index, consultation.until)
     for index, message in book.unsettled_messages.items():
         yield Due(Kind.GIVE_UP_MESSAGE, index, message.until)
-        if not message.sids:
-            yield Due(Kind.SEND, index, message.addressed_at)
+    yield from _of_messages(book, view.pace, now)
     live = {incident.last.index: incident.last for incident in book.open.values() if incident.last is not None}
     live |= {proposal.index: proposal for proposal in (*book.executions.values(), *book.verifications.values())}
     for proposal in live.values():
@@ -140,6 +143,20 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         # Whoever has answered is awake, and hears what became of it.
         waits = not _answered(incident) and _muted(incident, book, view, now)
         yield Due(Kind.TELL, index, _next_minute(now) if waits else book.news[index].at)
+
+
+def _of_messages(book: Book, pace: Pace, now: datetime) -> Iterator[Due]:
+    waiting: dict[str, list[Message]] = {}
+    for message in book.unsettled_messages.values():
+        if not message.sids:
+            waiting.setdefault(message.person, []).append(message)
+    for person, messages in waiting.items():
+        planned = list(turns(messages, book.outbox(person).sent, pace, now))
+        late = too_many(planned, now)
+        if late:
+            yield Due(Kind.DIGEST, late[-1].index, now)
+        for message, at in planned:
+            yield Due(Kind.SEND, message.index, at)
 
 
 def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]:

@@ -18,6 +18,7 @@ from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident import heartbeat
 from receiver.incident.assigned import Assigned
 from receiver.incident.enrolled import KINDS, Enrolled
+from receiver.incident.outbox import Outbox
 from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
@@ -35,6 +36,7 @@ from receiver.incident.states import (
 )
 
 CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a message that calls somebody to decide
+DIGESTED = "digested"  # the outcome of a message for which a digest stands
 HELD_SECONDS = 900  # "On it" holds the ladder for so long
 NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
 NEWSWORTHY |= {"RECOVERED", "CLOSED", "DIAGNOSED", "HALTED", "RESUMED"}
@@ -70,6 +72,7 @@ class Book:
         self.shadow = Shadowed()
         self.silence: heartbeat.Silence | None = None  # while the heartbeat is missing
         self.enrolled = Enrolled()
+        self.outboxes: dict[str, Outbox] = {}
         self.helped: dict[str, datetime] = {}  # when each person last heard what words there are
         self.wrong_codes: dict[str, list[datetime]] = {}
         self.news: dict[int, News] = {}
@@ -99,6 +102,9 @@ class Book:
     def alerts_of(self, rule: str, key: Key) -> list[Alert]:
         """The alerts, firing or ended, that this rule takes under this key."""
         return [known.alert for known in self.alerts.values() if (rule, key) in known.assignments]
+
+    def outbox(self, person: str) -> Outbox:
+        return self.outboxes.setdefault(person, Outbox())
 
     def halted(self) -> bool:
         return bool(self.halts)
@@ -301,6 +307,7 @@ class Book:
             until=parse_time(body["until"]),
             addressed_at=entry.timestamp,
             content_digest=next((b.digest for b in entry.blobs if b.name == "content"), ""),
+            digest=entry.id.startswith("address:digest:"),
         )
         if message.kind == "opened":
             # The proposal stands in the same post, so its index is cited, not written into the body.
@@ -317,15 +324,19 @@ class Book:
     def _sent(self, entry: Entry) -> None:
         message = self.messages.get(entry.body["message"])
         if message is not None:
+            if not message.sids:
+                self.outbox(message.person).send(message, entry.timestamp)
             message.sids.add(entry.body["sid"])
 
     def _delivered(self, entry: Entry) -> None:
         message = self.unsettled_messages.pop(_settled(entry))
         message.outcome = entry.stage
+        if entry.decision == DIGESTED:
+            self.outbox(message.person).digested.add(message.incident_id or "")
         incident = self.incidents.get(message.incident_id or "")
         if incident is not None and message.index in incident.called and entry.stage == "UNDELIVERED":
             incident.called.remove(message.index)
-            incident.lost += 1
+            incident.lost += entry.decision != DIGESTED
         if entry.body.get("sid"):
             message.sids.add(entry.body["sid"])
 

@@ -76,6 +76,7 @@ class Message:
     addressed_at: datetime
     content_digest: str
     reply_to: int | None = None
+    digest: bool = False  # it stands for others that were not sent
     sids: set[str] = field(default_factory=set)
     outcome: str | None = None
 

@@ -77,6 +77,8 @@ twilio:
   sender: "whatsapp:+14155238886"
   base_url: {twilio}
   daily_message_limit: 100000
+  daily_person_limit: 0
+  person_pace: 0s
 tenants:
   default:
     token_file: secrets/default.token

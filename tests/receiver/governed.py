@@ -15,6 +15,7 @@ from receiver.authorization import codes
 from receiver.governor.desk import Charter, Desk, Member
 from receiver.governor.loop import Governor
 from receiver.incident.heartbeat import Heartbeat
+from receiver.incident.outbox import NO_LIMIT, Pace
 from receiver.metrics import Metrics
 from receiver.papers import NotSent, OutgoingMessage, Recipient, Sent
 from receiver.rehearsal.memory import MemoryJournal
@@ -60,6 +61,7 @@ class Governed:
         people: Mapping[str, Sequence[str]] = PEOPLE,
         *,
         heartbeat: Heartbeat | None = None,
+        pace: Pace = NO_LIMIT,
         journal: MemoryJournal | None = None,
         clock: CaseClock | None = None,
     ) -> None:
@@ -85,6 +87,7 @@ class Governed:
             charter=Charter(rulebook, members, executors, heartbeat=heartbeat),
             metrics=Metrics(),
             secret=SECRET,
+            pace=pace,
         )
         self.governor = Governor(self.desk, poll=False)
         self._heard = 0
@@ -102,22 +105,26 @@ class Governed:
         self.clock.advance(self.clock.now() + timedelta(seconds=seconds))
         await self.rest()
 
-    async def fire(self, host: str = "db1", *, firing: bool = True, name: str = "DiskFilling") -> None:
-        """Alertmanager tells of one alert, and everything that is due then is done."""
-        ends = "0001-01-01T00:00:00Z" if firing else self.clock.now().isoformat()
-        alert = {
-            "status": "firing" if firing else "resolved",
-            "labels": {"alertname": name, "host": host, "severity": "critical"},
-            "annotations": {"summary": f"the disk of {host} fills"},
-            "startsAt": NOW.isoformat(),
-            "endsAt": ends,
-            "fingerprint": host.encode().hex().rjust(16, "0"),
-        }
-        payload = json.dumps({"version": "4", "receiver": "counterfoil", "alerts": [alert]}).encode()
-        body = {"source": "alertmanager", "receiver": "counterfoil", "alerts": 1, "firing": int(firing)}
-        body |= {"resolved": int(not firing), "truncated": 0}
+    async def fire(self, *hosts: str, firing: bool = True) -> None:
+        """Alertmanager tells of the disks of `hosts` at once, and everything that is due then is done."""
+        hosts = hosts or ("db1",)
+        alerts = [
+            {
+                "status": "firing" if firing else "resolved",
+                "labels": {"alertname": "DiskFilling", "host": host, "severity": "critical"},
+                "annotations": {"summary": f"the disk of {host} fills"},
+                "startsAt": NOW.isoformat(),
+                "endsAt": "0001-01-01T00:00:00Z" if firing else self.clock.now().isoformat(),
+                "fingerprint": host.encode().hex().rjust(16, "0"),
+            }
+            for host in hosts
+        ]
+        payload = json.dumps({"version": "4", "receiver": "counterfoil", "alerts": alerts}).encode()
+        number = len(hosts)
+        body = {"source": "alertmanager", "receiver": "counterfoil", "alerts": number, "firing": number * firing}
+        body |= {"resolved": number * (not firing), "truncated": 0}
         draft = Draft(
-            id=f"receive:{host}:{firing}:{self.desk.book.size}",
+            id=f"receive:{hosts[0]}:{firing}:{self.desk.book.size}",
             stage="RECEIVED",
             actor="alertmanager",
             body={**body, "unreadable": []},
