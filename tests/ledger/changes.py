@@ -134,7 +134,9 @@ class Changes:
         while True:
             found = self._random.choice(kinds)()
             if found is not None and any(self.map.files.get(path) != data for path, data in found.files.items()):
-                return found
+                # Of a checkpoint that vouches for a key, the entry is named that it vouches for, or the file alone.
+                vouches = any(path.startswith("checkpoints/") for path in found.files)
+                return replace(found, index=UNKNOWN) if vouches else found
 
     def _path(self) -> str:
         """The large files as often as all the small ones together, which would hide them."""
@@ -236,13 +238,7 @@ class Changes:
         return Change(f"also {name}", {name: self.map.files[other]}, None)
 
     def _missed_by(self, path: str) -> int | None:
-        """The first entry that misses a file: the one that came into force with a checkpoint, or that stands in it.
-
-        The file of all entries is told of by its name.
-        """
-        kind, _, size = path.partition("/")
-        if kind == "checkpoints":
-            return int(size) - 1 if int(size) - 1 in self._keyed else None
+        """The first entry that misses a file; the file of all entries is told of by its name."""
         return None if path == "entries.jsonl" else self.map.at(path, 0)
 
     def _checkpoint(self) -> Change:
