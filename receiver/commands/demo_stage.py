@@ -146,8 +146,8 @@ class Stage:
         return f"http://127.0.0.1:{self._executor.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Stop what was started, the service first, so that the ledger is closed in order."""
-        for name in ("service", "monitoring", "phones"):
+        """Stop what was started: who calls the service, the service, and then whom it calls."""
+        for name in ("monitoring", "service", "phones"):
             part = self.__dict__.get(name)
             if part is not None:
                 await part.stop()
