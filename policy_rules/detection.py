@@ -120,7 +120,8 @@ def _gap(rule: Rule, now: datetime, memory: Memory) -> bool:
 
 def _takers(rulebook: Rulebook, alert: Alert) -> tuple[Rule, ...]:
     taken: list[Rule] = []
-    for rule in rulebook.rules:
+    for number in rulebook.candidates.of(alert.labels):
+        rule = rulebook.rules[number]
         if matches(rule.matchers, alert.labels):
             taken.append(rule)
             if not rule.continue_:

@@ -17,7 +17,7 @@ import re2
 from policy_rules import matcher_syntax
 from policy_rules.matcher_syntax import BadMatcher
 
-__all__ = ["BadMatcher", "Matcher", "matches", "parse_matchers"]
+__all__ = ["BadMatcher", "Matcher", "clean", "matches", "parse_matchers"]
 
 TEXT_MAX = 4096
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -39,7 +39,7 @@ class Matcher:
     pattern: Any = field(default=None, compare=False, repr=False)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        found = _clean(labels.get(self.name, ""))
+        found = clean(labels.get(self.name, ""))
         holds = found == self.value if self.pattern is None else self.pattern.fullmatch(found) is not None
         return holds == (self.operator in ("=", "=~"))
 
@@ -74,6 +74,6 @@ def _matcher(name: str, operator: str, value: str) -> Matcher:
     return Matcher(name, operator, value, pattern)
 
 
-def _clean(value: str) -> str:
+def clean(value: str) -> str:
     """Half of a surrogate pair is no character: Alertmanager's JSON decoder reads it as U+FFFD, and so do we."""
-    return _SURROGATES.sub("\ufffd", value)
+    return value if value.isascii() else _SURROGATES.sub("\ufffd", value)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from policy_rules.candidates import Candidates
 from policy_rules.intervals import TimeInterval
 from policy_rules.matchers import Matcher
 from policy_rules.readings import Query
@@ -215,15 +216,18 @@ class Rulebook:
     unmatched: str  # "notify" or "record"
     mutes: tuple[Mute, ...] = ()
     file: str = field(default="policy", compare=False)
+    candidates: Candidates = field(init=False, compare=False, repr=False)
+    _named: Mapping[str, Rule] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "candidates", Candidates([rule.matchers for rule in self.rules]))
+        object.__setattr__(self, "_named", {rule.name: rule for rule in reversed(self.rules)})
 
     def rule(self, name: str) -> Rule:
         """The rule of that name, the built-in `unmatched` among them. Raises KeyError where there is none."""
         if name == UNMATCHED:
             return UNMATCHED_RULE
-        for rule in self.rules:
-            if rule.name == name:
-                return rule
-        raise KeyError(name)
+        return self._named[name]
 
 
 # An alert that no rule takes is never swallowed: people hear of it, and no action is offered.

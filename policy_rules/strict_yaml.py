@@ -15,7 +15,7 @@ import yaml
 
 from policy_rules.problems import FileErrors, Problem
 
-TEXT_MAX = 256 * 1024
+TEXT_MAX = 1024 * 1024
 DEPTH_MAX = 20
 Path = tuple[str | int, ...]
 

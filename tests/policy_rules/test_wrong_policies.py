@@ -203,8 +203,8 @@ def test_bytes_that_are_not_text():
         load(b"policy: \xff", file="policy.yml", environment={})
     with pytest.raises(PolicyErrors, match="not UTF-8"):
         load("policy: \ud800", file="policy.yml", environment={})
-    with pytest.raises(PolicyErrors, match="at most 262144"):
-        load("#" * 300_000, file="policy.yml", environment={})
+    with pytest.raises(PolicyErrors, match="at most 1048576"):
+        load("#" * 1_100_000, file="policy.yml", environment={})
 
 
 def test_of_a_repeated_key_the_first_value_is_read_on_and_the_second_is_one_mistake():
@@ -215,12 +215,12 @@ def test_of_a_repeated_key_the_first_value_is_read_on_and_the_second_is_one_mist
 
 def test_a_policy_has_limits():
     signals = "".join(f"  s{number}: {{promql: up}}\n" for number in range(201))
-    rules = "".join(f"  - {{name: r{number}, matchers: [], group_by: []}}\n" for number in range(501))
+    rules = "".join(f"  - {{name: r{number}, matchers: [], group_by: []}}\n" for number in range(2001))
     with pytest.raises(PolicyErrors) as caught:
         load(f"policy: {{name: a, version: b}}\nsignals:\n{signals}rules:\n{rules}", file="p", environment={})
     assert [(problem.line, problem.message) for problem in caught.value.problems] == [
         (203, "a policy has at most 200 signals"),
-        (705, "a policy has at most 500 rules"),
+        (2205, "a policy has at most 2000 rules"),
     ]
 
 
