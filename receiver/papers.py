@@ -140,18 +140,40 @@ class ExecutionResult:
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One item of evidence, `q1`…`qN`. `values` are the strings that the source sent: at least "now"."""
+    """One item of evidence, `q1`…`qN`. `values` are the strings that the source sent: at least "now".
+
+    kind: a word of EXHIBIT_KINDS. unit: of its numbers, as far as it is known: "seconds", "bytes", "per second".
+    labels: of the series or the alert that it is about, not allow-listed yet; never part of title or query.
+    values of what was measured over time: now, min, max, mean, at_start, peak_at (a time), and of a candidate also
+      before (the median of its quiet time), z (robust deviations from it) and moved_at (a time).
+    points: the same over time, oldest first, `step_seconds` apart from `since` on; "" where there is no sample.
+    """
 
     ref: str
     title: str
     query: str
     taken_at: datetime | None
     values: Mapping[str, str]
+    kind: str = "signal"
+    unit: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    points: tuple[str, ...] = ()
+    since: datetime | None = None
+    step_seconds: int = 0
+
+
+# finding: what policy found. rule: the alert's expression and its recent history. signal: what policy reads.
+# candidate: what moved before or with the incident, in order. alert: another that fires. incident: a former one of the
+# same key. deploy: a change that was made. tried: an action of this incident that did not help.
+EXHIBIT_KINDS = ("finding", "rule", "signal", "candidate", "alert", "incident", "deploy", "tried")
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """All that Claude may know of an incident. Text in it comes from outside and is data, never an instruction."""
+    """All that Claude may know of an incident. Text in it comes from outside and is data, never an instruction.
+
+    cut: what was left out or could not be had, one sentence each. follow_up: an action was tried and did not help.
+    """
 
     tenant: str
     incident_id: str
@@ -163,6 +185,8 @@ class CaseFile:
     alerts: tuple[Mapping[str, Any], ...]
     exhibits: tuple[Exhibit, ...]
     actions: Mapping[str, str]  # permitted action name → its title from the configuration
+    cut: tuple[str, ...] = ()
+    follow_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ allow-listed first, then redacted, then cleaned and bounded; citations are check
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from receiver.diagnosis.redaction import Redactor
@@ -21,6 +22,9 @@ EXHIBITS_MAX = 40
 ACTIONS_MAX = 20
 LABELS_MAX = 30
 VALUES_MAX = 12
+CUT_MAX = 20
+POINTS_MAX = 60
+POINT_DIGITS = 4  # of a point in a series; what may be cited stands among the values as it was measured
 NAME_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 600
 QUERY_CHARACTERS_MAX = 1_000
@@ -78,10 +82,12 @@ def evidence(case: CaseFile, secrets: Sequence[str] = ()) -> Evidence:
             "rule": shown(case.rule, redactor, NAME_CHARACTERS_MAX),
             "summary": shown(case.summary, redactor, TEXT_CHARACTERS_MAX),
             "opened_at": case.opened_at.isoformat(timespec="seconds"),
+            "follow_up": case.follow_up,
         },
         "labels": shown_mapping(case.labels, redactor, LABELS),
         "annotations": shown_mapping(case.annotations, redactor, ANNOTATIONS),
         "actions": {name: shown(title, redactor, TEXT_CHARACTERS_MAX) for name, title in actions.items()},
+        "not_gathered": [shown(text, redactor, TEXT_CHARACTERS_MAX) for text in case.cut[:CUT_MAX]],
     }
     while True:
         document |= {
@@ -126,24 +132,47 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 
 def exhibit_to_json(exhibit: Exhibit) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "ref": exhibit.ref,
+        "kind": exhibit.kind,
         "title": exhibit.title,
         "query": exhibit.query,
         "taken_at": exhibit.taken_at.isoformat(timespec="seconds") if exhibit.taken_at else None,
         "values": dict(exhibit.values),
     }
+    if exhibit.unit:
+        found["unit"] = exhibit.unit
+    if exhibit.labels:
+        found["labels"] = dict(exhibit.labels)
+    if exhibit.points and exhibit.since is not None:
+        found["points"] = {
+            "since": exhibit.since.isoformat(timespec="seconds"),
+            "step_seconds": exhibit.step_seconds,
+            "values": " ".join(point or "-" for point in exhibit.points),
+        }
+    return found
 
 
 def shown_exhibit(exhibit: Exhibit, redactor: Redactor) -> Exhibit:
     values = dict(list(exhibit.values.items())[:VALUES_MAX])
-    return Exhibit(
-        ref=exhibit.ref,
+    return replace(
+        exhibit,
         title=shown(exhibit.title, redactor, TEXT_CHARACTERS_MAX),
         query=shown(exhibit.query, redactor, QUERY_CHARACTERS_MAX),
-        taken_at=exhibit.taken_at,
         values={name: shown(value, redactor, VALUE_CHARACTERS_MAX) for name, value in values.items()},
+        unit=shown(exhibit.unit, redactor, NAME_CHARACTERS_MAX),
+        labels=shown_mapping(exhibit.labels, redactor, LABELS),
+        points=tuple(rounded(point) for point in exhibit.points[-POINTS_MAX:]),
     )
+
+
+def rounded(point: str) -> str:
+    """A point in few characters; empty for what is no number."""
+    try:
+        number = float(point)
+    except ValueError:
+        return ""
+    return f"{number:.{POINT_DIGITS}g}" if math.isfinite(number) else ""
 
 
 def shown_alert(alert: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:

@@ -671,6 +671,33 @@ def test_the_document_is_bounded() -> None:
     assert len(read["exhibits"]) == len(shown.exhibits) > 0
 
 
+def test_what_was_measured_over_time_is_shown_short_and_its_labels_are_allow_listed() -> None:
+    candidate = Exhibit(
+        "q1",
+        "pool_in_use",
+        'pool_in_use{service="checkout"}',
+        NOW,
+        {"now": "19.123456", "z": "8.2"},
+        kind="candidate",
+        unit="connections",
+        labels={"pod": "web-7f9c", "customer": "acme"},
+        points=("3.000001", "", "19.123456", "NaN", "x"),
+        since=NOW,
+        step_seconds=30,
+    )
+    shown = evidence(replace(CASE, exhibits=(candidate,), cut=("200 series were not asked for",), follow_up=True))
+    read = json.loads(shown.document)
+    (exhibit,) = read["exhibits"]
+    assert exhibit["kind"] == "candidate"
+    assert exhibit["unit"] == "connections"
+    assert exhibit["labels"] == {"pod": "web-7f9c"}
+    assert exhibit["values"]["now"] == "19.123456"
+    assert exhibit["points"]["values"] == "3 - 19.12 - -"
+    assert exhibit["points"]["step_seconds"] == 30
+    assert read["not_gathered"] == ["200 series were not asked for"]
+    assert read["incident"]["follow_up"] is True
+
+
 def test_the_schema_offers_the_actions_and_none() -> None:
     assert answer_schema(["restart", "none"])["properties"]["recommended_action"] == {"enum": ["restart", "none"]}
     assert answer_schema([])["properties"]["recommended_action"] == {"enum": ["none"]}
