@@ -12,6 +12,7 @@ from receiver.papers import ExecutionOutcome
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _CALLS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 45, 90)
+_STEPS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 _HUMAN = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
 
 SOURCES = ("alertmanager", "grafana", "twilio", "executor")
@@ -27,6 +28,7 @@ DIAGNOSIS_OUTCOMES = (
     *("diagnosed", "no_key", "timeout", "overloaded", "rate_limited", "spend_limit", "refusal", "truncated"),
     *("bad_answer", "no_claims", "unauthorized", "api_error", "unreachable", "busy", "budget", "not_installed"),
 )
+INCIDENT_STEPS = ("detect", "notify", "decide", "execute", "recover")  # receiver.incident.times says from what to what
 TOKEN_KINDS = ("input", "output", "cache_creation", "cache_read")
 EVIDENCE_OUTCOMES = ("value", "no_data", "nan", "many_series", "stale", "unreachable", "error")
 OUTSIDE_OUTCOMES = ("placed", "failed")
@@ -57,6 +59,7 @@ class Metrics:
         self.policy_info = g("policy_info", "The policy in force, as labels.", "tenant", "version")
         self.incidents = g("incidents", "Open incidents.", "tenant", "state")
         self.incident_duration_seconds = h("incident_duration_seconds", "From DETECTED to the end.", _HUMAN)
+        self.incident_step_seconds = h("incident_step_seconds", "How long each part of incidents took.", _STEPS, "step")
         self.proposals = c("proposals", "Proposals and what became of them.", "tenant", "outcome")
         self.approval_duration_seconds = h("approval_duration_seconds", "From PROPOSED to AUTHORIZED.", _HUMAN)
         self.answers_refused = c("answers_refused", "Answers of people that did not count.", "reason")
@@ -146,6 +149,8 @@ class Metrics:
             self.messages.labels("whatsapp", outcome)
         for outcome in DIAGNOSIS_OUTCOMES:
             self.diagnoses.labels(outcome)
+        for step in INCIDENT_STEPS:
+            self.incident_step_seconds.labels(step)
         for kind in TOKEN_KINDS:
             self.diagnosis_tokens.labels(kind)
         for outcome in EVIDENCE_OUTCOMES:
@@ -158,8 +163,8 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"counterfoil_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"counterfoil_{name}", text, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"counterfoil_{name}", text, labels, registry=self.registry, buckets=buckets)
 
 
 def package_version() -> str:

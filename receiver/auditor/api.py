@@ -12,6 +12,7 @@ from ledger.journal import LedgerError
 from receiver.auditor import openapi, questions
 from receiver.auditor.questions import INDEX_MAX, BadQuestion
 from receiver.auditor.reading import Reader
+from receiver.auditor.report_text import markdown
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
 INCIDENTS_DEFAULT, INCIDENTS_MAX = 1000, 1000
@@ -37,6 +38,7 @@ class Api:
             ("/api/v1/incidents", self._incidents),
             ("/api/v1/incidents/{id}", self._incident),
             ("/api/v1/incidents/{id}/why", self._why),
+            ("/api/v1/incidents/{id}/report", self._report),
             ("/api/v1/ledger", self._ledger),
             ("/api/v1/ledger/checkpoint", self._checkpoint),
             ("/api/v1/ledger/{index}", self._entry),
@@ -87,6 +89,16 @@ class Api:
         if view is None:
             return error(404, "unknown", f"there is no incident {questions.shown(name)}")
         return web.json_response({"verdicts": [one.to_json() for one in await self._reader.why(tenant, view)]})
+
+    async def _report(self, request: web.Request) -> web.Response:
+        tenant, name = self._tenant(request), request.match_info["id"]
+        form = questions.form(request.query)
+        found = await self._reader.report(tenant, name, questions.moment(request.query))
+        if found is None:
+            return error(404, "unknown", f"there is no incident {questions.shown(name)}")
+        if form == "json":
+            return web.json_response(found.to_json())
+        return web.Response(text=markdown(found), content_type="text/markdown", charset="utf-8")
 
     async def _ledger(self, request: web.Request) -> web.Response:
         query = request.query

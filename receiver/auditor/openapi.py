@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.accounts import STAGES
-from receiver.auditor.questions import INDEX_MAX, NAME_CHARACTERS_MAX, WORDS
+from receiver.auditor.questions import FORMS, INDEX_MAX, NAME_CHARACTERS_MAX, WORDS
 from receiver.incident.states import IncidentState
+from receiver.incident.times import STEPS
 
 Json = dict[str, Any]
 LIMIT_MAX = 1000
@@ -33,6 +34,14 @@ def shape(**properties: Json) -> Json:
     return {"type": "object", "properties": properties, "required": [*properties]}
 
 
+LINE = shape(index=WHOLE, at=TIME, stage=TEXT, actor=TEXT, text=TEXT)
+VERDICT = shape(
+    index=WHOLE,
+    at=TIME,
+    reason=TEXT,
+    readings=many(shape(name=TEXT, value=TEXT, compared=TEXT, holds=or_null({"type": "boolean"}))),
+    looks=WHOLE,
+)
 BLOB = shape(name=TEXT, digest=TEXT, length=WHOLE)
 FIELDS_OF_AN_INCIDENT: dict[str, Json] = {
     "incident_id": TEXT,
@@ -90,6 +99,41 @@ SCHEMAS: Mapping[str, Json] = {
                 findings=many({"type": "object"}),
             )
         )
+    ),
+    "Report": shape(
+        **FIELDS_OF_AN_INCIDENT,
+        ledger=TEXT,
+        tenant=TEXT,
+        last=WHOLE,
+        as_of=TIME,
+        key={"type": "object", "additionalProperties": TEXT},
+        policy=TEXT,
+        requested_by=TEXT,
+        times=shape(**{step: or_null({"type": "number", "minimum": 0}) for step in STEPS}),
+        ended_by={"type": "object", "additionalProperties": WHOLE},
+        parts=many(shape(incident_id=TEXT, index=WHOLE, opened_at=TIME, ended_at=or_null(TIME), state=TEXT)),
+        opened=VERDICT,
+        ended=or_null(VERDICT),
+        closed_by=TEXT,
+        attempts=many(
+            shape(
+                index=WHOLE,
+                action=TEXT,
+                title=TEXT,
+                executor=TEXT,
+                params={"type": "object", "additionalProperties": TEXT},
+                requested_by=TEXT,
+                asked=many(TEXT),
+                quorum=WHOLE,
+                outcome=TEXT,
+                helped=TEXT,
+                course=many(LINE),
+            )
+        ),
+        people=many(LINE),
+        diagnosis=or_null({"type": "object"}),
+        no_diagnosis=TEXT,
+        timeline=many(LINE),
     ),
     "Entries": shape(entries=many(one_of("Entry")), next=or_null(WHOLE)),
     "Posted": shape(entries=many(one_of("Entry"))),
@@ -166,7 +210,7 @@ def changes(summary: str, *parameters: Json, **fields: Json) -> Json:
 WORDS_OF_A_PERSON: Json = {"type": "string", "minLength": 1, "maxLength": 2000}
 
 
-def paths() -> Json:
+def _of_incidents() -> Json:
     at = asked("at", {"anyOf": [WHOLE, TIME]}, "as it stood at this index or time, that one included")
     return {
         "/api/v1/incidents": {
@@ -182,6 +226,15 @@ def paths() -> Json:
         "/api/v1/incidents/{id}/why": {
             "get": reads("every verdict: what was asked, answered and compared", one_of("Verdicts"), ID, at)
         },
+        "/api/v1/incidents/{id}/report": {
+            "get": reads(
+                "the report for a post-mortem: what happened, who decided what, how long each part took",
+                one_of("Report"),
+                ID,
+                at,
+                asked("format", {"enum": [*FORMS], "default": FORMS[0]}, "markdown: text/markdown instead of JSON"),
+            )
+        },
         "/api/v1/incidents/{id}/close": {"post": changes("close an incident by hand", ID, reason=WORDS_OF_A_PERSON)},
         "/api/v1/incidents/{id}/notes": {"post": changes("put a note to an incident", ID, text=WORDS_OF_A_PERSON)},
         "/api/v1/incidents/{id}/resolutions": {
@@ -192,6 +245,12 @@ def paths() -> Json:
                 text=WORDS_OF_A_PERSON,
             )
         },
+    }
+
+
+def paths() -> Json:
+    return {
+        **_of_incidents(),
         "/api/v1/halts": {"post": changes("halt: nothing is dispatched", reason=WORDS_OF_A_PERSON)},
         "/api/v1/resumes": {"post": changes("end a halt; by another person", reason=WORDS_OF_A_PERSON)},
         "/api/v1/actions/{id}/resumes": {

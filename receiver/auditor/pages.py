@@ -17,6 +17,7 @@ from receiver.auditor.api import Api, Gate
 from receiver.auditor.presenting import Pages
 from receiver.auditor.questions import INDEX_MAX, BadQuestion
 from receiver.auditor.reading import Reader, checkpoint_size
+from receiver.auditor.report_text import markdown
 
 PAGE = 50  # entries or incidents on a page
 FORM_BYTES_MAX = 4_096
@@ -61,6 +62,7 @@ class Auditor:
         app.router.add_get("/", self._incidents)
         app.router.add_get("/incidents/{id}", self._incident)
         app.router.add_get("/incidents/{id}/why", self._why)
+        app.router.add_get("/incidents/{id}/report", self._report)
         app.router.add_get("/ledger", self._ledger)
         app.router.add_get("/ledger/{index}", self._entry)
         app.router.add_get("/blobs/{digest}", self._blob)
@@ -112,6 +114,14 @@ class Auditor:
             return {"incident": view, "verdicts": await self.reader.why(tenant, view)}
 
         return await self._page(request, "why.html", show)
+
+    async def _report(self, request: web.Request) -> web.Response:
+        async def show(tenant: str) -> Values | None:
+            at = questions.moment(request.query)
+            found = await self.reader.report(tenant, request.match_info["id"], at)
+            return None if found is None else {"incident": found.view, "report": markdown(found)}
+
+        return await self._page(request, "report.html", show)
 
     async def _ledger(self, request: web.Request) -> web.Response:
         """The newest entries first; those that a filter chooses in the order in which they were posted."""

@@ -13,6 +13,7 @@ from receiver.incident.states import IncidentState
 INDEX_MAX = 2**53 - 1
 NAME_CHARACTERS_MAX = 128
 WORDS = (*(state.value for state in IncidentState), "open", "ended")
+FORMS = ("json", "markdown")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -66,6 +67,14 @@ def states(query: Mapping[str, str]) -> frozenset[IncidentState] | None:
     if text in ("open", "ended"):
         return ENDED if text == "ended" else frozenset(IncidentState) - ENDED
     return frozenset({IncidentState(text)})
+
+
+def form(query: Mapping[str, str]) -> str:
+    """`format` of a report: json where it is left out. Raises BadQuestion."""
+    text = query.get("format") or FORMS[0]
+    if text not in FORMS:
+        raise BadQuestion(f"format: {shown(text)} is none of {', '.join(FORMS)}")
+    return text
 
 
 def moment(query: Mapping[str, str]) -> int | datetime | None:

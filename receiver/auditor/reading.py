@@ -15,8 +15,9 @@ from policy_rules.loading import PolicyErrors, load
 from policy_rules.rulebook import Rulebook
 from receiver.auditor.counting import Books, Count
 from receiver.auditor.explanation import Explanation, explanations
+from receiver.auditor.report import Report
 from receiver.auditor.standing import IncidentView, Standing
-from receiver.auditor.timeline import PAGE_ENTRIES, incident_view
+from receiver.auditor.timeline import PAGE_ENTRIES, incident_view, report
 from receiver.incident.states import IncidentState
 
 
@@ -113,6 +114,12 @@ class Reader:
     async def incident(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> IncidentView | None:
         """One incident with its timeline, now or as it stood at an index or a time. None where there is none."""
         return await incident_view(self.journal, tenant, incident_id, at)
+
+    async def report(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> Report | None:
+        """The report on one incident, now or as it stood then. None where there is none."""
+        size = await self.journal.size(tenant)
+        last = await self.journal.get(tenant, size - 1)
+        return await report(self.journal, tenant, incident_id, last, at) if last is not None else None
 
     async def why(self, tenant: str, view: IncidentView) -> list[Explanation]:
         """Every verdict of one incident, explained by the texts of the policies in the ledger."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ledger.accounts import OPENS
 from ledger.entry import Entry, format_time
+from receiver.auditor.report import Part, Report, report_of
 from receiver.auditor.standing import IncidentView, standing_of
 
 PAGE_ENTRIES = 500
@@ -95,6 +96,41 @@ async def then(log: Entries, tenant: str, incident_id: str, at: int | datetime, 
         tuple(_unsettled(halts, resumed)),
         tuple(_unsettled((entry for entry in own if entry.stage in OPENS), own)),
     )
+
+
+async def report(
+    log: Entries, tenant: str, incident_id: str, last: Entry, at: int | datetime | None = None
+) -> Report | None:
+    """The report on one incident, now or as it stood then. None where there is none.
+
+    last: the newest entry of the log; of then, where the report is of then.
+    """
+    view = await incident_view(log, tenant, incident_id, at)
+    if view is None:
+        return None
+    adopted = await all_entries(log, tenant, stage="ADOPTED")
+    names = [str(entry.body.get("name")) for entry in adopted if entry.policy_digest == view.policy_digest]
+    policy = f"policy {names[0]} {view.policy_version}" if names else f"policy {view.policy_version}"
+    detected = await all_entries(log, tenant, stage="DETECTED")
+    parts = []
+    for one in _parts(detected if at is None else until(detected, at), incident_id):
+        part = await incident_view(log, tenant, one, at)
+        if part is not None:
+            parts.append(Part(part.id, part.index, part.opened_at, part.ended_at, part.state.value))
+    return report_of(view, last, policy, parts)
+
+
+def _parts(detected: Sequence[Entry], incident_id: str) -> list[str]:
+    """The ids of all parts of the incident that `incident_id` is a part of, in order."""
+    before = {e.incident_id or "": str(e.body.get("continues") or "") for e in detected}
+    after = {former: one for one, former in before.items() if former}
+    first = incident_id
+    while before.get(first):
+        first = before[first]
+    parts = [first]
+    while parts[-1] in after:
+        parts.append(after[parts[-1]])
+    return parts
 
 
 def _unsettled(opened: Iterable[Entry], by: Iterable[Entry]) -> list[Entry]:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import click
 
 from receiver.auditor.explanation import Asked, Explanation
+from receiver.auditor.report_text import markdown
 from receiver.commands.client import call
-from receiver.commands.incident_then import show_then
+from receiver.commands.incident_then import report_on, show_then
 
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose incidents.")
 by_option = click.option("--by", required=True, help="Who does it: a name of the roster, or of an operator.")
@@ -82,6 +83,18 @@ def _show_why(config: Path, incident_id: str, tenant: str, at: str | None, *, as
         found = Explanation(**{**row, "readings": readings, "findings": tuple(row["findings"])})
         for line in ["", *found.lines()] if number else found.lines():
             click.echo("".join(character if character.isprintable() else " " for character in line).rstrip())
+
+
+@incident.command()
+@click.argument("incident_id")
+@tenant_option
+@click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
+@click.option("--at", metavar="TIME|INDEX", help="As it stood then.")
+@click.pass_obj
+def report(config: Path, incident_id: str, tenant: str, form: str, at: str | None) -> None:
+    """What happened, who decided what, what helped and how long it took: from the ledger's file, service or none."""
+    found = report_on(config, incident_id, tenant, at)
+    click.echo(markdown(found) if form == "markdown" else json.dumps(found.to_json(), indent=2), nl=form == "json")
 
 
 @incident.command()

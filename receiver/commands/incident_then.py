@@ -16,7 +16,8 @@ from ledger.audit import NotALedger
 from ledger.entry import Entry
 from ledger.logfile import LogFile, open_log
 from receiver.auditor.questions import BadQuestion, moment
-from receiver.auditor.timeline import Then, then
+from receiver.auditor.report import Report
+from receiver.auditor.timeline import Then, report, then
 from receiver.commands.client import fail
 from receiver.settings import load_settings
 from receiver.settings_values import SettingsErrors
@@ -57,6 +58,22 @@ class FileLog:
 
     def _at(self, index: int) -> Entry | None:
         return Entry.parse(self._log.raw(index, index + 1)[0]) if 0 <= index < self._log.size else None
+
+
+def report_on(config: Path, incident_id: str, tenant: str, at: str | None) -> Report:
+    """The report from the ledger's file; exit code 2 where the call is wrong, or there was no such incident."""
+    try:
+        settings = load_settings(config, os.environ)
+        when = moment({"at": at}) if at is not None else None
+        with open_log(settings.ledger.path, tenant) as log:
+            source = FileLog(log)
+            last = source.last(log.size if when is None else when)
+            found = asyncio.run(report(source, tenant, incident_id, last, when)) if last is not None else None
+    except (SettingsErrors, BadQuestion, NotALedger, ValueError) as error:
+        fail(str(error), 2)
+    if found is None:
+        fail(f"there is no incident {incident_id} of {tenant}" + (f" at {at}" if at else ""), 2)
+    return found
 
 
 def show_then(config: Path, incident_id: str, tenant: str, at: str, *, as_json: bool) -> None:

@@ -54,6 +54,9 @@ def _diagnosis(metrics: Metrics, entry: Entry) -> None:
 
 def durations(metrics: Metrics, book: Book, entry: Entry) -> None:
     """How long it took: observed once, when the entry that ends it is folded (`book` has folded it already)."""
+    incident = book.incidents.get(entry.incident_id or "")
+    for took in incident.times.ended_by(entry.index) if incident is not None else ():
+        metrics.incident_step_seconds.labels(took.step).observe(took.seconds)
     if entry.stage in ("RECOVERED", "CLOSED") and entry.settles in book.by_index:
         opened = book.by_index[entry.settles].opened_at
         metrics.incident_duration_seconds.observe((entry.timestamp - opened).total_seconds())
@@ -65,8 +68,8 @@ def durations(metrics: Metrics, book: Book, entry: Entry) -> None:
             (p for p in book.proposals.values() if p.result_index == entry.index), None
         )
         if proposal is not None and proposal.dispatched_at is not None:
-            took = (entry.timestamp - proposal.dispatched_at).total_seconds()
-            metrics.execution_duration_seconds.observe(took)
+            ran = (entry.timestamp - proposal.dispatched_at).total_seconds()
+            metrics.execution_duration_seconds.observe(ran)
             metrics.executions.labels(str(proposal.body["executor"]), entry.stage.lower()).inc()
 
 

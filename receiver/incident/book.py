@@ -34,6 +34,7 @@ from receiver.incident.states import (
     Watch,
     key_of,
 )
+from receiver.incident.times import Times
 
 CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a message that calls somebody to decide
 DIGESTED = "digested"  # the outcome of a message for which a digest stands
@@ -50,6 +51,7 @@ class Book:
         self.size = 0
         self.last_time: datetime | None = None
         self.received: dict[int, Entry] = {}  # outstanding in the book of alerts
+        self._evaluated_last: Entry | None = None  # the RECEIVED that was evaluated last
         self.alerts: dict[str, KnownAlert] = {}
         self.watches: dict[int, Watch] = {}
         self.incidents: dict[str, Incident] = {}
@@ -94,6 +96,9 @@ class Book:
             fold = _FOLDS.get(entry.stage)
             if fold is not None:
                 fold(self, entry)
+        incident = self.incidents.get(entry.incident_id or "")
+        if incident is not None:
+            incident.times.take(entry)
         if entry.stage in NEWSWORTHY:
             self._report(entry)
 
@@ -152,7 +157,8 @@ class Book:
         self.received[entry.index] = entry
 
     def _evaluated(self, entry: Entry, assigned: Sequence[Assigned]) -> None:
-        self.received.pop(_settled(entry), None)
+        received = self.received.pop(_settled(entry), None)
+        self._evaluated_last = received
         self.evaluated += 1
         for row in assigned:
             known = self.alerts.get(row.alert.fingerprint)
@@ -166,12 +172,15 @@ class Book:
                 incident.gone.discard(row.alert.fingerprint)
 
     def _watched(self, entry: Entry) -> None:
+        origin = entry.cites[0] if entry.cites else entry.index
+        began = self._evaluated_last  # stands in one post with its watches
         self.watches[entry.index] = Watch(
             index=entry.index,
             rule=entry.body["rule"],
             key=key_of(entry.body["key"]),
             since=entry.timestamp,
-            received=entry.cites[0] if entry.cites else entry.index,
+            heard_at=began.timestamp if began is not None and began.index == origin else entry.timestamp,
+            received=origin,
             policy_digest=entry.policy_digest or "",
         )
 
@@ -185,7 +194,7 @@ class Book:
             record.outcome = entry.body["verdict"]["outcome"]
 
     def _detected(self, entry: Entry) -> None:
-        self.watches.pop(_settled(entry), None)
+        watch = self.watches.pop(_settled(entry), None)
         incident = Incident(
             id=entry.incident_id or "",
             index=entry.index,
@@ -198,6 +207,7 @@ class Book:
             opened_at=entry.timestamp,
             policy_version=entry.policy_version or "",
             policy_digest=entry.policy_digest or "",
+            times=Times(watch.heard_at if watch is not None else None),
         )
         former = self.incidents.get(entry.body.get("continues") or "")
         if former is not None:

@@ -15,6 +15,7 @@ from typing import Any
 from policy_rules.approval import levels_of
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory
+from receiver.incident.times import Times
 
 Key = tuple[tuple[str, str], ...]
 RESUMED_ACTION = "resumed action"  # the kind of the NOTED by which a person lets an action be proposed again
@@ -55,6 +56,7 @@ class Watch:
     rule: str
     key: Key
     since: datetime
+    heard_at: datetime  # when what began it came: the notification, where one did
     received: int
     policy_digest: str
     looks: int = 0
@@ -194,6 +196,7 @@ class Incident:
     tried_before: frozenset[str] = frozenset()  # in the parts before
     people: set[str] = field(default_factory=set)  # everyone who was written to about it
     gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
+    times: Times = field(default_factory=lambda: Times(None))
 
     @property
     def open(self) -> bool:

@@ -54,10 +54,19 @@ rules:
 ROSTER = canonical({name: {"roles": ["oncall"], "address_hmac": "0" * 64} for name in ("tendai", "rudo")})
 POLICY = {"policy_version": "1.4.0", "policy_digest": hashlib.sha256(POLICY_TEXT).hexdigest()}
 HOSTILE = "<script>alert(1)</script> \u202egnp.exe\u2066\u200b '\"&"
-PAGES = ("/", f"/incidents/{INCIDENT}", "/ledger", "/ledger/6", "/balance", "/blobs/" + "0" * 64)
+PAGES = (
+    "/",
+    f"/incidents/{INCIDENT}",
+    f"/incidents/{INCIDENT}/report",
+    "/ledger",
+    "/ledger/6",
+    "/balance",
+    "/blobs/" + "0" * 64,
+)
 READS = (
     "/api/v1/incidents",
     f"/api/v1/incidents/{INCIDENT}",
+    f"/api/v1/incidents/{INCIDENT}/report",
     "/api/v1/ledger",
     "/api/v1/ledger/6",
     "/api/v1/ledger/6/proof",
