@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,12 +40,24 @@ def free_port() -> Callable[[], int]:
     return find
 
 
+LEFT = pytest.StashKey[list[str]]()
+
+
+def _threads_left_behind() -> list[str]:
+    threads = threading.enumerate()
+    return [thread.name for thread in threads if not thread.daemon and thread is not threading.main_thread()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """What a process beside this one (`pytest -n`) said when it ended."""
+    node.config.stash.setdefault(LEFT, []).extend(getattr(node, "workeroutput", {}).get("left", []))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """A thread that a test left behind, of a database that was not closed, would hold the run for ever."""
-    left = [
-        thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
-    ]
+    left = [*config.stash.get(LEFT, []), *_threads_left_behind()]
     if left:
         print(f"\nthreads were left behind: {', '.join(left)}", flush=True)
         os._exit(pytest.ExitCode.TESTS_FAILED)
@@ -52,6 +65,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """CI sets COUNTERFOIL_NOTHING_SKIPPED: there everything is at hand, and a test that was skipped is a failure."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = _threads_left_behind()
+        return
     if not os.environ.get("COUNTERFOIL_NOTHING_SKIPPED"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
