@@ -26,6 +26,7 @@ COMMANDS = {
     "halt": ("receiver.commands.halt", "halt", "Stop all dispatch: the kill switch."),
     "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),
     "person": ("receiver.commands.person", "person", "List people, and erase what was written to and by one."),
+    "whatsapp": ("receiver.commands.whatsapp", "whatsapp", "Set Twilio up, and have the messages approved."),
     "ledger": ("receiver.commands.ledger", "ledger", "Verify, reconcile and show the ledger."),
 }
 WITHOUT_CONFIGURATION = frozenset({"init", "demo"})

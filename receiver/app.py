@@ -25,6 +25,7 @@ from receiver.anchoring.outside import Anchoring, Outside
 from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
 from receiver.auditor.reconciling import reconcile_forever
+from receiver.authorization.approvals import watch_forever
 from receiver.authorization.codes import address_hmac
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
@@ -160,6 +161,7 @@ class Service:
             asyncio.create_task(reconciling, name="reconcile"),
             asyncio.create_task(self._read_trees(), name="trees"),
             asyncio.create_task(self._ping(), name="health ping"),
+            asyncio.create_task(watch_forever(lambda: self._carrier, self.metrics), name="templates"),
         ]
         for task in self._beside:
             task.add_done_callback(_said)

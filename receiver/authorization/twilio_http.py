@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from receiver.authorization.contents import without_nulls
 from receiver.papers import NotSent
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def make_client(
                 method,
                 address,
                 params={name: str(value) for name, value in (params or {}).items()},
-                json=data if as_json and data else None,
+                json=without_nulls(data) if as_json and data else None,
                 data=_form(data) if data and not as_json else None,
                 headers=sent_headers,
                 allow_redirects=False,

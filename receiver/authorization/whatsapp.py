@@ -10,19 +10,22 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 
 from receiver.authorization import twilio_http, wording
+from receiver.authorization.contents import Contents, Standing
+from receiver.authorization.templates import NOTICE, OPENED, template_for
 from receiver.papers import MessageKind, NotSent, OutgoingMessage, Sent
 
 if TYPE_CHECKING:
     from twilio.rest import Client  # type: ignore[import-untyped]
 
+T = TypeVar("T")
 SEND_SECONDS = 10.0  # for the whole of a send, the lookup of its template included
 _VALIDITY_SECONDS = (10, 36_000)  # Twilio takes 1 to 36000 and recommends more than 5
 _LOG = logging.getLogger("counterfoil.whatsapp")
@@ -60,8 +63,7 @@ class WhatsApp:
         self._timeout_seconds = timeout_seconds
         self._client: Client | None = None
         self._client_lock = asyncio.Lock()
-        self._content_sids: dict[str, str] = {}
-        self._content_lock = asyncio.Lock()
+        self.contents = Contents(self._twilio)
         self._day: date | None = None
         self._sent_today = 0
 
@@ -70,7 +72,7 @@ class WhatsApp:
         exhausted = self._take_one_of_today()
         if exhausted is not None:
             return exhausted
-        answer = await self._guarded(message)
+        answer = await self._guarded(lambda: self._send(message))
         if isinstance(answer, NotSent) and answer.outcome != "unreachable":
             self._sent_today -= 1  # refused for certain; after a silence Twilio may have sent it, so that one counts
         return answer
@@ -79,17 +81,16 @@ class WhatsApp:
         """Count today's messages on from those that `former`, which this one replaces, has sent."""
         self._day, self._sent_today = former._day, former._sent_today
 
-    async def templates(self) -> Mapping[str, str]:
-        """Friendly name → content sid of every template, created where missing. Raises what the SDK raises."""
-        async with asyncio.timeout(self._timeout_seconds):
-            return {template.friendly_name: await self._content_sid(template) for template in wording.TEMPLATES}
+    async def standings(self) -> tuple[Standing, ...] | NotSent:
+        """How each template stands at Twilio and at WhatsApp. Never raises."""
+        return await self._guarded(self.contents.standings)
 
-    async def _guarded(self, message: OutgoingMessage) -> Sent | NotSent:
+    async def _guarded(self, ask: Callable[[], Awaitable[T]]) -> T | NotSent:
         from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
 
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._send(message)
+                return await ask()
         except TwilioException as error:
             return twilio_http.not_sent_from(error)
         except TimeoutError:
@@ -109,15 +110,15 @@ class WhatsApp:
             content = wording.reply_text(message.variables)
             fields: dict[str, Any] = {"body": content}
         else:
-            stem = (wording.OPENED if message.kind is MessageKind.OPENED else wording.NOTICE).stem
-            template = wording.template_for(stem, message.recipient.language)
+            stem = (OPENED if message.kind is MessageKind.OPENED else NOTICE).stem
+            template = template_for(stem, message.recipient.language)
             try:
                 values = wording.values_for(template, message.variables, message.token)
             except ValueError as error:
                 raise _Unsendable(str(error)) from error
             content = wording.fill(template, values)
             variables = json.dumps(template.numbered(values), ensure_ascii=False, separators=(",", ":"))
-            fields = {"content_sid": await self._content_sid(template), "content_variables": variables}
+            fields = {"content_sid": await self.contents.sid(template), "content_variables": variables}
         instance = await (await self._twilio()).messages.create_async(
             to=message.recipient.address,
             **self._from(),
@@ -126,48 +127,6 @@ class WhatsApp:
             validity_period=min(max(message.valid_seconds, _VALIDITY_SECONDS[0]), _VALIDITY_SECONDS[1]),
         )
         return _outcome_of(instance, content)
-
-    async def _content_sid(self, template: wording.Template) -> str:
-        """The sid of `template` in Twilio's Content API: found by name and contents, created when missing, then kept.
-
-        A session of WhatsApp's sandbox needs no approval; outside a session Twilio sends approved templates only.
-        """
-        async with self._content_lock:
-            name = template.friendly_name
-            if name not in self._content_sids:
-                found = await self._find_content(template)
-                self._content_sids[name] = found or await self._create_content(template)
-            return self._content_sids[name]
-
-    async def _find_content(self, template: wording.Template) -> str | None:
-        wanted = template.types()
-        contents = (await self._twilio()).content.v1.contents
-        for content in await contents.list_async(page_size=500, limit=5_000):
-            if content.friendly_name != template.friendly_name or content.language != template.language:
-                continue
-            if _same_types(content.types, wanted):
-                return str(content.sid)
-            _LOG.warning(
-                "template %s (%s) has other words than ours; it is left alone", content.sid, content.friendly_name
-            )
-        return None
-
-    async def _create_content(self, template: wording.Template) -> str:
-        from twilio.rest.content.v1.content import ContentList  # type: ignore[import-untyped]
-
-        request = ContentList.ContentCreateRequest(
-            {
-                "friendly_name": template.friendly_name,
-                "language": template.language,
-                "variables": template.sample_variables(),
-                "types": template.types(),
-            }
-        )
-        created = await (await self._twilio()).content.v1.contents.create_async(content_create_request=request)
-        if not created.sid:
-            raise ValueError("a content template was created without a sid")
-        _LOG.info("created the template %s as %s", template.friendly_name, created.sid)
-        return str(created.sid)
 
     async def _twilio(self) -> Client:
         async with self._client_lock:
@@ -207,16 +166,3 @@ def _outcome_of(instance: Any, content: str) -> Sent | NotSent:
     if not isinstance(instance.sid, str) or not instance.sid:
         return NotSent("unreachable", "Twilio's answer names no message sid", 10.0)
     return Sent(instance.sid, hashlib.sha256(content.encode()).hexdigest(), content)
-
-
-def _same_types(found: object, wanted: Mapping[str, object]) -> bool:
-    """Whether a stored template says the same. The API returns types that are not set as null, or not at all."""
-    if not isinstance(found, dict):
-        return False
-    return {name: _without_nulls(value) for name, value in found.items() if value is not None} == wanted
-
-
-def _without_nulls(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

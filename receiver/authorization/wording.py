@@ -9,137 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from urllib.parse import urlsplit
 
-TEMPLATE_BODY_UNITS = 1024  # WhatsApp's limit for a quick reply's body, after substitution
-TOKEN_CHARACTERS = 40
+from receiver.authorization.templates import ABSENT, BODY_UNITS, TOKEN_CHARACTERS, Template
+
 _INPUT_CHARACTERS = 4000  # of one value; what is longer is cut before any work is done on it
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    title: str  # at most 20 characters: the limit of a button within a session
-    verb: str
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """One message template. `names[i]` is the meaning of the variable {{i+1}}; "token" stands in button ids alone.
-
-    WhatsApp's rules, held by a test: numbered in order, not first, last or adjacent in the text, and at least
-    2 x variables + 1 fixed words.
-    """
-
-    stem: str
-    language: str
-    body: str
-    names: tuple[str, ...]
-    limits: Mapping[str, int]  # UTF-16 units a value may have
-    samples: Mapping[str, str]
-    buttons: tuple[Button, ...] = ()
-
-    @property
-    def friendly_name(self) -> str:
-        return f"{self.stem}_{self.language}"
-
-    def types(self) -> dict[str, object]:
-        """The `types` of Twilio's Content API: the text, and the same text with buttons where there are any."""
-        types: dict[str, object] = {"twilio/text": {"body": self.body}}
-        if self.buttons:
-            number = self.names.index("token") + 1
-            types["twilio/quick-reply"] = {
-                "body": self.body,
-                "actions": [
-                    {"type": "QUICK_REPLY", "title": button.title, "id": f"{button.verb}.{{{{{number}}}}}"}
-                    for button in self.buttons
-                ],
-            }
-        return types
-
-    def numbered(self, values: Mapping[str, str]) -> dict[str, str]:
-        return {str(number): values[name] for number, name in enumerate(self.names, start=1)}
-
-    def sample_variables(self) -> dict[str, str]:
-        return self.numbered(self.samples)
-
-
-OPENED = Template(
-    stem="counterfoil_opened_v1",
-    language="en",
-    body=(
-        "*Incident* “{{1}}”\n"
-        "The alert says: “{{2}}”\n"
-        "Policy found: “{{3}}”\n"
-        "Claude thinks: “{{4}}”\n"
-        "\n"
-        "*Proposed action:* {{5}}.\n"
-        "Risk: {{6}}.\n"
-        "Nothing is done unless you approve before {{7}}.\n"
-        "\n"
-        "Tap a button, or reply *A {{8}}* to approve or *R {{9}}* to reject.\n"
-        "Reference {{10}}, sent by Counterfoil."
-    ),
-    names=(
-        "incident",
-        "summary",
-        "finding",
-        "diagnosis",
-        "action",
-        "risk",
-        "expires",
-        "code",
-        "code",
-        "reference",
-        "token",
-    ),
-    limits={
-        "incident": 80,
-        "summary": 140,
-        "finding": 120,
-        "diagnosis": 240,
-        "action": 110,
-        "risk": 110,
-        "expires": 40,
-        "code": 8,
-        "reference": 40,
-        "token": TOKEN_CHARACTERS,
-    },
-    samples={
-        "incident": "checkout-errors checkout",
-        "summary": "Every third request to checkout fails",
-        "finding": "error ratio 0.31 >= 0.05",
-        "diagnosis": "The errors began with the deployment at 10:02",
-        "action": "restart the checkout service",
-        "risk": "requests in flight are lost",
-        "expires": "10:21 CAT",
-        "code": "7K3P",
-        "reference": "inc-7f3a9c0012",
-        "token": "12-q5x3k2hc7m4nwzsjv6ytr2dpga",
-    },
-    buttons=(Button("Approve", "approve"), Button("Reject", "reject"), Button("On it", "onit")),
-)
-
-NOTICE = Template(
-    stem="counterfoil_notice_v1",
-    language="en",
-    body=("*Counterfoil:* {{1}}\nReference {{2}}. Reply STATUS to see what is open, or HALT to stop every action."),
-    names=("text", "reference"),
-    limits={"text": 700, "reference": 40},
-    samples={"text": "Policy declares that checkout has recovered.", "reference": "inc-7f3a9c0012"},
-)
-
-TEMPLATES = (OPENED, NOTICE)
 REPLY_UNITS = 1000
-
-# WhatsApp refuses an empty value, so each absence has its word.
-_ABSENT = {
-    "diagnosis": "no explanation in time",
-    "risk": "none is stated",
-    "finding": "the alert's own word",
-    "summary": "no summary",
-    "incident": "unnamed",
-}
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")  # letters and symbols that show nothing
 _MARKUP = str.maketrans(
@@ -158,6 +34,8 @@ _MARKUP = str.maketrans(
     }
 )
 _LINK = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://\S+|\bwww\.\S+|\b(?:mailto|tel|sms):\S+", re.IGNORECASE)
+# No quotation mark, no markup and no invisible letter; a host name in another script is not written like this.
+_PLAIN_LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,253}(?:[/?#][A-Za-z0-9._~/?#&=%+,:;@!$()-]*)?")
 _DOT_IN_NAME = re.compile(r"(?<=\w)\.(?=[^\W\d_])")
 _PHONE = re.compile(
     r"[+\uff0b]\s?\(?\d(?:[ ().\-/]{0,2}\d){5,}"  # +263 77 123 4567
@@ -219,17 +97,19 @@ def values_for(template: Template, variables: Mapping[str, str], token: str | No
     What is too long altogether is cut from the model's words first, then from the alert's, never from the action.
     Raises ValueError for a template with buttons whose token is missing or is not made of letters, digits and "-".
     """
-    values = {}
+    values, absent = {}, ABSENT[template.language]
     for name in dict.fromkeys(template.names):
         if name == "token":
             values[name] = _checked(token)
+        elif name == "links":
+            values[name] = _fitting(variables.get(name, ""), template.limits[name]) or absent[name]
         else:
             cleaned = clean(variables.get(name, ""), template.limits[name])
             if name in ("action", "risk"):
                 cleaned = cleaned.rstrip(" .")  # the template closes these sentences itself
-            values[name] = cleaned or _ABSENT.get(name, "none")
+            values[name] = cleaned or absent.get(name) or absent["none"]
     for name in ("diagnosis", "summary"):
-        excess = units_of(fill(template, values)) - TEMPLATE_BODY_UNITS
+        excess = units_of(fill(template, values)) - BODY_UNITS
         if excess > 0 and name in values:
             values[name] = shorten(values[name], max(8, units_of(values[name]) - excess))
     return values
@@ -248,10 +128,38 @@ def reply_text(variables: Mapping[str, str]) -> str:
     return f"{text} ({reference})" if reference else text
 
 
-def template_for(stem: str, language: str) -> Template:
-    """The template in `language`, or the English one where there is none."""
-    candidates = [template for template in TEMPLATES if template.stem == stem]
-    return next((template for template in candidates if template.language == language), candidates[0])
+def allowed_links(given: Iterable[str], origins: Collection[str]) -> str:
+    """Those of `given` that lead to one of `origins`, each once, with a space between them; the rest is dropped.
+
+    given: addresses out of alerts, so anybody's. origins: "https://runbooks.example.org" each, of the configuration.
+    """
+    kept = [link for link in dict.fromkeys(given) if _origin(link) in origins]
+    return " ".join(kept)
+
+
+def _origin(link: str) -> str | None:
+    """Scheme, host and port of a web address; None for all that is not one, plainly written."""
+    if not _PLAIN_LINK.fullmatch(link):
+        return None
+    try:
+        parts = urlsplit(link)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.username is not None or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def _fitting(links: str, units: int) -> str:
+    """As many whole addresses of `links` as fit: one that is cut leads nowhere, or elsewhere."""
+    kept = ""
+    for link in links.split():
+        longer = f"{kept} {link}".strip()
+        if _origin(link) is not None and len(longer) <= units:
+            kept = longer
+    return kept
 
 
 def _checked(token: str | None) -> str:

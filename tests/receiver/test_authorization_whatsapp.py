@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from receiver.authorization import codes, wording
+from receiver.authorization import codes, templates
 from receiver.authorization.twilio_http import outcome_of_code
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.demo.phone import PhoneNetwork
@@ -112,7 +112,7 @@ async def test_what_twilio_is_asked(network, make):
     assert form["ValidityPeriod"] == ["900"]
     assert form["StatusCallback"] == ["https://counterfoil.example.org/base/twilio/status?m=pay%20ments%26x%3D1-12"]
     assert set(form) == {"To", "From", "ContentSid", "ContentVariables", "StatusCallback", "ValidityPeriod"}
-    assert json.loads(form["ContentVariables"][0])["8"] == "7K3P"
+    assert json.loads(form["ContentVariables"][0])["9"] == "7K3P"
 
 
 @pytest.mark.parametrize(("seconds", "sent"), [(-5, "10"), (0, "10"), (3600, "3600"), (10**9, "36000")])
@@ -148,7 +148,8 @@ async def test_templates_are_made_once_and_found_by_the_next_process(network, ma
     assert isinstance(await make().send(opened()), Sent)
     after = [(e.method, e.path) for e in list(network.exchanges)[before:]]
     assert [method for method, path in after if path == "/v1/Content"] == ["GET"]
-    assert await first.templates() == {t.friendly_name: t.sid for t in network.templates.values()}
+    known = {t.friendly_name: await first.contents.sid(t) for t in (templates.OPENED, templates.NOTICE)}
+    assert known == {t.friendly_name: t.sid for t in network.templates.values()}
 
 
 async def test_a_template_of_our_name_with_other_words_is_not_used(network, make):
@@ -176,8 +177,8 @@ async def test_templates_are_found_behind_many_others(network, make):
     (ours,) = network.templates.values()
     others = {f"HX{n:032x}": ours.__class__(f"HX{n:032x}", f"n{n}", "en", {}, {}, ours.at) for n in range(600)}
     network.templates = {**others, ours.sid: ours}
-    assert (await make().templates())[ours.friendly_name] == ours.sid
-    assert len(network.templates) == 602
+    assert await make().contents.sid(templates.NOTICE) == ours.sid
+    assert len(network.templates) == 601
 
 
 ERRORS = [
@@ -331,6 +332,8 @@ def contract() -> Callable[[str, str], OAS30Validator]:
 MESSAGES, CONTENT = "twilio_messages_calls.slice.json", "twilio_content_v1.json"
 ALL = "/2010-04-01/Accounts/{AccountSid}/Messages.json"
 ONE = "/2010-04-01/Accounts/{AccountSid}/Messages/{Sid}.json"
+SUBMIT = "/v1/Content/{ContentSid}/ApprovalRequests/whatsapp"
+APPROVAL, APPROVALS = "/v1/Content/{Sid}/ApprovalRequests", "/v1/ContentAndApprovals"
 JSON = ("content", "application/json", "schema")
 
 
@@ -346,6 +349,13 @@ async def test_requests_and_answers_keep_twilios_contract(network, make, contrac
     assert (await client.messages(sid).fetch_async()).status == "delivered"
     template = next(iter(network.templates))
     assert (await client.content.v1.contents(template).fetch_async()).sid == template
+    assert await carrier.contents.submit(template, templates.OPENED) == "received"
+    assert (await client.content.v1.contents(template).approval_fetch().fetch_async()).whatsapp["status"] == "received"
+    assert {standing.status for standing in await carrier.contents.standings()} == {
+        "received",
+        "unsubmitted",
+        "missing",
+    }
     assert await client.content.v1.contents(template).delete_async()
     assert template not in network.templates
 
@@ -354,6 +364,7 @@ async def test_requests_and_answers_keep_twilios_contract(network, make, contrac
     )
     allowed = set(request_form.schema["properties"])
     request_content = contract(CONTENT, "components", "schemas", "ContentCreateRequest")
+    request_approval = contract(CONTENT, "components", "schemas", "ContentApprovalRequest")
     answers = {
         ("POST", "messages"): contract(MESSAGES, "paths", ALL, "post", "responses", "201", *JSON),
         ("GET", "messages"): contract(MESSAGES, "paths", ALL, "get", "responses", "200", *JSON),
@@ -361,16 +372,19 @@ async def test_requests_and_answers_keep_twilios_contract(network, make, contrac
         ("POST", "contents"): contract(CONTENT, "paths", "/v1/Content", "post", "responses", "201", *JSON),
         ("GET", "contents"): contract(CONTENT, "paths", "/v1/Content", "get", "responses", "200", *JSON),
         ("GET", "content"): contract(CONTENT, "paths", "/v1/Content/{Sid}", "get", "responses", "200", *JSON),
+        ("POST", "whatsapp"): contract(CONTENT, "paths", SUBMIT, "post", "responses", "201", *JSON),
+        ("GET", "approval"): contract(CONTENT, "paths", APPROVAL, "get", "responses", "200", *JSON),
+        ("GET", "approvals"): contract(CONTENT, "paths", APPROVALS, "get", "responses", "200", *JSON),
     }
+    places = {"ApprovalRequests": "approval", "whatsapp": "whatsapp", "ContentAndApprovals": "approvals"}
+    places |= {"Content": "contents", "Messages.json": "messages"}
     seen = set()
     for exchange in network.exchanges:
         if exchange.method == "DELETE":
             assert (exchange.status, exchange.answer) == (204, b"")
             continue
-        if exchange.path.startswith("/v1"):
-            place = "contents" if exchange.path.endswith("/Content") else "content"
-        else:
-            place = "messages" if exchange.path.endswith("Messages.json") else "message"
+        one = "content" if exchange.path.startswith("/v1") else "message"
+        place = places.get(exchange.path.rpartition("/")[2], one)
         seen.add((exchange.method, place))
         answers[exchange.method, place].validate(json.loads(exchange.answer))
         if (exchange.method, place) == ("POST", "messages"):
@@ -380,6 +394,8 @@ async def test_requests_and_answers_keep_twilios_contract(network, make, contrac
             assert all(1 <= len(value) <= 1600 for value in form.values())
         elif (exchange.method, place) == ("POST", "contents"):
             request_content.validate(json.loads(exchange.body))
+        elif (exchange.method, place) == ("POST", "whatsapp"):
+            request_approval.validate(json.loads(exchange.body))
     assert seen == set(answers)
 
 
@@ -387,6 +403,6 @@ def test_the_contract_would_notice_a_mistake(contract):
     validator = contract(MESSAGES, "components", "schemas", "api.v2010.account.message")
     assert not validator.is_valid({"sid": "SM123"})
     content = contract(CONTENT, "components", "schemas", "ContentCreateRequest")
-    types = wording.OPENED.types()
+    types = templates.OPENED.types()
     assert content.is_valid({"language": "en", "types": types})
     assert not content.is_valid({"language": "en", "types": {"twilio/quick-reply": {"body": "no actions"}}})

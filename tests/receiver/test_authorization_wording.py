@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from receiver.authorization import wording
-from receiver.authorization.wording import NOTICE, OPENED, TEMPLATES, clean, fill, shorten, tidy, units_of, values_for
+from receiver.authorization.templates import BODY_UNITS, NOTICE, OPENED, TEMPLATES
+from receiver.authorization.wording import clean, fill, shorten, tidy, units_of, values_for
 from receiver.governor.wording import witnessed
 
 TOKEN = "12-q5x3k2hc7m4nwzsjv6ytr2dp"
@@ -38,6 +39,7 @@ def test_a_person_reads_what_broke_what_is_proposed_and_how_to_answer():
         "\n"
         "*Proposed action:* restart the checkout service.\n"
         "Risk: requests in flight are lost; undo is not needed.\n"
+        "Runbook: none on record\n"
         "Nothing is done unless you approve before 10:21 CAT.\n"
         "\n"
         "Tap a button, or reply *A 7K3P* to approve or *R 7K3P* to reject.\n"
@@ -75,7 +77,7 @@ def test_buttons_are_made_of_our_token_alone(hostile):
     values = values_for(OPENED, dict.fromkeys(GOOD, hostile), TOKEN)
     assert values["token"] == TOKEN
     for action in OPENED.types()["twilio/quick-reply"]["actions"]:
-        assert re.fullmatch(r"(approve|reject|onit)\.\{\{11\}\}", action["id"])
+        assert re.fullmatch(r"(approve|reject|onit)\.\{\{12\}\}", action["id"])
 
 
 @given(HOSTILE, st.integers(min_value=1, max_value=300))
@@ -90,7 +92,7 @@ def test_clean_text_is_one_short_line_without_marks(text, units):
 def test_every_message_fits_and_every_value_is_filled(hostile):
     for template in TEMPLATES:
         values = values_for(template, {**hostile, "text": hostile.get("summary", "")}, TOKEN)
-        assert units_of(fill(template, values)) <= wording.TEMPLATE_BODY_UNITS
+        assert units_of(fill(template, values)) <= BODY_UNITS
         assert all(value.strip() for value in values.values())
 
 
@@ -99,7 +101,7 @@ def test_what_is_cut_is_the_model_before_the_alert_and_never_the_action(size):
     long = dict.fromkeys(GOOD, "wide words " * size)
     values = values_for(OPENED, {**long, "action": GOOD["action"], "code": GOOD["code"]}, TOKEN)
     assert values["action"] == GOOD["action"]
-    assert units_of(fill(OPENED, values)) <= wording.TEMPLATE_BODY_UNITS
+    assert units_of(fill(OPENED, values)) <= BODY_UNITS
     assert values["risk"].startswith("wide words")
 
 
@@ -154,7 +156,7 @@ def test_templates_keep_whatsapps_rules(template):
     fixed = units_of(re.sub(r"\{\{\d+\}\}", "", template.body))
     shrinking = {"diagnosis", "summary", "token"}
     widest = sum(template.limits[name] for name in template.names if name not in shrinking)
-    assert fixed + widest + 16 <= wording.TEMPLATE_BODY_UNITS
+    assert fixed + widest + 16 <= BODY_UNITS
 
 
 def test_a_notice_names_the_ways_out():

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from . import rules
+from .account import NOT_FOUND, Account, numbers_of, page_of, refuse
 from .page import Page
 from .shapes import Button, Exchange, Message, Refusal, Template, message_json, new_sid, template_json
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .network import Fault, PhoneNetwork
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_NOT_FOUND = Refusal(404, 20404, "The requested resource was not found")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -36,6 +36,7 @@ def make_app(network: PhoneNetwork) -> web.Application:
     app.router.add_get("/v1/Content", api.list_content)
     app.router.add_get("/v1/Content/{sid}", api.fetch_content)
     app.router.add_delete("/v1/Content/{sid}", api.delete_content)
+    Account(network).add_routes(app)
     Page(network).add_routes(app)
     return app
 
@@ -49,7 +50,7 @@ class Api:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             """Basic authentication for the API, errors in Twilio's shape, and a record of each exchange."""
-            if not request.path.startswith(("/2010-04-01/", "/v1/")):
+            if not request.path.startswith(("/2010-04-01/", "/v1/", "/v2/")):
                 return await handler(request)
             body = await request.read()
             answer = await self._answer(request, handler)
@@ -63,15 +64,15 @@ class Api:
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self._is_authorized(request.headers.get("Authorization", "")):
-            return _refuse(Refusal(401, 20003, "Authenticate"))
+            return refuse(Refusal(401, 20003, "Authenticate"))
         if request.match_info.get("account", self.network.account_sid) != self.network.account_sid:
-            return _refuse(_NOT_FOUND)
+            return refuse(NOT_FOUND)
         try:
             return await handler(request)
         except web.HTTPMethodNotAllowed:
-            return _refuse(Refusal(405, 20004, "Method not allowed"))
+            return refuse(Refusal(405, 20004, "Method not allowed"))
         except web.HTTPNotFound:
-            return _refuse(_NOT_FOUND)
+            return refuse(NOT_FOUND)
 
     async def create_message(self, request: web.Request) -> web.StreamResponse:
         fault = self.network.faults.next_requests.popleft() if self.network.faults.next_requests else None
@@ -82,14 +83,14 @@ class Api:
             if interrupted is not None:
                 return interrupted
         if request.content_type != _FORM:
-            return _refuse(Refusal(415, 20422, f"Content-Type must be {_FORM}"))
+            return refuse(Refusal(415, 20422, f"Content-Type must be {_FORM}"))
         try:
             pairs = parse_qsl((await request.read()).decode(), keep_blank_values=True, errors="strict")
         except ValueError:
-            return _refuse(Refusal(400, 20001, "The form is not valid UTF-8"))
+            return refuse(Refusal(400, 20001, "The form is not valid UTF-8"))
         taken = self._take(pairs)
         if isinstance(taken, Refusal):
-            return _refuse(taken)
+            return refuse(taken)
         message, failure = taken
         self.network.accept(message, failure)
         if fault is not None and fault.kind == "lost" and request.transport is not None:
@@ -148,7 +149,7 @@ class Api:
 
     async def _interrupt(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
         if fault.kind == "error" and fault.refusal is not None:
-            return _refuse(fault.refusal)
+            return refuse(fault.refusal)
         if fault.kind == "garbage":
             return web.Response(text="<html>bad gateway</html>", status=201, content_type="text/html")
         if fault.kind == "hang":
@@ -166,7 +167,7 @@ class Api:
             if query.get("To", message.recipient) == message.recipient
             and query.get("From", message.sender) == message.sender
         ]
-        page, size = _page_of(query)
+        page, size = numbers_of(query)
         uri = f"{request.path}?PageSize={size}"
         chosen = found[page * size : (page + 1) * size]
         more = f"{uri}&Page={page + 1}" if len(found) > (page + 1) * size else None
@@ -186,19 +187,19 @@ class Api:
     async def fetch_message(self, request: web.Request) -> web.Response:
         message = self.network.messages.get(request.match_info["sid"])
         if message is None:
-            return _refuse(_NOT_FOUND)
+            return refuse(NOT_FOUND)
         return web.json_response(message_json(message, self.network.account_sid))
 
     async def create_content(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
-            return _refuse(Refusal(415, 20422, "Content-Type must be application/json"))
+            return refuse(Refusal(415, 20422, "Content-Type must be application/json"))
         try:
             data = json.loads(await request.read())
         except ValueError:
-            return _refuse(Refusal(400, 20001, "The body is not JSON"))
+            return refuse(Refusal(400, 20001, "The body is not JSON"))
         refusal = rules.check_content(data)
         if refusal is not None:
-            return _refuse(refusal)
+            return refuse(refusal)
         template = Template(
             new_sid("HX"),
             str(data.get("friendly_name", "")),
@@ -211,31 +212,22 @@ class Api:
         return web.json_response(template_json(template, self.network.account_sid, self.network.url), status=201)
 
     async def list_content(self, request: web.Request) -> web.Response:
-        page, size = _page_of(request.query)
-        templates = list(self.network.templates.values())
-        url = f"{self.network.url}/v1/Content?PageSize={size}"
-        chosen = templates[page * size : (page + 1) * size]
-        meta = {
-            "page": page,
-            "page_size": size,
-            "first_page_url": f"{url}&Page=0",
-            "previous_page_url": f"{url}&Page={page - 1}" if page else None,
-            "url": f"{url}&Page={page}",
-            "next_page_url": f"{url}&Page={page + 1}" if len(templates) > (page + 1) * size else None,
-            "key": "contents",
-        }
-        contents = [template_json(template, self.network.account_sid, self.network.url) for template in chosen]
-        return web.json_response({"contents": contents, "meta": meta})
+        templates = [*self.network.templates.values()]
+
+        def row(template: Template) -> dict[str, Any]:
+            return template_json(template, self.network.account_sid, self.network.url)
+
+        return page_of(request, templates, row, self.network.url, "contents")
 
     async def fetch_content(self, request: web.Request) -> web.Response:
         template = self.network.templates.get(request.match_info["sid"])
         if template is None:
-            return _refuse(_NOT_FOUND)
+            return refuse(NOT_FOUND)
         return web.json_response(template_json(template, self.network.account_sid, self.network.url))
 
     async def delete_content(self, request: web.Request) -> web.Response:
         if self.network.templates.pop(request.match_info["sid"], None) is None:
-            return _refuse(_NOT_FOUND)
+            return refuse(NOT_FOUND)
         return web.Response(status=204)
 
     def _is_authorized(self, header: str) -> bool:
@@ -246,15 +238,3 @@ class Api:
             return False
         wanted = f"{self.network.account_sid}:{self.network.auth_token}".encode()
         return scheme.lower() == "basic" and hmac.compare_digest(given, wanted)
-
-
-def _refuse(refusal: Refusal) -> web.Response:
-    return web.json_response(refusal.to_json(), status=refusal.status)
-
-
-def _page_of(query: Any) -> tuple[int, int]:
-    def number(name: str, default: int, low: int, high: int) -> int:
-        text = query.get(name, "")
-        return min(max(int(text), low), high) if text.isascii() and text.isdigit() and len(text) < 6 else default
-
-    return number("Page", 0, 0, 99_999), number("PageSize", 50, 1, 1_000)

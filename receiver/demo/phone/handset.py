@@ -106,9 +106,10 @@ class Phone:
         network.messages[message.sid] = message
         self.last_spoke = message.at
         network.touch()
-        if network.message_url is None:
+        url = network.message_url or network.webhook[0]
+        if not url:
             return None
         fields = webhooks.inbound_fields(
             message, account_sid=network.account_sid, profile=self.name, external_id=self.external_id
         )
-        return (await network.call(network.message_url, {**fields, **extra})).status
+        return (await network.call(url, {**fields, **extra})).status

@@ -70,7 +70,8 @@ class PhoneNetwork:
     ) -> None:
         """people: name → address; they have joined the sandbox and may be written to freely for `window`.
 
-        message_url: where inbound messages go, "{public_url}/twilio/message"; may be set after start.
+        message_url: where inbound messages go, "{public_url}/twilio/message"; may be set after start. None: where the
+          API was told to send them, if anywhere.
         deliver_to: connect webhooks to this origin, while they are signed for their own address.
         sandbox: only who has joined can be reached (63015), and templates need no approval.
         channel_errors: "answer" refuses a message with 63xxx at once; "status" accepts it and reports the error in a
@@ -89,6 +90,11 @@ class PhoneNetwork:
         self.templates: dict[str, Template] = {}
         self.messages: dict[str, Message] = {}
         self.opted_out: set[str] = set()
+        self.service_sid = "MG" + "5" * 32  # the messaging service that the sender belongs to
+        self.sender_sid = "XE" + "7" * 32
+        self.sender_status = "ONLINE"
+        self.webhook: tuple[str, str] = ("", "POST")  # where inbound messages go, as the API has it
+        self.use_webhook_on_number = False
         self.webhook_calls: list[WebhookCall] = []
         self.exchanges: deque[Exchange] = deque(maxlen=2_000)
         self.url = ""
@@ -138,6 +144,15 @@ class PhoneNetwork:
             raise LookupError(f"no phone of {who!r}")
         self._phones[who] = Phone(self, who, who.removeprefix("whatsapp:"))
         return self._phones[who]
+
+    def review(self, name: str, status: str, reason: str = "") -> None:
+        """WhatsApp's word on the template that was submitted as `name`. Raises LookupError where there is none."""
+        for sid, template in self.templates.items():
+            if template.approval.get("name") == name:
+                approval = {**template.approval, "status": status, "rejection_reason": reason}
+                self.templates[sid] = replace(template, approval=approval)
+                return
+        raise LookupError(f"no template was submitted as {name}")
 
     @property
     def phones(self) -> tuple[Phone, ...]:

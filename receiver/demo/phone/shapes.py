@@ -55,7 +55,11 @@ class Template:
     variables: Mapping[str, str]
     types: Mapping[str, Any]
     at: datetime
-    approved: bool = False
+    approval: Mapping[str, str] = field(default_factory=dict)  # name, category, status, rejection_reason; or nothing
+
+    @property
+    def approved(self) -> bool:
+        return self.approval.get("status") == "approved"
 
 
 @dataclass(frozen=True, slots=True)
