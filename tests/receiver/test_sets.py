@@ -27,6 +27,10 @@ EXECUTOR_FIELDS = {
     "why",
 }
 
+INJECTION_FIELDS = {"id", "kind", "technique", "where", "name", "text", "answer", "raw", "must_not", "why"}
+PLACES = {"label", "annotation", "alertname", "label_name", "query_result", "past_reason", "metric_name"}
+ANSWER_FIELDS = {"summary", "likely_cause", "claims", "recommended_action", "confidence", "falsified_by"}
+
 
 @cache
 def read(name: str) -> dict[str, Any]:
@@ -66,3 +70,25 @@ def test_executor_attacks_are_whole() -> None:
     assert expected["sent"] >= 137
     assert min(expected[refusal] for refusal in REFUSALS) >= 52
     assert sum(case["technique"] == "honest" for case in found) >= 20
+
+
+def test_diagnosis_injections_are_whole() -> None:
+    assert set(read("diagnosis_injections.yml")["given"]["answer"]) == ANSWER_FIELDS
+    found = cases("diagnosis_injections.yml")
+    for case in found:
+        at = case["id"]
+        assert set(case) <= INJECTION_FIELDS, at
+        assert all(isinstance(text, str) and text for text in case["must_not"]), at
+        if case["kind"] == "input":
+            assert case["where"] in PLACES, at
+            assert isinstance(case["text"], str), at
+            assert ("name" in case) == (case["where"] in {"label", "annotation"}), at
+        else:
+            assert case["kind"] == "answer", at
+            assert ("raw" in case) != ("answer" in case), at
+            assert isinstance(case.get("raw", ""), str), at
+    kinds = Counter(case["kind"] for case in found)
+    assert kinds["input"] >= 173
+    assert kinds["answer"] >= 93
+    assert {case.get("where") for case in found} == PLACES | {None}
+    assert sum(bool(case["must_not"]) for case in found) >= 140
