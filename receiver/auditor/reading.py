@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
+from typing import Protocol
 
 from ledger import merkle
 from ledger.entry import Entry
@@ -17,7 +18,7 @@ from receiver.auditor.counting import Books, Count
 from receiver.auditor.explanation import Explanation, explanations
 from receiver.auditor.report import Report
 from receiver.auditor.standing import IncidentView, Standing
-from receiver.auditor.timeline import PAGE_ENTRIES, incident_view, report
+from receiver.auditor.timeline import PAGE_ENTRIES, Entries, incident_view, report
 from receiver.incident.states import IncidentState
 
 
@@ -75,24 +76,24 @@ class _Counted:
             return self.count.books(now)
 
 
-class Reader:
-    """Reads one ledger. What it remembers is made again from the entries after a restart.
+class Texts(Entries, Protocol):
+    """A log with the texts that its entries name (a `Journal` does it, and a ledger's file)."""
 
-    clock: when something is overdue; None for the time of the newest entry.
-    """
+    async def blob(self, tenant: str, digest: str) -> bytes | None: ...
 
-    def __init__(self, journal: Journal, clock: Callable[[], datetime] | None = None) -> None:
-        self.journal = journal
-        self._clock = clock
+
+class Incidents:
+    """The incidents of a ledger. What it remembers is made again from the entries after a restart."""
+
+    def __init__(self, log: Texts) -> None:
+        self._log = log
         self._registers: dict[str, Register] = {}
-        self._counted: dict[str, _Counted] = {}
-        self._counting = asyncio.Lock()
 
     async def register(self, tenant: str) -> Register:
         """The register, caught up with the log."""
         register = self._registers.setdefault(tenant, Register())
         async with register.lock:
-            while page := await self.journal.entries(tenant, after=register.size - 1, limit=PAGE_ENTRIES):
+            while page := await self._log.entries(tenant, after=register.size - 1, limit=PAGE_ENTRIES):
                 for entry in page:
                     register.take(entry)
         return register
@@ -113,13 +114,7 @@ class Reader:
 
     async def incident(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> IncidentView | None:
         """One incident with its timeline, now or as it stood at an index or a time. None where there is none."""
-        return await incident_view(self.journal, tenant, incident_id, at)
-
-    async def report(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> Report | None:
-        """The report on one incident, now or as it stood then. None where there is none."""
-        size = await self.journal.size(tenant)
-        last = await self.journal.get(tenant, size - 1)
-        return await report(self.journal, tenant, incident_id, last, at) if last is not None else None
+        return await incident_view(self._log, tenant, incident_id, at)
 
     async def why(self, tenant: str, view: IncidentView) -> list[Explanation]:
         """Every verdict of one incident, explained by the texts of the policies in the ledger."""
@@ -127,11 +122,31 @@ class Reader:
         named = [digest for e in view.entries for digest in (e.policy_digest, e.body.get("in_force"))]
         books: dict[str | None, Rulebook | None] = {}
         for digest in {name for name in named if isinstance(name, str)} & register.policies.keys():
-            text = await self.journal.blob(tenant, register.policies[digest])
+            text = await self._log.blob(tenant, register.policies[digest])
             books[digest] = await asyncio.to_thread(_rulebook, text)
         detected = next(entry for entry in view.entries if entry.index == view.index)
         key = detected.body.get("key")
         return list(explanations(view.entries, view.rule, key if isinstance(key, dict) else {}, books.get))
+
+
+class Reader(Incidents):
+    """Reads one ledger through its journal.
+
+    clock: when something is overdue; None for the time of the newest entry.
+    """
+
+    def __init__(self, journal: Journal, clock: Callable[[], datetime] | None = None) -> None:
+        super().__init__(journal)
+        self.journal = journal
+        self._clock = clock
+        self._counted: dict[str, _Counted] = {}
+        self._counting = asyncio.Lock()
+
+    async def report(self, tenant: str, incident_id: str, at: int | datetime | None = None) -> Report | None:
+        """The report on one incident, now or as it stood then. None where there is none."""
+        size = await self.journal.size(tenant)
+        last = await self.journal.get(tenant, size - 1)
+        return await report(self.journal, tenant, incident_id, last, at) if last is not None else None
 
     async def books(self, tenant: str) -> Books:
         """The trial balance and the findings; each entry is counted once, away from the event loop."""

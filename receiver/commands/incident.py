@@ -1,18 +1,19 @@
-"""`counterfoil incident`: list, show, close, note and settle, through the running service."""
+"""`counterfoil incident`: list, show and report from the ledger's file; the rest through the running service."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import click
 
-from receiver.auditor.explanation import Asked, Explanation
+from receiver.auditor.explanation import Explanation
 from receiver.auditor.report_text import markdown
+from receiver.auditor.standing import ENDED, IncidentView
 from receiver.commands.client import call
-from receiver.commands.incident_then import report_on, show_then
+from receiver.commands.incident_then import incident_of, incidents_of, printable, report_on, show_then
 
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose incidents.")
 by_option = click.option("--by", required=True, help="Who does it: a name of the roster, or of an operator.")
@@ -31,58 +32,49 @@ def incident() -> None:
 @click.pass_obj
 def list_(config: Path, tenant: str, everything: bool, as_json: bool) -> None:
     """The incidents, the newest first."""
-    found: list[dict[str, Any]] = call(config, "GET", "/api/v1/incidents", tenant=tenant)["incidents"]
-    shown = [row for row in found if everything or row["state"] not in ("recovered", "closed")]
+    shown = [view for view in incidents_of(config, tenant) if everything or view.state not in ENDED]
     if as_json:
-        click.echo(json.dumps(shown, indent=2))
+        click.echo(json.dumps([view.to_json(timeline=False) for view in shown], indent=2))
     elif not shown:
         click.echo("no open incident" if not everything else "no incident")
-    for row in [] if as_json else shown:
-        opened = row["opened_at"][:19].replace("T", " ")
-        click.echo(f"{row['incident_id']}  {row['state']:<10} {opened}  {row['title']}: {row['reason']}")
+    for view in [] if as_json else shown:
+        opened = f"{view.opened_at:%Y-%m-%d %H:%M:%S}"
+        click.echo(printable(f"{view.id}  {view.state.value:<10} {opened}  {view.title}: {view.reason}"))
 
 
 @incident.command()
 @click.argument("incident_id")
 @tenant_option
-@click.option("--at", metavar="TIME|INDEX", help="As it stood then, rebuilt from the ledger's file alone.")
+@click.option("--at", metavar="TIME|INDEX", help="As it stood then.")
 @click.option("--why", is_flag=True, help="Every verdict: what was asked, answered and compared, and by which policy.")
 @json_option
 @click.pass_obj
 def show(config: Path, incident_id: str, tenant: str, at: str | None, why: bool, as_json: bool) -> None:
-    """One incident and everything that was decided about it: as the service sees it, or as it stood then."""
-    if why:
-        _show_why(config, incident_id, tenant, at, as_json=as_json)
-        return
-    if at is not None:
+    """One incident and everything that was decided about it, now or as it stood then, with the service or without."""
+    if at is not None and not why:
         show_then(config, incident_id, tenant, at, as_json=as_json)
         return
-    data = call(config, "GET", f"/api/v1/incidents/{quote(incident_id, safe='')}", tenant=tenant)
+    view, verdicts = incident_of(config, incident_id, tenant, at)
     if as_json:
+        data = {"verdicts": [one.to_json() for one in verdicts]} if why else view.to_json(timeline=True)
         click.echo(json.dumps(data, indent=2))
         return
-    click.echo(f"{data['incident_id']}: {data['title']}, {data['state']}")
-    click.echo(f"{data['reason']} (policy {data['policy_version']})")
-    if data["continues"]:
-        click.echo(f"continues {data['continues']}")
-    for entry in data["timeline"]:
-        at_time = entry["timestamp"][11:19]
-        click.echo(
-            f"{entry['index']:>5} {at_time} {entry['stage']:<12} {entry['actor']:<20} {entry['reason']}".rstrip()
-        )
+    for line in _why(verdicts) if why else _timeline(view):
+        click.echo(printable(line))
 
 
-def _show_why(config: Path, incident_id: str, tenant: str, at: str | None, *, as_json: bool) -> None:
-    path = f"/api/v1/incidents/{quote(incident_id, safe='')}/why" + (f"?at={quote(at, safe='')}" if at else "")
-    data = call(config, "GET", path, tenant=tenant)
-    if as_json:
-        click.echo(json.dumps(data, indent=2))
-        return
-    for number, row in enumerate(data["verdicts"]):
-        readings = tuple(Asked(**reading) for reading in row["readings"])
-        found = Explanation(**{**row, "readings": readings, "findings": tuple(row["findings"])})
-        for line in ["", *found.lines()] if number else found.lines():
-            click.echo("".join(character if character.isprintable() else " " for character in line).rstrip())
+def _why(verdicts: Sequence[Explanation]) -> Iterator[str]:
+    for number, verdict in enumerate(verdicts):
+        yield from ["", *verdict.lines()] if number else verdict.lines()
+
+
+def _timeline(view: IncidentView) -> Iterator[str]:
+    yield f"{view.id}: {view.title}, {view.state.value}"
+    yield f"{view.reason} (policy {view.policy_version})"
+    if view.continues:
+        yield f"continues {view.continues}"
+    for entry in view.entries:
+        yield f"{entry.index:>5} {entry.timestamp:%H:%M:%S} {entry.stage:<12} {entry.actor:<20} {entry.reason}"
 
 
 @incident.command()

@@ -1,4 +1,4 @@
-"""`counterfoil incident show --at`: an incident as it stood then, rebuilt from the ledger's file, service or none."""
+"""`counterfoil incident list`, `show` and `report`: rebuilt from the ledger's file, service or none."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from ledger.audit import NotALedger
 from ledger.entry import Entry
 from ledger.logfile import LogFile, open_log
+from receiver.auditor.explanation import Explanation
 from receiver.auditor.questions import BadQuestion, moment
+from receiver.auditor.reading import Incidents
 from receiver.auditor.report import Report
+from receiver.auditor.standing import IncidentView
 from receiver.auditor.timeline import Then, report, then
 from receiver.commands.client import fail
 from receiver.settings import load_settings
@@ -45,6 +50,9 @@ class FileLog:
     async def get(self, tenant: str, index: int) -> Entry | None:
         return self._at(index)
 
+    async def blob(self, tenant: str, digest: str) -> bytes | None:
+        return self._log.blob(digest)
+
     def last(self, at: int | datetime) -> Entry | None:
         """The newest entry that stood at an index or a time."""
         if isinstance(at, int):
@@ -60,40 +68,68 @@ class FileLog:
         return Entry.parse(self._log.raw(index, index + 1)[0]) if 0 <= index < self._log.size else None
 
 
-def report_on(config: Path, incident_id: str, tenant: str, at: str | None) -> Report:
-    """The report from the ledger's file; exit code 2 where the call is wrong, or there was no such incident."""
+@contextmanager
+def from_file(config: Path, tenant: str) -> Iterator[tuple[FileLog, LogFile]]:
+    """The log of `tenant` as its file has it; what is wrong with the call or the file ends the command with 2."""
     try:
         settings = load_settings(config, os.environ)
-        when = moment({"at": at}) if at is not None else None
         with open_log(settings.ledger.path, tenant) as log:
-            source = FileLog(log)
-            last = source.last(log.size if when is None else when)
-            found = asyncio.run(report(source, tenant, incident_id, last, when)) if last is not None else None
+            yield FileLog(log), log
     except (SettingsErrors, BadQuestion, NotALedger, ValueError) as error:
         fail(str(error), 2)
-    if found is None:
-        fail(f"there is no incident {incident_id} of {tenant}" + (f" at {at}" if at else ""), 2)
-    return found
+
+
+def incidents_of(config: Path, tenant: str) -> list[IncidentView]:
+    """Every incident of the log, the newest first."""
+    with from_file(config, tenant) as (source, log):
+        if not log.size:
+            fail(f"the ledger has no log of {tenant}", 2)
+        found, _ = asyncio.run(Incidents(source).incidents(tenant, before=log.size, limit=log.size))
+        return found
+
+
+def incident_of(config: Path, incident_id: str, tenant: str, at: str | None) -> tuple[IncidentView, list[Explanation]]:
+    """One incident as it stands, or stood then, and its verdicts explained."""
+
+    async def asked(source: FileLog) -> tuple[IncidentView, list[Explanation]] | None:
+        incidents = Incidents(source)
+        view = await incidents.incident(tenant, incident_id, moment({"at": at}) if at is not None else None)
+        return (view, await incidents.why(tenant, view)) if view is not None else None
+
+    with from_file(config, tenant) as (source, _):
+        return asyncio.run(asked(source)) or _none(incident_id, tenant, at)
+
+
+def report_on(config: Path, incident_id: str, tenant: str, at: str | None) -> Report:
+    """The report from the ledger's file; exit code 2 where the call is wrong, or there was no such incident."""
+    with from_file(config, tenant) as (source, log):
+        when = moment({"at": at}) if at is not None else None
+        last = source.last(log.size if when is None else when)
+        found = asyncio.run(report(source, tenant, incident_id, last, when)) if last is not None else None
+        return found or _none(incident_id, tenant, at)
 
 
 def show_then(config: Path, incident_id: str, tenant: str, at: str, *, as_json: bool) -> None:
     """Print it; exit code 2 where the call is wrong, or there was no such incident then."""
-    try:
-        settings = load_settings(config, os.environ)
+    with from_file(config, tenant) as (source, _):
         when = moment({"at": at})
-        with open_log(settings.ledger.path, tenant) as log:
-            source = FileLog(log)
-            last = source.last(when) if when is not None else None
-            found = asyncio.run(then(source, tenant, incident_id, when, last)) if when is not None and last else None
-    except (SettingsErrors, BadQuestion, NotALedger, ValueError) as error:
-        fail(str(error), 2)
+        last = source.last(when) if when is not None else None
+        found = asyncio.run(then(source, tenant, incident_id, when, last)) if when is not None and last else None
     if found is None:
-        fail(f"there was no incident {incident_id} of {tenant} at {at}", 2)
+        _none(incident_id, tenant, at)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return
     for line in _lines(found):
-        click.echo("".join(character if character.isprintable() else " " for character in line).rstrip())
+        click.echo(printable(line))
+
+
+def printable(line: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in line).rstrip()
+
+
+def _none(incident_id: str, tenant: str, at: str | None) -> NoReturn:
+    fail(f"there is no incident {incident_id} of {tenant}" + (f" at {at}" if at else ""), 2)
 
 
 def _lines(found: Then) -> Iterator[str]:

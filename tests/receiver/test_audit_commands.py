@@ -349,3 +349,44 @@ def test_without_a_file_there_is_nothing_to_show(good: House) -> None:
     good.ledger.path.unlink()
     result = shown(good, "9")
     assert (result.exit_code, "no such file" in result.stderr) == (2, True)
+
+
+# --- incident list and show, with no service -------------------------------------------------------------------------
+
+
+def said(found: House, *words: str) -> Result:
+    return CliRunner(env=ENVIRONMENT).invoke(counterfoil, ["incident", *words, "--config", str(found.config)])
+
+
+def test_incidents_are_listed_and_explained_while_no_service_runs(good: House) -> None:
+    assert said(good, "list").output == "no open incident\n"
+    (line,) = said(good, "list", "--all").output.splitlines()
+    assert line.startswith(f"{INCIDENT}  recovered ")
+    (row,) = json.loads(said(good, "list", "--all", "--json").output)
+    shown_now = json.loads(said(good, "show", INCIDENT, "--json").output)
+    assert shown_now.items() >= row.items()
+    indices = [entry["index"] for entry in shown_now["timeline"]]
+    assert entry_of("DETECTED").index in indices
+    assert indices == sorted(indices)
+    text = said(good, "show", INCIDENT).output.splitlines()
+    assert [int(line.split()[0]) for line in text if line.startswith(" ")] == indices
+
+
+def test_every_verdict_is_explained_while_no_service_runs(good: House) -> None:
+    verdicts = json.loads(said(good, "show", INCIDENT, "--why", "--json").output)["verdicts"]
+    assert {"DETECTED", "AUTHORIZED", "RECOVERED"} <= {verdict["stage"] for verdict in verdicts}
+    assert verdicts[0]["readings"][0]["query"]
+    text = said(good, "show", INCIDENT, "--why").output
+    assert all(f"entry {verdict['index']}, " in text for verdict in verdicts)
+    opened = entry_of("DETECTED").index
+    early = json.loads(said(good, "show", INCIDENT, "--why", "--at", str(opened), "--json").output)
+    assert early["verdicts"] == [verdict for verdict in verdicts if verdict["index"] <= opened] != verdicts
+
+
+@pytest.mark.parametrize("words", [("show", "inc-nobody"), ("show", "inc-nobody", "--why"), ("list", "--tenant", "no")])
+def test_what_is_not_in_the_file_is_said_in_one_line(good: House, words: tuple[str, ...]) -> None:
+    result = said(good, *words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("counterfoil: ")
+    assert result.stderr.count("\n") == 1
