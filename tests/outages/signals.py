@@ -18,20 +18,25 @@ NOT_A_NUMBER = "NaN"
 
 @dataclass(frozen=True)
 class Change:
-    """From `at` on a value moves, over `over` seconds, to `times` itself plus `plus`; from `until` on it goes back."""
+    """From `at` on a value moves, over `over` seconds, to `times` itself plus `plus`; from `until` on it goes back.
+
+    back: how many seconds that takes; as long as the way there if it is not given.
+    """
 
     at: float
     over: float = 60.0
     times: float = 1.0
     plus: float = 0.0
     until: float = NEVER
+    back: float | None = None
 
     def share(self, second: float) -> float:
         """0 before it begins, 1 when it is whole."""
         if second < self.at:
             return 0.0
         if second >= self.until:
-            return max(0.0, 1.0 - (second - self.until) / max(self.over, 1.0))
+            back = self.over if self.back is None else self.back
+            return max(0.0, 1.0 - (second - self.until) / back) if back > 0 else 0.0
         return min(1.0, (second - self.at) / self.over) if self.over > 0 else 1.0
 
 

@@ -27,7 +27,7 @@ SHA256 = {
     "pool_exhausted": "09aa58a6a9fae5a2a212e95a08a68b48ff22d75b94e732f6eecf17fe1b9a9849",
     "bad_deploy": "2e3f98db5cabeb220480ecf75252e451f2b2c2bccc6ae6ec89f80fec5df418db",
     "slow_dependency": "467102c0c9f27872025f1cdf069108028f046cca27236989c8681adb82839b4b",
-    "memory_leak": "75cc48bd44800459c1860661717c80a28639c076545cadaabfc2ac927622c94d",
+    "memory_leak": "1edbb9d68fe3d435da5a48105e0b43cdc35e741f5e8177c8669c13732b10820b",
     "noisy_neighbour": "bd96c89aa78b8c4db9d8ffbeef5bf68c35cdbec59a149cf57116ed09cdfb7f94",
     "traffic_surge": "2b23c31d9f056964914a7c90fc5fcb455ee5b929e51fcc3a391128f8cd6e7222",
     "gc_pauses": "a56965080847fb0c892dd191e71bb609e72c63343858fe2994088091e377cf04",

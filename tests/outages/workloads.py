@@ -59,14 +59,14 @@ def _slow_dependency(town: Town) -> None:
 
 
 def _memory_leak(town: Town) -> None:
-    town.move("process_resident_memory_bytes", Change(3000, 3150, times=2.7, until=6150), service="search")
-    town.move("node_memory_MemAvailable_bytes", Change(3000, 3150, plus=-2.3 * GIB, until=6150), node="node-2")
+    town.move("process_resident_memory_bytes", Change(3000, 3150, times=2.7, until=6150, back=0), service="search")
+    town.move("node_memory_MemAvailable_bytes", Change(3000, 3150, plus=-2.3 * GIB, until=6150, back=0), node="node-2")
     town.still("kubelet", "kube_pod_container_status_restarts_total", 2.0, pod="search-0", namespace="shop")
     town.move("kube_pod_container_status_restarts_total", Change(6150, 0, plus=1.0))
     town.restart("search", 6150)
     town.slow("search", Change(5700, 400, times=6.0, until=6480))
     town.fail("search", 0.45, 6120, 60)
-    town.move("container_cpu_usage_seconds_total", Change(5640, 400, times=3.0, until=6150), service="search")
+    town.move("container_cpu_usage_seconds_total", Change(5640, 400, times=3.0, until=6150, back=0), service="search")
     town.fail("gateway", 0.16, 6150, 60)
     town.slow("gateway", Change(5760, 400, times=3.0))
 
