@@ -42,6 +42,7 @@ from receiver.incident.outbox import Pace
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.changes import ChangeDesk
+from receiver.intake.nonces import Nonces
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
@@ -399,9 +400,11 @@ class Service:
             address_key=self._people.digest_key,
         )
         self._auditor = Auditor(self.journal, lambda: self._admission, lambda: list(self.governors), self.clock.now)
+        nonces = Nonces(lambda: self._admission, self.clock.monotonic)
         private = private_app(
             alerts=AlertIntake(lambda: self.journal, lambda: self._admission, self.metrics, self._hear),
             changes=ChangeDesk(self._changes, lambda: self._admission),
+            nonces=nonces,
             admission=lambda: self._admission,
             metrics=self.metrics,
             not_ready=self._not_ready,
@@ -410,7 +413,9 @@ class Service:
             measure=self._measure,
         )
         self.private_url = await self._serve(private, settings.listen)
-        self.public_url = await self._serve(public_app(replies=replies, results=results), settings.public_listen)
+        self.public_url = await self._serve(
+            public_app(replies=replies, results=results, nonces=nonces), settings.public_listen
+        )
 
     async def _serve(self, app: web.Application, address: Address) -> str:
         app._client_max_size = MAX_BODY_BYTES

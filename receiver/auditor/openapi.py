@@ -276,6 +276,9 @@ def paths() -> Json:
         "/api/v1/ledger/{index}": {"get": reads("one entry", one_of("Entry"), INDEX)},
         "/api/v1/ledger/{index}/proof": {"get": reads("its inclusion proof (RFC 6962)", one_of("Proof"), INDEX)},
         "/api/v1/reconciliation": {"get": reads("trial balance and findings", one_of("Reconciliation"))},
+        "/api/v1/nonces": {
+            "post": reads("a path of the public listener that answers `answer`, once", shape(path=TEXT, answer=TEXT))
+        },
         "/api/v1/openapi.json": {"get": reads("this document", {"type": "object"})},
     }
 

@@ -131,6 +131,17 @@ class Account:
             raise AccountError("rejected", "Twilio's sandbox has no API for its address: paste it into the console")
         await self._asked(ask)
 
+    async def last_word(self, address: str) -> datetime | None:
+        """When the person at `address` last wrote to us, as Twilio's log of messages has it; None for never."""
+
+        async def ask() -> datetime | None:
+            to = {} if self._sender.startswith("MG") else {"to": self._sender}
+            messages = (await self._client()).messages
+            found = await messages.list_async(from_=address, **to, limit=1, page_size=1)
+            return (found[0].date_sent or found[0].date_created) if found else None
+
+        return await self._asked(ask)
+
     async def asked(self, what: Callable[[Contents], Awaitable[T]]) -> T:
         """`what` of the contents, with AccountError for whatever goes wrong."""
         return await self._asked(lambda: what(self._contents))

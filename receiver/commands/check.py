@@ -15,24 +15,31 @@ from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.settings import Settings, load_settings
 from receiver.settings_values import SettingsErrors
 
-NOT_CHECKED_OFFLINE = ("Prometheus", "Alertmanager", "executors (all three with --online)")
-NOT_CHECKED_YET = (
-    "the public address from outside",
-    "Twilio's sender, templates and callback addresses",
+NOT_CHECKED_OFFLINE = (
+    "Prometheus",
+    "Alertmanager",
+    "executors",
+    "the public address",
+    "Twilio's sender, templates, callback address and clock",
     "each person's 24-hour window",
-    "a signed ping to each executor",
-    "Claude",
+    "Claude (all of these with --online)",
 )
+NOT_CHECKED_YET = ("a signed ping to each executor",)
 
 
 @click.command()
-@click.option("--online", is_flag=True, help="Also ask Prometheus, Alertmanager and the executors.")
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also ask everything that it depends on: Twilio, Prometheus …",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 @click.pass_obj
 @click.pass_context
 def check(ctx: click.Context, config: Path, *, online: bool, as_json: bool) -> None:
     """Say what is right and wrong with a configuration: ok, warn or FAIL, and the remedy.
 
+    With --online all that the service depends on is asked as well. Nothing is sent to a person, and nothing runs.
     Exit code 1 where anything is FAIL.
     """
     findings, settings = _configuration(config)

@@ -1,4 +1,7 @@
-"""What `check --online` asks: a query of each Prometheus, the status of each Alertmanager, any answer of executors."""
+"""What `check --online` asks: a query of each Prometheus, the status of each Alertmanager, any answer of executors.
+
+What is asked of Twilio stands in checks_twilio.py.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from typing import Any
 
 import aiohttp
 
+from receiver.commands import checks_twilio
+from receiver.commands.client import service_address
 from receiver.commands.findings import FAIL, OK, WARN, Finding
+from receiver.papers import NoDiagnosis
 from receiver.settings import Settings
 from receiver.settings_sections import Server
 
@@ -32,7 +38,56 @@ async def all_of(settings: Settings) -> list[Finding]:
                 questions.append(prometheus(session, tenant.prometheus))
             questions += [alertmanager(session, server) for server in tenant.alertmanagers]
             questions += [executor(session, key, target.url) for key, target in tenant.executors.items()]
-        return list(await asyncio.gather(*questions))
+        questions += [public_address(session, settings), claude(settings)]
+        asked = asyncio.gather(checks_twilio.all_of(session, settings), asyncio.gather(*questions))
+        twilio, found = await asked
+        return [*found, *twilio]
+
+
+async def public_address(session: aiohttp.ClientSession, settings: Settings) -> Finding:
+    """Whether public_url reaches the running service: it answers a path that it has just made up, and told us alone."""
+    base = service_address(settings.listen)
+    headers = {"Authorization": f"Bearer {settings.admin_token.get_secret_value()}"}
+    try:
+        async with session.post(f"{base}/api/v1/nonces", json={}, headers=headers) as response:
+            made = json.loads(await response.content.read(ANSWER_BYTES)) if response.status == 200 else {}
+            path, expected = str(made["path"]), str(made["answer"])
+    except _NO_ANSWER:
+        text = f"cannot be tried: the service does not answer at {base}"
+        return Finding("public_url", WARN, text, "start `counterfoil serve`, then check again")
+    address = f"{settings.public_url.rstrip('/')}{path}"
+    try:
+        async with session.get(address, allow_redirects=False) as response:
+            body = await response.content.read(ANSWER_BYTES)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return _silent("public_url", settings.public_url, error)
+    if response.status == 200 and body.decode("utf-8", "replace") == expected:
+        return Finding("public_url", OK, f"{settings.public_url} reaches this service, as seen from this machine")
+    text = f"{settings.public_url} answers HTTP {response.status}, and not as this service would"
+    return Finding("public_url", FAIL, text, "let the proxy pass /twilio/ and /executions/ to public_listen")
+
+
+async def claude(settings: Settings) -> Finding:
+    """Whether the key is taken and the model is there; the lookup costs nothing and sends nothing of ours."""
+    from receiver.diagnosis.reaching import look_up
+
+    diagnosis = settings.diagnosis
+    if diagnosis.api_key is None:
+        text = "no API key: people are asked without an explanation"
+        return Finding("claude", WARN, text, "set diagnosis.api_key, or leave it so")
+    found = await look_up(
+        api_key=diagnosis.api_key.get_secret_value(),
+        model=diagnosis.model,
+        base_url=diagnosis.base_url,
+        timeout_seconds=ASK_SECONDS,
+    )
+    if isinstance(found, NoDiagnosis):
+        return Finding("claude", FAIL, f"{diagnosis.model}: {found.outcome}, {found.detail}", "see diagnosis")
+    lifecycle, retires = found
+    if lifecycle != "active":
+        when = f", and retires on {retires:%Y-%m-%d}" if retires is not None else ""
+        return Finding("claude", WARN, f"{diagnosis.model} is {lifecycle}{when}", "choose another diagnosis.model")
+    return Finding("claude", OK, f"the key is taken, and {diagnosis.model} is there")
 
 
 async def prometheus(session: aiohttp.ClientSession, server: Server) -> Finding:

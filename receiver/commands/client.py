@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from receiver.settings import Settings, load_settings
-from receiver.settings_values import SettingsErrors
+from receiver.settings_values import Address, SettingsErrors
 
 TIMEOUT_SECONDS = 15
 
@@ -31,8 +31,7 @@ async def _call(
 ) -> dict[str, Any]:
     import aiohttp
 
-    host = "127.0.0.1" if settings.listen.host in ("0.0.0.0", "::") else settings.listen.host  # noqa: S104
-    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.listen.port}"
+    base = service_address(settings.listen)
     headers = {"Authorization": f"Bearer {settings.admin_token.get_secret_value()}"}
     try:
         async with (
@@ -52,6 +51,12 @@ async def _call(
     if not isinstance(data, dict):
         fail(f"{base} answers something that is not the service's", 1)
     return data
+
+
+def service_address(listen: Address) -> str:
+    """Where the private listener answers on this machine: "http://127.0.0.1:9877"."""
+    host = "127.0.0.1" if listen.host in ("0.0.0.0", "::") else listen.host  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}"
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -191,7 +191,7 @@ def _show(settings: Settings, standings: Iterable[Standing], as_json: bool) -> N
     for status_, text in _NEXT.items():
         if status_ in left:
             click.echo(f"{status_}: {text}")
-    if left and _account(settings, None).sandbox:
+    if left and account_of(settings, None).sandbox:
         click.echo("In Twilio's sandbox no approval is needed: everybody who has joined it can be asked for a day.")
 
 
@@ -205,7 +205,8 @@ _NEXT = {
 }
 
 
-def _account(settings: Settings, session: Any) -> Account:
+def account_of(settings: Settings, session: Any) -> Account:
+    """The configuration's Twilio account, asked over `session`, an aiohttp.ClientSession."""
     twilio = settings.twilio
     return Account(
         account_sid=twilio.account_sid,
@@ -223,7 +224,7 @@ def _ask(settings: Settings, ask: Callable[[Account], Awaitable[T]]) -> T:
         import aiohttp
 
         async with aiohttp.ClientSession() as session:
-            return await ask(_account(settings, session))
+            return await ask(account_of(settings, session))
 
     try:
         return asyncio.run(asked())

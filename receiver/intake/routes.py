@@ -11,6 +11,8 @@ from aiohttp.typedefs import Middleware
 from receiver.intake.admission import REQUESTS_AT_ONCE, Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.changes import ChangeDesk, error, not_admitted
+from receiver.intake.nonces import PATH as NONCE_PATH
+from receiver.intake.nonces import Nonces
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.metrics import CONTENT_TYPE, Metrics
@@ -34,6 +36,7 @@ def private_app(
     reload: Callable[[], Awaitable[bool]],
     reading: Callable[[web.Application], None],
     measure: Callable[[], None],
+    nonces: Nonces | None = None,
 ) -> web.Application:
     """The listener for Alertmanager, Prometheus and admins.
 
@@ -73,6 +76,8 @@ def private_app(
     app.router.add_post("/api/v1/erasures", changes.erase)
     app.router.add_post("/api/v1/people/{id}/enrolments", changes.enrol)
     app.router.add_post("/api/v1/people/{id}/suspensions", changes.suspend)
+    if nonces is not None:
+        app.router.add_post("/api/v1/nonces", nonces.make)
     app.router.add_get("/metrics", exposition)
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
@@ -82,12 +87,14 @@ def private_app(
     return app
 
 
-def public_app(*, replies: Replies, results: Results) -> web.Application:
+def public_app(*, replies: Replies, results: Results, nonces: Nonces | None = None) -> web.Application:
     """The listener that a reverse proxy may publish: /twilio/* and /executions/*, and nothing else."""
     app = web.Application(middlewares=[_places(), _errors])
     app.router.add_post("/twilio/message", replies.message)
     app.router.add_post("/twilio/status", replies.status)
     app.router.add_post("/twilio/voice", replies.voice)
+    if nonces is not None:
+        app.router.add_get(f"{NONCE_PATH}{{nonce}}", nonces.answer)
     app.router.add_post("/executions/{id}", results.result)
     return app
 

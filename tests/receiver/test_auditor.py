@@ -589,6 +589,7 @@ def test_the_document_names_every_route_of_the_api(journal: SqliteJournal) -> No
         reload=anything().reload,
         reading=auditor.add_routes,
         measure=lambda: None,
+        nonces=anything(),
     )
     routes = {
         (route.resource.canonical, route.method.lower())

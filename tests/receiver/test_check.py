@@ -37,7 +37,8 @@ class Installation:
             ("127.0.0.1:9878", "127.0.0.1:0"),
             ("counterfoil.example.org", "counterfoil.example.net"),
             ("AC00000000000000000000000000000000", "AC00000000000000000000000000000001"),
-            ("+12025550100", "+14155550199"),
+            ('"whatsapp:+12025550100"', '"whatsapp:+14155550199"\n  base_url: "http://127.0.0.1:1"'),
+            ('"${ANTHROPIC_API_KEY}"', '"${ANTHROPIC_API_KEY}"\n  base_url: "http://127.0.0.1:1"'),
             ("+12025550101", "+263771234567"),
             ("+12025550102", "+263771234568"),
         ):
@@ -95,7 +96,7 @@ def test_a_configuration_that_does_not_hold_is_exit_1_with_every_problem(install
     assert answer["ok"] is False
     assert answer["counts"] == {OK: 0, WARN: 0, FAIL: 2}
     assert {row["check"] for row in answer["findings"]} == {"configuration"}
-    assert "Claude" in answer["not_checked"]
+    assert any("Claude" in what for what in answer["not_checked"])
 
 
 def test_a_policy_that_is_missing_or_refused(installation: Installation) -> None:

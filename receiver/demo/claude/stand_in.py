@@ -14,6 +14,7 @@ from aiohttp import web
 from .answers import error, message_for, reply
 from .rules import refusal_of
 
+DEPRECATED = "claude-old-1"  # the one model that the stand-in says is about to retire
 ENORMOUS_BYTES = 24_000_000
 # kind → status, error type, message, and the "error_code" of `details` where there is one
 ERRORS: Mapping[str, tuple[int, str, str, str | None]] = {
@@ -92,6 +93,7 @@ class ClaudeStandIn:
         """Listen, and return the base URL for the SDK."""
         app = web.Application(client_max_size=32 * 2**20)
         app.router.add_post("/v1/messages", self._messages)
+        app.router.add_get("/v1/models/{model}", self._model)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
@@ -115,6 +117,21 @@ class ClaudeStandIn:
     def script(self, kinds: Sequence[str]) -> list[Fault]:
         """Script several faults, one for each of the requests that come next."""
         return [self.next(kind) for kind in kinds]
+
+    async def _model(self, request: web.Request) -> web.StreamResponse:
+        """One model of the vendor's list; looking it up asks nothing of it, and is not among `requests`."""
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        key, model = request.headers.get("x-api-key") or bearer, request.match_info["model"]
+        if not key or (self.api_key is not None and key != self.api_key):
+            return error("req_model", 401, "authentication_error", "invalid x-api-key")
+        if "anthropic-version" not in request.headers:
+            return error("req_model", 400, "invalid_request_error", "anthropic-version: header is required")
+        if not model.startswith("claude-"):
+            return error("req_model", 404, "not_found_error", f"model: {model}")
+        lifecycle = "deprecated" if model == DEPRECATED else "active"
+        described = {"type": "model", "id": model, "display_name": model, "created_at": "2026-01-01T00:00:00Z"}
+        retires = "2027-01-01T00:00:00Z" if model == DEPRECATED else None
+        return reply("req_model", {**described, "lifecycle": lifecycle, "retires_at": retires})
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
