@@ -50,7 +50,8 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
         shadow = _policy(tenant.shadow_policy, environment)[1] if tenant.shadow_policy is not None else None
         executors = {executor: target.url for executor, target in tenant.executors.items()}
         people = members(tenant, secret)
-        charters[name] = Charter(rulebook, people, executors, tenant.observe, shadow, _heartbeat(tenant))
+        links = frozenset(tenant.link_origins)
+        charters[name] = Charter(rulebook, people, executors, tenant.observe, shadow, _heartbeat(tenant), links)
     return Loaded(settings, texts, charters, secret)
 
 

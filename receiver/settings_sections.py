@@ -17,6 +17,7 @@ from receiver.settings_values import (
     FilePath,
     Language,
     LedgerUrl,
+    LinkOrigin,
     Name,
     Origin,
     Phone,
@@ -205,5 +206,6 @@ class Tenant(Section):
     shadow_policy: FilePath | None = None
     observe: bool = False
     heartbeat: Heartbeat | None = None
+    link_origins: tuple[LinkOrigin, ...] = ()
     people: Mapping[Name, Person] = {}
     executors: Mapping[Name, Executor] = {}

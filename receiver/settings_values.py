@@ -83,6 +83,14 @@ def _web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _link_origin(value: str) -> str:
+    """Scheme, host and port, and nothing else: what a link must begin with to be put into a message."""
+    parts = urlsplit(_web_address(value).lower())
+    if parts.path:
+        raise ValueError(f"{value!r} is not an origin like https://runbooks.example.org, without a path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _ledger_url(value: str) -> str:
     if value.startswith(("postgresql:", "postgres:")):
         raise ValueError("PostgreSQL is not there yet: use sqlite:///FILE")
@@ -130,6 +138,7 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Listener = Annotated[Address, BeforeValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+LinkOrigin = Annotated[str, AfterValidator(_link_origin)]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]

@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from ledger.entry import Back, Blob, Draft, Entry, canonical
 from policy_rules import permission
-from policy_rules.approval import levels_of
 from policy_rules.ladder import rungs
 from policy_rules.permission import Permission
 from policy_rules.readings import Query, Reading
 from policy_rules.rulebook import Action, Rule
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
+from receiver.authorization.wording import allowed_links
 from receiver.governor import wording
 from receiver.governor.desk import Desk, addressed, by_policy, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
-from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, RenderedRequest
+from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, Recipient, RenderedRequest
 
+Text = str | Callable[[Recipient], str]  # what is said to everybody alike, or to each in their language
+LINKS = ("runbook_url", "dashboard_url")  # annotations of alerts, in the order in which they are shown
 GRACE_SECONDS = 120  # authorize_until = expires_at + this
 NOTICE_VALID = timedelta(hours=1)
 DENIED_AGAIN_SECONDS = 30.0
@@ -136,23 +138,33 @@ async def _post_proposal(
         blobs=(Blob("request", request_bytes(request)),),
     )
     drafts = [proposed]
-    title = wording.with_quorum(action.title, permitted.quorum, permitted.levels)
     for person in permitted.approvers:
-        variables = wording.opened(incident, title, action.risk, _local(desk, person, expires))
+        variables = _variables(desk, incident, proposed.body, expires, person)
         drafts.append(_question(f"propose:{incident.id}:{number}", person, variables, expires, incident, Back(0)))
     if incident.escalated < 0 and rule.escalation and rule.escalation[0].after_seconds == 0:
         told = permission.notified(desk.charter.rulebook, rule.escalation[0].notify, desk.persons())
-        text = f"{wording.headline(incident)} Asked to approve: {', '.join(permitted.approvers)}."
-        drafts += escalation(desk, incident, 0, set(told) - set(permitted.approvers), text)
+        others = set(told) - set(permitted.approvers)
+        names = permitted.approvers
+        drafts += escalation(desk, incident, 0, others, lambda reader: wording.asked(incident, names, reader))
     await desk.post(*drafts)
 
 
 def question_to(desk: Desk, incident: Incident, proposal: Proposal, person: str, about: str) -> Draft:
     """The question of `proposal` again, to one of its approvers, with buttons and the same code."""
-    body = proposal.body
-    title = wording.with_quorum(body["title"], int(body["quorum"]), levels_of(body))
-    variables = wording.opened(incident, title, body["risk"], _local(desk, person, proposal.expires_at))
+    variables = _variables(desk, incident, proposal.body, proposal.expires_at, person)
     return _question(about, person, variables, proposal.expires_at, incident, proposal.index)
+
+
+def _variables(
+    desk: Desk, incident: Incident, body: Mapping[str, Any], expires_at: datetime, person: str
+) -> dict[str, str]:
+    return wording.opened(incident, body, expires_at, desk.charter.people[person].recipient, links_of(desk, incident))
+
+
+def links_of(desk: Desk, incident: Incident) -> str:
+    """The runbooks and dashboards that the alerts name, as far as the configuration allows their origins."""
+    named = [alert.annotations.get(name, "") for name in LINKS for alert in desk.alerts_of(incident)]
+    return allowed_links(named, desk.charter.link_origins)
 
 
 def _question(
@@ -195,9 +207,9 @@ def request_bytes(request: RenderedRequest) -> bytes:
 
 async def _tell_first(desk: Desk, incident: Incident, rule: Rule, denials: list[str]) -> None:
     """Nothing may be proposed: the people hear of the incident all the same, and why there is no button."""
-    why = "; ".join(denials) if denials else "the policy names no action"
-    text = f"{wording.headline(incident)} {wording.diagnosis_line(incident)} Nothing can be proposed: {why}."
-    await desk.post(*escalation(desk, incident, 0, first_people(desk, rule), text))
+    people = first_people(desk, rule)
+    told = escalation(desk, incident, 0, people, lambda reader: wording.nothing_proposed(incident, denials, reader))
+    await desk.post(*told)
 
 
 def first_people(desk: Desk, rule: Rule) -> set[str]:
@@ -206,7 +218,7 @@ def first_people(desk: Desk, rule: Rule) -> set[str]:
     return set(permission.notified(desk.charter.rulebook, notify, desk.persons())) or set(desk.charter.people)
 
 
-def escalation(desk: Desk, incident: Incident, step: int, people: Iterable[str], text: str) -> list[Draft]:
+def escalation(desk: Desk, incident: Incident, step: int, people: Iterable[str], text: Text) -> list[Draft]:
     names = sorted(people)
     drafts = [
         by_policy(
@@ -227,17 +239,30 @@ def notices(
     incident_id: str | None,
     about: str,
     people: Iterable[str],
-    text: str,
+    text: Text,
     cites: tuple[int | Back, ...],
     reference: str | None = None,
 ) -> list[Draft]:
-    """The same message to each of `people`. reference: what stands below it, the incident where it is None."""
-    variables = {"text": text, "reference": reference or incident_id or ""}
+    """The same message to each of `people`, in each one's language.
+
+    reference: what stands below it, the incident where it is None.
+    """
+
+    def variables(person: str) -> dict[str, str]:
+        member = desk.charter.people.get(person)
+        reader = member.recipient if member is not None else wording.PLAIN
+        said = text if isinstance(text, str) else text(reader)
+        return {"text": said, "reference": reference or incident_id or ""}
+
     until = desk.now() + NOTICE_VALID
     kind = MessageKind.NOTICE.value
     return [
         addressed(
-            about, p, kind, variables, until=until, subject=f"notice of {about}", incident_id=incident_id, cites=cites
+            *(about, p, kind, variables(p)),
+            until=until,
+            subject=f"notice of {about}",
+            incident_id=incident_id,
+            cites=cites,
         )
         for p in people
     ]
@@ -247,7 +272,6 @@ async def escalate(desk: Desk, due: Due) -> None:
     """The next step of the ladder, while nobody has decided; of several that were missed the latest, for all."""
     incident = desk.book.by_index[due.subject]
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
-    open_for = desk.now() - incident.opened_at
     climbed = desk.now() - (incident.ladder_from or incident.opened_at)
     first = latest = incident.escalated + 1
     steps = rungs(rule)
@@ -256,10 +280,9 @@ async def escalate(desk: Desk, due: Due) -> None:
             latest = number
     notify = [name for step in steps[first : latest + 1] for name in step.notify]
     people = permission.notified(desk.charter.rulebook, notify, desk.persons())
-    text = f"{wording.headline(incident)} Open for {wording.span(open_for)}, nobody has decided."
-    if incident.unreached:
-        text += " None of those who were called before could be reached."
-    await desk.post(*escalation(desk, incident, latest, people, text))
+    now = desk.now()
+    told = escalation(desk, incident, latest, people, lambda reader: wording.escalated(incident, now, reader))
+    await desk.post(*told)
 
 
 async def remind(desk: Desk, due: Due) -> None:
@@ -267,18 +290,23 @@ async def remind(desk: Desk, due: Due) -> None:
     incident = desk.book.by_index[due.subject]
     rulebook = desk.policy(incident.policy_digest)
     people = sorted(incident.people & set(desk.charter.people) or first_people(desk, rulebook.rule(incident.rule)))
-    text = wording.reminder(incident, desk.now() - incident.opened_at)
+    now = desk.now()
     about = f"remind:{incident.id}:{incident.reminders}"
     reminded = by_policy(
         rulebook,
         id=about,
         stage="REMINDED",
         incident_id=incident.id,
-        reason=text[:500],
+        reason=wording.reminder(incident, now)[:500],
         cites=(incident.index,),
         body={"number": incident.reminders, "people": people},
     )
-    await desk.post(reminded, *notices(desk, incident.id, about, people, text, (incident.index,)))
+    told = notices(
+        *(desk, incident.id, about, people),
+        lambda reader: wording.reminder(incident, now, reader),
+        (incident.index,),
+    )
+    await desk.post(reminded, *told)
 
 
 async def tell(desk: Desk, due: Due) -> None:
@@ -293,11 +321,16 @@ async def tell(desk: Desk, due: Due) -> None:
         for index in pending:
             del desk.book.news[index]
         return
-    text = wording.news(incident, proposal_of(incident, entry), news.stage, entry.actor, entry.reason)
+    about = proposal_of(incident, entry), news.stage, entry.actor, entry.reason
     # Law 5: the ledger records, and the people who hear of it can say later what it recorded.
     (root,) = await desk.journal.tree_hashes(desk.tenant, [(0, news.index + 1)])
     reference = wording.witnessed(incident.id, news.index, root)
-    await desk.post(*notices(desk, incident.id, f"news:{news.index}", people, text, pending, reference))
+    told = notices(
+        *(desk, incident.id, f"news:{news.index}", people),
+        lambda reader: wording.news(incident, *about, reader),
+        *(pending, reference),
+    )
+    await desk.post(*told)
 
 
 def proposal_of(incident: Incident, entry: Entry) -> Proposal | None:
@@ -388,9 +421,3 @@ def not_sent(message: Message, outcome: str, detail: str) -> Draft:
 async def give_up_message(desk: Desk, due: Due) -> None:
     message = desk.book.unsettled_messages[due.subject]
     await undelivered(desk, message, "no report", "the carrier reported no delivery in time")
-
-
-def _local(desk: Desk, person: str, moment: datetime) -> str:
-    """A time as `person` reads it on their own clock: "14:32 CAT"."""
-    zone = ZoneInfo(desk.charter.people[person].recipient.timezone)
-    return moment.astimezone(zone).strftime("%H:%M %Z")

@@ -47,7 +47,7 @@ class Charter:
     """What is in force for a tenant: the policy, the people and the executors that an ADOPTED names.
 
     executors: name → url, without secrets. observe: nothing is proposed. shadow: a candidate that decides beside the
-    policy and moves nothing. heartbeat: the alert that must keep arriving.
+    policy and moves nothing. heartbeat: the alert that must keep arriving. link_origins: where links of messages lead.
     """
 
     rulebook: Rulebook
@@ -56,6 +56,7 @@ class Charter:
     observe: bool = False
     shadow: Rulebook | None = None
     heartbeat: Heartbeat | None = None
+    link_origins: frozenset[str] = frozenset()
 
     def roster_bytes(self) -> bytes:
         rows: dict[str, dict[str, Any]] = {}

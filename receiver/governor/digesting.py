@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from receiver.governor.asking import not_sent, notices
 from receiver.governor.desk import Desk
+from receiver.governor.phrases import phrase
 from receiver.incident.agenda import Due
 from receiver.incident.book import DIGESTED
 from receiver.incident.outbox import too_many, turns
@@ -18,8 +19,11 @@ async def digest(desk: Desk, due: Due) -> None:
     if not late:
         return
     incidents = {incident for incident in outbox.digested | {m.incident_id or "" for m in late} if incident}
-    about = f"{len(incidents)} more incidents" if len(incidents) > 1 else "more news"
-    text = f"There is {about}: reply STATUS for what is open, DETAIL and an id for one of them and its question."
+    key = "digest" if len(incidents) > 1 else "digest of news"
     settled = [not_sent(message, DIGESTED, "a digest stands for it") for message in late]
-    told = notices(desk, None, f"digest:{due.subject}", [person], text, (due.subject,), "digest")
+    told = notices(
+        *(desk, None, f"digest:{due.subject}", [person]),
+        lambda reader: phrase(reader.language, key, count=len(incidents)),
+        *((due.subject,), "digest"),
+    )
     await desk.post(*settled, *told)

@@ -14,6 +14,7 @@ from receiver.authorization import codes
 from receiver.governor.answering import heed, refuse, settled
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk, stamp
+from receiver.governor.phrases import phrase
 from receiver.incident.enrolled import ENROLLED, ENROLMENT, OPTED_IN, OPTED_OUT, SUSPENDED
 from receiver.incident.states import Heard
 
@@ -80,12 +81,8 @@ async def another_identity(desk: Desk, heard: Heard, person: str) -> None:
         "the carrier names another identity for this number than the one that enrolled",
         (heard.index,),
     )
-    text = (
-        f"{person} is suspended: a message came from their number under another identity, as after a change of SIM or "
-        f"phone. Nothing of it counted. If it is them: counterfoil person enrol {person}"
-    )
     body = {"why": "another identity", "person": person, "proposal": None}
-    told = notices(desk, None, f"suspend:{heard.index}", _others(desk, person), text, (heard.index,), person)
+    told = _tell_others(desk, heard, person, "suspend", "suspended")
     await desk.post(noted, settled(heard, "REFUSED", "another identity", None, body), *told)
 
 
@@ -95,8 +92,7 @@ async def stop(desk: Desk, heard: Heard, person: str) -> None:
         await heed(desk, heard, person, "opted out already", None)
         return
     noted = _opted(heard, person, OPTED_OUT)
-    text = f"{person} opted out of messages and cannot be called until they send START. Others are called instead."
-    told = notices(desk, None, f"optout:{heard.index}", _others(desk, person), text, (heard.index,), person)
+    told = _tell_others(desk, heard, person, "optout", "opted out")
     await heed(desk, heard, person, "opted out", None, extra=(noted, *told))
 
 
@@ -106,6 +102,14 @@ async def start(desk: Desk, heard: Heard, person: str) -> None:
         return
     text = "Welcome back: you are called again from now on."
     await heed(desk, heard, person, "opted in", text, extra=(_opted(heard, person, OPTED_IN),))
+
+
+def _tell_others(desk: Desk, heard: Heard, person: str, about: str, key: str) -> list[Draft]:
+    return notices(
+        *(desk, None, f"{about}:{heard.index}", _others(desk, person)),
+        lambda reader: phrase(reader.language, key, person=person),
+        *((heard.index,), person),
+    )
 
 
 def _others(desk: Desk, person: str) -> list[str]:

@@ -136,7 +136,8 @@ async def _approve(
 ) -> None:
     # Crash here: APPROVED stands. The agenda finds the quorum met and authorizes in time, or lets it expire.
     drafts = [_answer(desk, heard, "APPROVED", person, proposal, message), *learnt]
-    missing = wording.still_missing(proposal, {*proposal.approvals, person})
+    language = desk.charter.people[person].recipient.language
+    missing = wording.still_missing(proposal, {*proposal.approvals, person}, language)
     if missing:
         text = f"Counted. {missing}"
         drafts.append(reply_to(desk, heard, person, text, proposal.incident_id))

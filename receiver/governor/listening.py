@@ -10,6 +10,7 @@ from policy_rules.permission import notified
 from receiver.governor import wording
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk, stamp
+from receiver.governor.phrases import phrase
 from receiver.incident.agenda import Due
 from receiver.incident.heartbeat import BACK, MISSING, next_word
 
@@ -21,15 +22,15 @@ async def listen(desk: Desk, due: Due) -> None:
         return
     if silence is not None and not pulse.missing:
         kind, number = BACK, silence.index
-        text = f"The heartbeat is back: monitoring was silent for {wording.span(now - silence.since)}."
+        values = {"quiet": wording.span(now - silence.since)}
     else:
         kind, number = MISSING, desk.book.size
-        quiet = wording.span(timedelta(seconds=int(pulse.quiet_for)))
-        within = wording.span(timedelta(seconds=pulse.heartbeat.within_seconds))
-        text = (
-            f"No heartbeat for {quiet}: {_named(pulse.heartbeat.matchers)} should come every {within}. Prometheus, "
-            f"Alertmanager or the way here may be down, and other alerts may be lost."
-        )
+        values = {
+            "quiet": wording.span(timedelta(seconds=int(pulse.quiet_for))),
+            "within": wording.span(timedelta(seconds=pulse.heartbeat.within_seconds)),
+            "alert": _named(pulse.heartbeat.matchers),
+        }
+    text = phrase(wording.ENGLISH, kind, **values)
     since = silence.since if silence is not None else now - timedelta(seconds=int(pulse.quiet_for))
     about = f"{kind.replace(' ', '-')}:{number}"
     people = notified(desk.charter.rulebook, pulse.heartbeat.notify, desk.persons()) or sorted(desk.charter.people)
@@ -42,8 +43,11 @@ async def listen(desk: Desk, due: Due) -> None:
         cites=(silence.index,) if silence is not None else (),
         body={"kind": kind, "text": text, "since": stamp(since), "people": list(people)},
     )
-    await desk.post(noted, *notices(desk, None, about, people, text, (Back(0),), "heartbeat"))
+    told = notices(
+        *(desk, None, about, people), lambda reader: phrase(reader.language, kind, **values), *((Back(0),), "heartbeat")
+    )
+    await desk.post(noted, *told)
 
 
 def _named(matchers: tuple[tuple[Matcher, ...], ...]) -> str:
-    return "the alert " + ", ".join(str(matcher) for group in matchers for matcher in group)
+    return ", ".join(str(matcher) for group in matchers for matcher in group)

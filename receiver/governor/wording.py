@@ -1,13 +1,23 @@
-"""What the governor says to people, in plain text. The carrier cleans, shortens and dresses it."""
+"""What the governor says to people, each in their language and by their clock, in plain text.
+
+The sentences stand in phrases.py. The carrier cleans, shortens and dresses them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from ledger.checkpoint import WITNESSED_DIGITS
 from policy_rules.approval import Levels, levels_of
+from receiver.governor.phrases import phrase
 from receiver.incident.states import Incident, Proposal
+from receiver.papers import Recipient
+
+ENGLISH = "en"
+PLAIN = Recipient("", "")  # whoever reads the ledger: English, and UTC
 
 
 def headline(incident: Incident) -> str:
@@ -16,81 +26,121 @@ def headline(incident: Incident) -> str:
     return f"{incident.title}: {finding}."
 
 
-def diagnosis_line(incident: Incident) -> str:
+def local(reader: Recipient, moment: datetime) -> str:
+    """A time as the reader's own clock shows it: "14:32 CAT"."""
+    return moment.astimezone(ZoneInfo(reader.timezone)).strftime("%H:%M %Z")
+
+
+def diagnosis_line(incident: Incident, language: str = ENGLISH) -> str:
     """Claude's words, or in plain sight why there are none."""
     diagnosis = incident.diagnosis
     if diagnosis is not None:
-        sure = f" (model's own confidence {diagnosis.confidence})" if diagnosis.confidence else ""
-        return f"{diagnosis.body['summary']}{sure}"
+        summary = str(diagnosis.body["summary"])
+        if not diagnosis.confidence:
+            return summary
+        return phrase(language, "diagnosis", summary=summary, confidence=diagnosis.confidence)
     last = incident.consultations[-1] if incident.consultations else None
     if last is not None and last.outcome == "UNDIAGNOSED":
-        return f"no diagnosis: {str(last.body['outcome']).replace('_', ' ')}"
-    return "no diagnosis yet: it is still being made"
+        return phrase(language, "no diagnosis", why=str(last.body["outcome"]).replace("_", " "))
+    return phrase(language, "diagnosis pending")
 
 
-def with_quorum(title: str, quorum: int, levels: Sequence[Levels]) -> str:
+def with_quorum(title: str, quorum: int, levels: Sequence[Levels], language: str = ENGLISH) -> str:
     """The action as it is shown, and how many must approve it, where one is not enough."""
     if quorum == 1:
         return title
-    of = "".join(f", {level.second_quorum} of them of {', '.join(sorted(level.second))}" for level in levels)
-    return f"{title} ({quorum} people must approve{of})"
+    of = "".join(
+        phrase(language, "level", quorum=level.second_quorum, names=", ".join(sorted(level.second))) for level in levels
+    )
+    return phrase(language, "quorum", title=title, quorum=quorum, levels=of)
 
 
-def still_missing(proposal: Proposal, approved: Collection[str]) -> str:
+def still_missing(proposal: Proposal, approved: Collection[str], language: str = ENGLISH) -> str:
     """Who must approve beside `approved`; empty where they are enough."""
     missing = int(proposal.body["quorum"]) - len(approved)
     if missing > 0:
-        return f"{missing} more of {', '.join(proposal.body['approvers'])} must approve."
+        return phrase(language, "missing", missing=missing, names=", ".join(proposal.body["approvers"]))
     for level in levels_of(proposal.body):
         for quorum, who in ((level.quorum, level.first), (level.second_quorum, level.second)):
             if len(who & set(approved)) < quorum:
-                return f"Of {', '.join(sorted(who))} {quorum} must approve."
+                return phrase(language, "missing level", names=", ".join(sorted(who)), quorum=quorum)
     return ""
 
 
-def opened(incident: Incident, title: str, risk: str, expires: str) -> dict[str, str]:
-    """The variables of the message that asks for a decision; the code is added when it is sent."""
+def opened(
+    incident: Incident, body: Mapping[str, Any], expires_at: datetime, reader: Recipient, links: str = ""
+) -> dict[str, str]:
+    """The variables of the message that asks for a decision; the code is added when it is sent.
+
+    body: of the PROPOSED. links: of the alerts, those that lead where the configuration allows.
+    """
     return {
         "incident": incident.title,
         "summary": incident.summary,
         "finding": incident.reason.partition(": ")[2] or incident.reason,
-        "diagnosis": diagnosis_line(incident),
-        "action": title,
-        "risk": risk,
-        "expires": expires,
+        "diagnosis": diagnosis_line(incident, reader.language),
+        "action": with_quorum(body["title"], int(body["quorum"]), levels_of(body), reader.language),
+        "risk": body["risk"],
+        "links": links,
+        "expires": local(reader, expires_at),
         "reference": incident.id,
     }
 
 
-def reminder(incident: Incident, open_for: timedelta) -> str:
+def asked(incident: Incident, names: Iterable[str], reader: Recipient) -> str:
+    """For those of the ladder's first step who cannot approve: who can."""
+    return phrase(reader.language, "asked", headline=headline(incident), names=", ".join(names))
+
+
+def nothing_proposed(incident: Incident, denials: Sequence[str], reader: Recipient) -> str:
+    language = reader.language
+    why = "; ".join(denials) if denials else phrase(language, "no action")
+    diagnosis = diagnosis_line(incident, language)
+    return phrase(language, "nothing proposed", headline=headline(incident), diagnosis=diagnosis, why=why)
+
+
+def escalated(incident: Incident, now: datetime, reader: Recipient) -> str:
+    """For the next step of the ladder."""
+    text = phrase(reader.language, "escalated", headline=headline(incident), **_since(incident, now, reader))
+    return phrase(reader.language, "unreached", escalated=text) if incident.unreached else text
+
+
+def reminder(incident: Incident, now: datetime, reader: Recipient = PLAIN) -> str:
     """What is said every half hour of an open incident; of one in doubt, what is asked of people."""
     last = incident.last
-    text = f"Still open for {span(open_for)}: {headline(incident)}"
+    text = phrase(reader.language, "reminder", headline=headline(incident), **_since(incident, now, reader))
     if last is not None and last.in_suspense:
-        text += f" {last.body['title']}: it is not known whether it ran. A person must look, and say so."
+        return phrase(reader.language, "in doubt", reminder=text, title=last.body["title"])
     return text
 
 
-def news(incident: Incident, proposal: Proposal | None, stage: str, actor: str, reason: str) -> str:
+def _since(incident: Incident, now: datetime, reader: Recipient) -> dict[str, str]:
+    return {"span": span(now - incident.opened_at), "since": local(reader, incident.opened_at)}
+
+
+def news(
+    incident: Incident, proposal: Proposal | None, stage: str, actor: str, reason: str, reader: Recipient = PLAIN
+) -> str:
     """What became of it, for everyone who was asked. proposal: the one that the news is about, if it is about one."""
-    action = str(proposal.body["title"]) if proposal is not None else "the action"
     who = actor.partition(":")[2] or actor
-    by = proposal.decided_by if proposal is not None and proposal.decided_by else who
-    text = {
-        "DISPATCHED": f"{action}: already approved by {by}, it runs now. Policy will say whether it helped.",
-        "REJECTED": f"{action}: already rejected by {by}. Nothing runs. Policy keeps watching.",
-        "EXPIRED": f"{action}: nobody decided in time. Nothing ran.",
-        "WITHDRAWN": f"{action}: the question is withdrawn ({reason}). Nothing runs.",
-        "VOIDED": f"{action}: the authorization is void ({reason}). Nothing runs.",
-        "FAILED": f"{action}: it failed ({reason}).",
-        "UNRESOLVED": f"{action}: it is not known whether it ran ({reason}). A person must look, and say so.",
-        "UNCONFIRMED": f"{action}: it ran, and the service did not recover in time.",
-        "RECOVERED": f"Recovered, says policy: {reason}",
-        "CLOSED": f"Closed by {who}: {reason}",
-        "DIAGNOSED": f"Claude thinks: {diagnosis_line(incident)}",
-        "GONE": f"Its alerts are gone from Alertmanager and no resolved came. If it is over, close {incident.id}.",
-    }[stage]
-    return f"{incident.title}: {text}"
+    language = reader.language
+    return phrase(
+        language,
+        stage,
+        incident=incident.title,
+        id=incident.id,
+        action=proposal.body["title"] if proposal is not None else phrase(language, "the action"),
+        by=proposal.decided_by if proposal is not None and proposal.decided_by else who,
+        who=who,
+        reason=reason,
+        diagnosis=diagnosis_line(incident, language),
+    )
+
+
+def halted(stage: str, actor: str, at: datetime, reason: str, reader: Recipient) -> str:
+    """That nothing is dispatched any more, or is again. stage: HALTED or RESUMED."""
+    who = actor.partition(":")[2] or actor
+    return phrase(reader.language, stage.lower(), who=who, at=local(reader, at), reason=reason)
 
 
 def witnessed(incident_id: str, index: int, root: bytes) -> str:

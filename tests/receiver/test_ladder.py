@@ -28,7 +28,7 @@ async def test_it_waits_for_whoever_may_still_be_reached(governed: Governed) -> 
     assert governed.told("ruth") == []
     await governed.after(1)
     (said,) = governed.told("ruth")
-    assert "Open for 5 min, nobody has decided." in said
+    assert "Open for 5 min, since 09:00 UTC, and nobody has decided." in said
     assert "could be reached" not in said
 
 

@@ -75,7 +75,7 @@ async def test_one_digest_stands_for_all_that_was_not_sent_yet() -> None:
     await governed.after(12)
     digests = [text for text in governed.told("ruth") if "reply STATUS" in text]
     assert digests == [
-        "There is 10 more incidents: reply STATUS for what is open, DETAIL and an id for one of them and its question."
+        "There are 10 more incidents: reply STATUS for what is open, DETAIL and an id for one of them and its question."
     ]
     kept = Counter(entry.decision for entry in governed.entries("UNDELIVERED"))
     assert kept["digested"] >= 50

@@ -1,0 +1,204 @@
+"""Every sentence of ours that the governor says to people, in each language, side by side. Data, and one lookup.
+
+Values are put in as they are: the carrier cleans and clips them. A sentence says the same in each language, with the
+same values; a test holds that, and a language that lacks one is a failing test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from receiver.authorization.templates import language_of
+
+PHRASES: Mapping[str, Mapping[str, str]] = {
+    # --- what Claude says, or why it says nothing ---
+    "diagnosis": {
+        "en": "{summary} (model's own confidence {confidence})",
+        "pt": "{summary} (confiança do próprio modelo {confidence})",
+        "fr": "{summary} (confiance du modèle lui-même {confidence})",
+    },
+    "no diagnosis": {
+        "en": "no diagnosis: {why}",
+        "pt": "sem diagnóstico: {why}",
+        "fr": "pas de diagnostic : {why}",
+    },
+    "diagnosis pending": {
+        "en": "no diagnosis yet: it is still being made",
+        "pt": "ainda sem diagnóstico: está a ser feito",
+        "fr": "pas encore de diagnostic : il est en cours",
+    },
+    # --- the question, and who must answer it ---
+    "quorum": {
+        "en": "{title} ({quorum} people must approve{levels})",
+        "pt": "{title} ({quorum} pessoas têm de aprovar{levels})",
+        "fr": "{title} ({quorum} personnes doivent approuver{levels})",
+    },
+    "level": {
+        "en": ", {quorum} of them of {names}",
+        "pt": ", {quorum} delas entre {names}",
+        "fr": ", dont {quorum} parmi {names}",
+    },
+    "missing": {
+        "en": "{missing} more of {names} must approve.",
+        "pt": "Falta a aprovação de mais {missing} entre {names}.",
+        "fr": "Il manque l'accord de {missing} autre(s) parmi {names}.",
+    },
+    "missing level": {
+        "en": "Of {names} {quorum} must approve.",
+        "pt": "Entre {names}, {quorum} têm de aprovar.",
+        "fr": "Parmi {names}, {quorum} doivent approuver.",
+    },
+    "asked": {
+        "en": "{headline} Asked to approve: {names}.",
+        "pt": "{headline} Pedida a aprovação a: {names}.",
+        "fr": "{headline} Accord demandé à : {names}.",
+    },
+    "nothing proposed": {
+        "en": "{headline} {diagnosis} Nothing can be proposed: {why}.",
+        "pt": "{headline} {diagnosis} Nada pode ser proposto: {why}.",
+        "fr": "{headline} {diagnosis} Rien ne peut être proposé : {why}.",
+    },
+    "no action": {
+        "en": "the policy names no action",
+        "pt": "a política não indica nenhuma ação",
+        "fr": "la politique ne prévoit aucune action",
+    },
+    # --- while nobody has decided ---
+    "escalated": {
+        "en": "{headline} Open for {span}, since {since}, and nobody has decided.",
+        "pt": "{headline} Aberto há {span}, desde as {since}, e ninguém decidiu.",
+        "fr": "{headline} Ouvert depuis {span}, depuis {since}, et personne n'a décidé.",
+    },
+    "unreached": {
+        "en": "{escalated} None of those who were called before could be reached.",
+        "pt": "{escalated} Nenhuma das pessoas chamadas antes pôde ser contactada.",
+        "fr": "{escalated} Aucune des personnes appelées avant n'a pu être jointe.",
+    },
+    "reminder": {
+        "en": "Still open for {span}, since {since}: {headline}",
+        "pt": "Continua aberto há {span}, desde as {since}: {headline}",
+        "fr": "Toujours ouvert depuis {span}, depuis {since} : {headline}",
+    },
+    "in doubt": {
+        "en": "{reminder} {title}: it is not known whether it ran. A person must look, and say so.",
+        "pt": "{reminder} {title}: não se sabe se correu. Uma pessoa tem de ver, e dizê-lo.",
+        "fr": "{reminder} {title} : on ne sait pas si elle a été exécutée. Quelqu'un doit regarder, et le dire.",
+    },
+    "digest": {
+        "en": "There are {count} more incidents: reply STATUS for what is open, DETAIL and an id for one of them and "
+        "its question.",
+        "pt": "Há mais {count} incidentes: responda STATUS para o que está aberto, DETAIL e um id para ver um deles e "
+        "a sua pergunta.",
+        "fr": "Encore {count} incidents : répondez STATUS pour ce qui est ouvert, DETAIL et un id pour l'un d'eux et "
+        "sa question.",
+    },
+    "digest of news": {
+        "en": "There is more news: reply STATUS for what is open, DETAIL and an id for one of them and its question.",
+        "pt": "Há mais notícias: responda STATUS para o que está aberto, DETAIL e um id para um deles e a pergunta.",
+        "fr": "Il y a du nouveau : répondez STATUS pour ce qui est ouvert, DETAIL et un id pour l'un et sa question.",
+    },
+    # --- what became of it ---
+    "the action": {"en": "the action", "pt": "a ação", "fr": "l'action"},
+    "DISPATCHED": {
+        "en": "{incident}: {action}: already approved by {by}, it runs now. Policy will say whether it helped.",
+        "pt": "{incident}: {action}: já aprovado por {by}, está a correr. A política dirá se ajudou.",
+        "fr": "{incident} : {action} : déjà approuvé par {by}, en cours. La politique dira si cela a aidé.",
+    },
+    "REJECTED": {
+        "en": "{incident}: {action}: already rejected by {by}. Nothing runs. Policy keeps watching.",
+        "pt": "{incident}: {action}: já rejeitado por {by}. Nada corre. A política continua a vigiar.",
+        "fr": "{incident} : {action} : déjà rejeté par {by}. Rien ne s'exécute. La politique continue de veiller.",
+    },
+    "EXPIRED": {
+        "en": "{incident}: {action}: nobody decided in time. Nothing ran.",
+        "pt": "{incident}: {action}: ninguém decidiu a tempo. Nada correu.",
+        "fr": "{incident} : {action} : personne n'a décidé à temps. Rien n'a été exécuté.",
+    },
+    "WITHDRAWN": {
+        "en": "{incident}: {action}: the question is withdrawn ({reason}). Nothing runs.",
+        "pt": "{incident}: {action}: a pergunta foi retirada ({reason}). Nada corre.",
+        "fr": "{incident} : {action} : la question est retirée ({reason}). Rien ne s'exécute.",
+    },
+    "VOIDED": {
+        "en": "{incident}: {action}: the authorization is void ({reason}). Nothing runs.",
+        "pt": "{incident}: {action}: a autorização ficou sem efeito ({reason}). Nada corre.",
+        "fr": "{incident} : {action} : l'autorisation est caduque ({reason}). Rien ne s'exécute.",
+    },
+    "FAILED": {
+        "en": "{incident}: {action}: it failed ({reason}).",
+        "pt": "{incident}: {action}: falhou ({reason}).",
+        "fr": "{incident} : {action} : échec ({reason}).",
+    },
+    "UNRESOLVED": {
+        "en": "{incident}: {action}: it is not known whether it ran ({reason}). A person must look, and say so.",
+        "pt": "{incident}: {action}: não se sabe se correu ({reason}). Uma pessoa tem de ver, e dizê-lo.",
+        "fr": "{incident} : {action} : exécutée ou non, on l'ignore ({reason}). Quelqu'un doit regarder, et le dire.",
+    },
+    "UNCONFIRMED": {
+        "en": "{incident}: {action}: it ran, and the service did not recover in time.",
+        "pt": "{incident}: {action}: correu, e o serviço não recuperou a tempo.",
+        "fr": "{incident} : {action} : exécutée, et le service ne s'est pas rétabli à temps.",
+    },
+    "RECOVERED": {
+        "en": "{incident}: Recovered, says policy: {reason}",
+        "pt": "{incident}: Recuperado, diz a política: {reason}",
+        "fr": "{incident} : Rétabli, dit la politique : {reason}",
+    },
+    "CLOSED": {
+        "en": "{incident}: Closed by {who}: {reason}",
+        "pt": "{incident}: Fechado por {who}: {reason}",
+        "fr": "{incident} : Fermé par {who} : {reason}",
+    },
+    "DIAGNOSED": {
+        "en": "{incident}: Claude thinks: {diagnosis}",
+        "pt": "{incident}: O Claude pensa: {diagnosis}",
+        "fr": "{incident} : Claude pense : {diagnosis}",
+    },
+    "GONE": {
+        "en": "{incident}: Its alerts are gone from Alertmanager and no resolved came. If it is over, close {id}.",
+        "pt": "{incident}: Os alertas desapareceram do Alertmanager sem resolução. Se acabou, feche {id}.",
+        "fr": "{incident} : Ses alertes ont disparu d'Alertmanager sans résolution. Si c'est fini, fermez {id}.",
+    },
+    # --- of the service itself ---
+    "halted": {
+        "en": "HALTED by {who} at {at}: nothing is dispatched until somebody else sends RESUME. {reason}",
+        "pt": "HALTED (parado) por {who} às {at}: nada é executado até outra pessoa enviar RESUME. {reason}",
+        "fr": "HALTED (arrêt) par {who} à {at} : rien n'est exécuté avant qu'un autre envoie RESUME. {reason}",
+    },
+    "resumed": {
+        "en": "Resumed by {who} at {at}: what is approved is dispatched again. {reason}",
+        "pt": "Retomado por {who} às {at}: o que for aprovado volta a ser executado. {reason}",
+        "fr": "Repris par {who} à {at} : ce qui est approuvé est de nouveau exécuté. {reason}",
+    },
+    "heartbeat missing": {
+        "en": "No heartbeat for {quiet}: the alert {alert} should come every {within}. Prometheus, Alertmanager or the "
+        "way here may be down, and other alerts may be lost.",
+        "pt": "Sem batimento há {quiet}: o alerta {alert} devia chegar a cada {within}. O Prometheus, o Alertmanager "
+        "ou o caminho até aqui podem estar em baixo, e outros alertas podem perder-se.",
+        "fr": "Pas de battement depuis {quiet} : l'alerte {alert} devrait arriver toutes les {within}. Prometheus, "
+        "Alertmanager ou le chemin jusqu'ici est peut-être en panne, et d'autres alertes peuvent se perdre.",
+    },
+    "heartbeat back": {
+        "en": "The heartbeat is back: monitoring was silent for {quiet}.",
+        "pt": "O batimento voltou: a monitorização esteve em silêncio durante {quiet}.",
+        "fr": "Le battement est revenu : la surveillance est restée muette pendant {quiet}.",
+    },
+    "suspended": {
+        "en": "{person} is suspended: a message came from their number under another identity, as after a change of "
+        "SIM or phone. Nothing of it counted. If it is them: counterfoil person enrol {person}",
+        "pt": "{person} está suspenso: veio uma mensagem do seu número com outra identidade, como depois de mudar de "
+        "SIM ou de telefone. Nada contou. Se for a própria pessoa: counterfoil person enrol {person}",
+        "fr": "{person} est suspendu : un message est venu de son numéro sous une autre identité, comme après un "
+        "changement de SIM ou de téléphone. Rien n'en a compté. Si c'est bien lui : counterfoil person enrol {person}",
+    },
+    "opted out": {
+        "en": "{person} opted out of messages and cannot be called until they send START. Others are called instead.",
+        "pt": "{person} recusou mensagens e não pode ser chamado até enviar START. São chamadas outras pessoas.",
+        "fr": "{person} a refusé les messages et ne peut être appelé avant d'envoyer START. D'autres sont appelés.",
+    },
+}
+
+
+def phrase(language: str, key: str, **values: object) -> str:
+    """The sentence `key` in the language that somebody with `language` reads. Raises KeyError for one that is none."""
+    return PHRASES[key][language_of(language)].format(**values)
