@@ -432,10 +432,8 @@ class Service:
         return [token.get_secret_value() for token in tokens]
 
     def _executor_secrets(self, tenant: str, executor: str) -> Sequence[str]:
-        target = targets(self.loaded.settings.tenants[tenant]).get(executor)
-        if target is None:
-            return []
-        return [target.secret, *([target.previous_secret] if target.previous_secret else [])]
+        section = self.loaded.settings.tenants[tenant].executors.get(executor)
+        return section.callback_secrets() if section is not None else ()
 
     def _changes(self, tenant: str) -> GovernorChanges | None:
         governor = self.governors.get(tenant)

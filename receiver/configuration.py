@@ -10,16 +10,20 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 
 from ledger import checkpoint
+from ledger.entry import canonical
 from policy_rules.loading import PolicyErrors, load
 from policy_rules.matchers import parse_matchers
 from policy_rules.rulebook import Rulebook
 from receiver.authorization import codes
+from receiver.executor_papers import Learning
 from receiver.governor.desk import Charter, Member
 from receiver.incident.heartbeat import Heartbeat
 from receiver.papers import ExecutorTarget, Recipient
-from receiver.settings import Settings, load_settings
+from receiver.settings import Settings, load_settings, placed
+from receiver.settings_executors import Executor
 from receiver.settings_sections import Tenant
-from receiver.settings_values import SettingsErrors
+from receiver.settings_templates import Compiler
+from receiver.settings_values import Misplaced, SettingsErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,37 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
     except (SettingsErrors, checkpoint.BadKey) as error:
         raise ConfigErrors(str(error)) from error
     secret = hashlib.sha256(b"counterfoil codes" + key.private_bytes_raw()).digest()
-    charters, texts = {}, {}
+    charters, texts, unfilled = {}, {}, list[Misplaced]()
     for name, tenant in settings.tenants.items():
         texts[name], rulebook = _policy(tenant.policy, environment)
         shadow = _policy(tenant.shadow_policy, environment)[1] if tenant.shadow_policy is not None else None
-        executors = {executor: target.url for executor, target in tenant.executors.items()}
+        executors = {executor: target.described() for executor, target in tenant.executors.items()}
+        unfilled += unknown_names(name, tenant, [book for book in (rulebook, shadow) if book is not None])
         people = members(tenant, secret)
         links = frozenset(tenant.link_origins)
         charters[name] = Charter(rulebook, people, executors, tenant.observe, shadow, _heartbeat(tenant), links)
+    if unfilled:
+        raise ConfigErrors("\n".join(str(problem) for problem in placed(path, unfilled)))
     return Loaded(settings, texts, charters, secret)
+
+
+def unknown_names(name: str, tenant: Tenant, policies: Sequence[Rulebook]) -> list[Misplaced]:
+    """The placeholders of each executor that an action which uses it could not fill."""
+    found = []
+    for executor, section in tenant.executors.items():
+        users = [
+            (f"action {action} of rule {rule.name}", {param.name for param in about.params})
+            for book in policies
+            for rule in book.rules
+            for action, about in rule.actions.items()
+            if about.executor == executor
+        ]
+        for place, wanted in Compiler(section, ("tenants", name, "executors", executor)).names():
+            for user, params in users:
+                if wanted not in params:
+                    message = f"{'.'.join(map(str, place))}: {{{wanted}}}: {user} has no parameter {wanted}"
+                    found.append(Misplaced(place, message))
+    return list(dict.fromkeys(found))
 
 
 def _policy(path: Path, environment: Mapping[str, str]) -> tuple[str, Rulebook]:
@@ -116,16 +142,32 @@ class Roster:
 
 
 def targets(tenant: Tenant) -> dict[str, ExecutorTarget]:
-    return {
-        name: ExecutorTarget(
-            name,
-            executor.url,
-            executor.secret.get_secret_value(),
-            executor.timeout,
-            executor.previous_secret.get_secret_value() if executor.previous_secret else None,
-        )
-        for name, executor in tenant.executors.items()
-    }
+    return {name: target(name, executor) for name, executor in tenant.executors.items()}
+
+
+def target(name: str, executor: Executor) -> ExecutorTarget:
+    """The executor as the office that calls it knows it. Raises OSError where a file of its `tls_config` is gone."""
+    compiled = Compiler(executor)
+    described = executor.described()
+    result = executor.result
+    learning = Learning(
+        result.mode, result.path, result.success, result.failure, compiled.poll, result.every, result.timeout
+    )
+    return ExecutorTarget(
+        name,
+        executor.url,
+        timeout_seconds=executor.timeout,
+        address=compiled.url,
+        request=compiled.request,
+        credentials=executor.credentials(),
+        tls=executor.tls_config.context() if executor.tls_config is not None else None,
+        success=frozenset(executor.success),
+        private=executor.private,
+        learning=learning,
+        concurrency=executor.concurrency,
+        proof=executor.proof,
+        settings="" if isinstance(described, str) else hashlib.sha256(canonical(described)).hexdigest(),
+    )
 
 
 def all_secrets(settings: Settings) -> list[str]:

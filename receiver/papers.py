@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from receiver.executor_papers import Credentials, Learning, RequestTemplate
+from receiver.placeholders import Address
 
 
 class ChangeRefused(Exception):
@@ -85,18 +89,47 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorTarget:
-    """One executor of the configuration. `secret` is "whsec_" + base64; it is never logged, posted or shown."""
+    """One executor of the configuration. `secret` is "whsec_" + base64; it is never logged, posted or shown.
+
+    address, request: None where it gets Counterfoil's own body at `url`. credentials: None where `secret` signs, as
+    Standard Webhooks has it. success: the codes that mean "taken"; empty for every 2xx. private: whether it may stand
+    in a private range. proof: whether it is given the proof of the authorization. settings: digest of all of this but
+    the secrets; empty where url is all.
+    """
 
     name: str
     url: str
-    secret: str = field(repr=False)
+    secret: str = field(default="", repr=False)
     timeout_seconds: float = 10.0
     previous_secret: str | None = field(default=None, repr=False)
+    address: Address | None = None
+    request: RequestTemplate | None = None
+    credentials: Credentials | None = None
+    tls: ssl.SSLContext | None = None
+    success: frozenset[int] = frozenset()
+    private: bool = False
+    learning: Learning = field(default_factory=Learning)
+    concurrency: int = 8
+    proof: bool = False
+    settings: str = ""
+
+    @property
+    def signing(self) -> Credentials:
+        """How it is signed in to."""
+        own = (self.secret, *([self.previous_secret] if self.previous_secret else []))
+        return self.credentials or Credentials("standard_webhooks", own)
+
+
+class Unrenderable(ValueError):
+    """A request cannot be made of these parameters; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What policy proposes to run. Everything in it is known when it is proposed; `webhook_id` never changes."""
+    """What policy proposes to run. Everything in it is known when it is proposed; `webhook_id` never changes.
+
+    proposed_at: RFC 3339, in UTC, of the moment at which people are asked.
+    """
 
     webhook_id: str
     tenant: str
@@ -105,22 +138,32 @@ class Order:
     executor: str
     params: Mapping[str, str]
     callback_url: str | None
+    proposed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedRequest:
-    """The exact request: `digest` is SHA-256 hex over the canonical JSON of executor, method, address and body."""
+    """The exact request: `digest` is SHA-256 hex over the canonical JSON of all that stands beside it and is not empty.
+
+    headers: what the configuration adds to it; credentials are none of it. result: how its result is learnt, where the
+    answer alone does not tell. settings: digest of the executor's settings under which it was rendered. proof: "yes"
+    where the proof of its authorization goes with it.
+    """
 
     executor: str
     method: str
     address: str
     body: str
     digest: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    settings: str = ""
+    proof: str = ""
 
 
 class ExecutionOutcome(StrEnum):
     EXECUTED = "executed"  # 2xx, done
-    ACCEPTED = "accepted"  # 202: the result comes to POST /executions/{id}
+    ACCEPTED = "accepted"  # taken: the result comes to POST /executions/{id}, or is asked for at `poll`
     FAILED = "failed"  # the executor says it did not work, or refused
     NOT_SENT = "not_sent"  # no byte left this machine: may be tried again by anyone
     UNKNOWN = "unknown"  # bytes were sent and no answer came: only an idempotent action may be tried again
@@ -133,6 +176,7 @@ class ExecutionResult:
     http_status: int | None = None
     output: str = ""  # at most 2,000 characters of what the executor answered, cleaned
     retry_after_seconds: float | None = None
+    poll: str | None = None  # where to ask for the result
 
 
 # --- diagnosis ------------------------------------------------------------------------------------------------------

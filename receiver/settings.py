@@ -6,7 +6,7 @@ file, or `NAME: ${ENVIRONMENT_VARIABLE}`; its value is read when the file is, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +17,9 @@ from policy_rules import strict_yaml
 from policy_rules.matchers import BadMatcher, parse_matchers
 from policy_rules.problems import nearest
 from policy_rules.rulebook import EVERYONE
-from receiver.settings_sections import Diagnosis, Ledger, Section, Server, Tenant, Twilio
+from receiver.settings_http import Section, Server
+from receiver.settings_sections import Diagnosis, Ledger, Tenant, Twilio
+from receiver.settings_templates import Compiler
 from receiver.settings_values import (
     SECRET_NAMES,
     Address,
@@ -79,6 +81,13 @@ def read_settings(text: str, path: Path, environment: Mapping[str, str]) -> Sett
     return settings
 
 
+def placed(path: Path, found: Iterable[Misplaced]) -> list[SettingsProblem]:
+    """Problems that were found beside the file, such as against the policies, each with its line in it."""
+    _, positions, _ = strict_yaml.collect(path.read_text(encoding="utf-8"), str(path))
+    problems = [SettingsProblem(str(path), _line(positions, p.place), p.message) for p in found]
+    return sorted(problems, key=lambda problem: problem.line or 0)
+
+
 def _plain(error: ValidationError, told: set[Place]) -> list[Misplaced]:
     """pydantic's findings in our words. told: places of which something was said already."""
     found = []
@@ -110,7 +119,7 @@ def _known_keys(place: Place) -> list[str]:
     for part in place:
         annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
         section = next(_sections_in(annotation), section)
-    names = list(section.model_fields)
+    names = [field.alias or name for name, field in section.model_fields.items()]
     return names + [f"{name}_file" for name in names if name in SECRET_NAMES]
 
 
@@ -144,6 +153,8 @@ def _across(settings: Settings) -> list[Misplaced]:
             found.append(Misplaced(("tenants", name, "token_file"), f"tenants.{name}.token is the same as {holder}"))
         found += _shared_numbers(name, tenant)
         found += _certificates(name, tenant)
+        for executor, section in tenant.executors.items():
+            found += Compiler(section, ("tenants", name, "executors", executor)).problems
         found += _heartbeat(name, tenant)
     return found
 

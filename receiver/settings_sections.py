@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import ssl
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, SecretStr
 
+from receiver.settings_executors import Executor
+from receiver.settings_http import Section, Server
 from receiver.settings_values import (
     AccountSid,
     FilePath,
@@ -23,16 +23,9 @@ from receiver.settings_values import (
     Phone,
     Seconds,
     Sender,
-    SigningSecret,
     TimeZone,
     WebAddress,
 )
-
-
-class Section(BaseModel):
-    """Frozen, strict, and silent about values in its errors: a value may be a secret."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class TimestampAuthority(Section):
@@ -102,80 +95,6 @@ class Twilio(Section):
     person_pace: Seconds = 6.0
 
 
-class Authorization(Section):
-    type: Name = "Bearer"
-    credentials: SecretStr
-
-
-class BasicAuth(Section):
-    username: str
-    password: SecretStr
-
-
-class TlsConfig(Section):
-    ca_file: FilePath | None = None
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
-    insecure_skip_verify: bool = False
-
-    def context(self) -> ssl.SSLContext:
-        """Raises OSError where a file cannot be read, or does not hold what its key says."""
-        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
-        if self.cert_file:
-            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
-        if self.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-    def problem(self) -> str | None:
-        """Why no connection could be made with it, or None."""
-        try:
-            for file in (self.ca_file, self.cert_file, self.key_file):
-                if file is not None:
-                    file.read_bytes()  # by itself, because what is said of a certificate names no file
-            self.context()
-        except ssl.SSLError as error:
-            return f"the certificates do not hold: {error.reason or error}"
-        except OSError as error:
-            return f"cannot read {error.filename}: {error.strerror}"
-        return None
-
-
-class HttpConfig(Section):
-    """How to speak to a server, with the names of Prometheus's http_config."""
-
-    authorization: Authorization | None = None
-    basic_auth: BasicAuth | None = None
-    tls_config: TlsConfig | None = None
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> HttpConfig:
-        if self.authorization and self.basic_auth:
-            raise ValueError("authorization and basic_auth exclude each other")
-        return self
-
-    def headers(self) -> dict[str, str]:
-        """The request headers that sign us in; they are secrets."""
-        if self.authorization:
-            return {"Authorization": f"{self.authorization.type} {self.authorization.credentials.get_secret_value()}"}
-        if self.basic_auth:
-            pair = f"{self.basic_auth.username}:{self.basic_auth.password.get_secret_value()}"
-            return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii")}
-        return {}
-
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """None: the defaults of the platform. Raises OSError where a file cannot be read."""
-        return self.tls_config.context() if self.tls_config is not None else None
-
-
-class Server(Section):
-    """A Prometheus or an Alertmanager to ask."""
-
-    url: WebAddress
-    http_config: HttpConfig = HttpConfig()
-
-
 class Heartbeat(Section):
     """An alert that must keep arriving; when it does not, `notify` hears of it."""
 
@@ -189,13 +108,6 @@ class Person(Section):
     roles: tuple[Name, ...] = ()
     timezone: TimeZone = "UTC"
     language: Language = "en"
-
-
-class Executor(Section):
-    url: WebAddress
-    secret: SigningSecret
-    previous_secret: SigningSecret | None = None
-    timeout: Seconds = 10.0
 
 
 class Tenant(Section):

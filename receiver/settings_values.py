@@ -17,8 +17,10 @@ from policy_rules.durations import parse_duration
 
 SECRET_NAMES = frozenset(
     {"admin_token", "api_key", "auth_token", "previous_auth_token", "token", "secret", "previous_secret"}
-    | {"credentials", "password"}
+    | {"credentials", "password", "value"}
 )
+# Of an executor these are what others are sent, and no keys of ours: a "token" in them is no secret to be read.
+_OTHERS = frozenset({"json", "form", "query", "headers"})
 OPTIONAL_SECRETS = frozenset({"api_key"})  # unset in the environment means: do without (law 2: AI only explains)
 MAX_SECRET_BYTES = 8_192
 
@@ -107,7 +109,8 @@ def _time_zone(value: str) -> str:
     return value
 
 
-def _signing_secret(value: SecretStr) -> SecretStr:
+def is_signing_secret(value: SecretStr) -> SecretStr:
+    """`value`, if it is a secret of Standard Webhooks. Raises ValueError."""
     kind, _, encoded = value.get_secret_value().partition("_")
     try:
         length = len(base64.b64decode(encoded, validate=True))
@@ -140,7 +143,7 @@ Listener = Annotated[Address, BeforeValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 LinkOrigin = Annotated[str, AfterValidator(_link_origin)]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
-SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+SigningSecret = Annotated[SecretStr, AfterValidator(is_signing_secret)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Language = Annotated[str, _matching(r"[a-z]{2,3}(_[A-Z]{2})?", "a language like en or pt_BR")]
 Phone = Annotated[str, _matching(r"whatsapp:\+[1-9][0-9]{6,14}", 'a number like "whatsapp:+263771234567"')]
@@ -195,7 +198,9 @@ def _taken(value: Any, place: Place, base: Path, environment: Mapping[str, str],
     taken: dict[Any, Any] = {}
     for key, item in value.items():
         name = str(key).removesuffix("_file")
-        if name not in SECRET_NAMES or isinstance(item, dict | list):  # a person may be called "token"
+        if key in _OTHERS and len(place) == 4 and (place[0], place[2]) == ("tenants", "executors"):
+            taken[key] = item
+        elif name not in SECRET_NAMES or isinstance(item, dict | list):  # a person may be called "token"
             taken[key] = _taken(item, (*place, key), base, environment, problems)
         elif item is None:
             taken.setdefault(name, None)

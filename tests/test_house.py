@@ -161,7 +161,8 @@ def test_every_command_is_documented() -> None:
 
 def settings_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of the file, with its section before it: "ledger.url", "people.roles"."""
-    for name, field in model.model_fields.items():
+    for key, field in model.model_fields.items():
+        name = field.alias or key
         below = [part for part in sections(field.annotation) if part is not model]
         for section in below:
             yield from settings_keys(section, f"{name}.")

@@ -27,6 +27,8 @@ from receiver.commands.init import (
     PLACEHOLDER_TOKEN,
     PLACEHOLDER_URL,
 )
+from receiver.configuration import targets, unknown_names
+from receiver.execution.addresses import forbidden_target
 from receiver.settings import Settings
 from receiver.settings_sections import Tenant
 from receiver.settings_values import Address, secret_files
@@ -86,8 +88,14 @@ def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -
         yield Finding(
             "observe", WARN, f"tenant {name} only observes: nothing is proposed", "leave observe out to govern"
         )
+    for executor, target in targets(tenant).items():
+        why = forbidden_target(target.url, private=target.private)
+        if why is not None:
+            yield Finding("executors", FAIL, f"{executor}: {why}", f"mend tenants.{name}.executors.{executor}")
     if rulebook is None:
         return
+    unfilled = unknown_names(name, tenant, [rulebook])
+    yield from (Finding("executors", FAIL, problem.message, "name a parameter that it has") for problem in unfilled)
     people = [Person(person, frozenset(record.roles)) for person, record in tenant.people.items()]
     advice = loading.warnings(rulebook)
     yield from (Finding("policy", WARN, str(problem)) for problem in advice)

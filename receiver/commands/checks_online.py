@@ -17,9 +17,10 @@ import aiohttp
 from receiver.commands import checks_twilio
 from receiver.commands.client import service_address
 from receiver.commands.findings import FAIL, OK, WARN, Finding
-from receiver.papers import NoDiagnosis
+from receiver.configuration import targets
+from receiver.papers import ExecutorTarget, NoDiagnosis
 from receiver.settings import Settings
-from receiver.settings_sections import Server
+from receiver.settings_http import Server
 
 ASK_SECONDS = 5.0
 SKEW_SECONDS = 5.0  # more than this between two clocks, and "two minutes old" means little
@@ -37,7 +38,7 @@ async def all_of(settings: Settings) -> list[Finding]:
             else:
                 questions.append(prometheus(session, tenant.prometheus))
             questions += [alertmanager(session, server) for server in tenant.alertmanagers]
-            questions += [executor(session, key, target.url) for key, target in tenant.executors.items()]
+            questions += [executor(session, key, target) for key, target in targets(tenant).items()]
         questions += [public_address(session, settings), claude(settings)]
         asked = asyncio.gather(checks_twilio.all_of(session, settings), asyncio.gather(*questions))
         twilio, found = await asked
@@ -115,10 +116,12 @@ async def alertmanager(session: aiohttp.ClientSession, server: Server) -> Findin
     return Finding("alertmanager", OK, f"{server.url} answers, version {version}")
 
 
-async def executor(session: aiohttp.ClientSession, name: str, url: str) -> Finding:
+async def executor(session: aiohttp.ClientSession, name: str, target: ExecutorTarget) -> Finding:
     """Whether anything speaks HTTP there. Nothing is asked of it: a GET runs nothing."""
+    url = target.url if target.request is None or target.address is None else f"{target.address.origin}/"
+    context = target.tls if target.tls is not None else True
     try:
-        async with session.get(url, allow_redirects=False) as response:
+        async with session.get(url, allow_redirects=False, ssl=context) as response:
             return Finding("executors", OK, f"{name}: {url} answers HTTP ({response.status} to an unsigned GET)")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return _silent("executors", f"{name}: {url}", error)

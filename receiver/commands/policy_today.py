@@ -23,7 +23,7 @@ from policy_rules.signals import Stem, quote, stems
 from policy_rules.verdict import Memory, Verdict
 from receiver.evidence.prometheus import Listed, Prometheus
 from receiver.settings import load_settings
-from receiver.settings_sections import HttpConfig
+from receiver.settings_http import HttpConfig
 from receiver.settings_values import SettingsErrors
 
 ASK_SECONDS = 10.0

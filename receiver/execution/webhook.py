@@ -1,38 +1,28 @@
-"""The webhook executes: one signed request to one configured address, and an honest word on what became of it.
+"""The webhook executes: one request to one configured address, and an honest word on what became of it.
 
-What an answer means:
-
-| answer | outcome |
-|---|---|
-| 202 | ACCEPTED: the result comes later |
-| 2xx, and 409 to a webhook-id that was run before, with an exit code | EXECUTED if it is 0, else FAILED |
-| other 2xx | EXECUTED |
-| 503 with Retry-After | NOT_SENT: the executor says that it did not take the request, so it may be sent again |
-| 502, 504, and 409 to a webhook-id whose run is not known to have ended | UNKNOWN: nobody says what the executor did |
-| an answer that breaks off, or JSON that cannot be read to its end | UNKNOWN: it may hold an exit code |
-| every other answer, redirects too | FAILED, with its status |
+What an answer means stands in `receiver/execution/answers.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
+from receiver.execution import answers, rendering
 from receiver.execution.addresses import ForbiddenAddress, GuardedResolver, forbidden_target
-from receiver.execution.signature import signed_headers
+from receiver.execution.answers import ANSWER_BYTES
+from receiver.execution.credentials import sign_in
 from receiver.papers import ExecutionOutcome, ExecutionResult, ExecutorTarget, Order, RenderedRequest
 
-ANSWER_BYTES = 65_536
-OUTPUT_CHARACTERS = 2_000
-CONCURRENCY = 8  # requests to executors at once
-RETRY_AFTER_MAX_SECONDS = 60.0
-BEGUN_BEFORE = "begun_before"  # what `executor serve` says of a webhook-id whose result it does not know
+CONCURRENCY = 8  # requests to executors at once; each executor has a limit of its own beside it
+USER_AGENT = "Counterfoil"
+_Judge = Callable[[int, Mapping[str, str], bytes], ExecutionResult]
 
 
 class Webhooks:
@@ -41,39 +31,79 @@ class Webhooks:
     def __init__(self, targets: Mapping[str, ExecutorTarget], clock: Callable[[], datetime]) -> None:
         self._targets = dict(targets)
         self._clock = clock
-        self._places = asyncio.Semaphore(CONCURRENCY)
+        self._all = asyncio.Semaphore(CONCURRENCY)
+        self._places = {name: asyncio.Semaphore(target.concurrency) for name, target in self._targets.items()}
 
     def render(self, order: Order) -> RenderedRequest:
-        """The exact request. Raises KeyError on an executor that is not configured."""
-        target = self._targets[order.executor]
-        body = _canonical(
-            {
-                "type": "counterfoil.execution",
-                "id": order.webhook_id,
-                "tenant": order.tenant,
-                "incident_id": order.incident_id,
-                "action": order.action,
-                "params": dict(order.params),
-                "callback_url": order.callback_url,
-            }
-        )
-        parts = {"executor": target.name, "method": "POST", "address": target.url, "body": body}
-        return RenderedRequest(**parts, digest=hashlib.sha256(_canonical(parts).encode()).hexdigest())
+        """The exact request. Raises KeyError on an executor that is not configured, Unrenderable."""
+        return rendering.render(self._targets[order.executor], order)
 
-    async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
-        """One attempt. NOT_SENT where it is certain that no byte left; UNKNOWN where bytes left and no answer came."""
-        target = self._targets.get(request.executor)
-        if target is None or target.url != request.address:
+    async def send(
+        self, request: RenderedRequest, *, webhook_id: str, deadline: datetime, proof: str | None = None
+    ) -> ExecutionResult:
+        """One attempt. NOT_SENT where it is certain that no byte left; UNKNOWN where bytes left and no answer came.
+
+        proof: that the request was authorized, for an executor that demands it.
+        """
+        target = self._same(request)
+        if target is None:
             # What was authorized names an address; another configuration does not change what was agreed.
             return ExecutionResult(
                 ExecutionOutcome.FAILED, f"executor {request.executor} is configured differently now"
             )
-        forbidden = forbidden_target(request.address)
+        forbidden = forbidden_target(request.address, private=target.private)
         if forbidden is not None:
             return ExecutionResult(ExecutionOutcome.FAILED, forbidden)
+        body = rendering.with_proof(request, proof) if proof is not None else request.body
+        headers = {"Content-Type": rendering.JSON_TYPE, "User-Agent": USER_AGENT, **request.headers}
+
+        def judge(status: int, answered: Mapping[str, str], raw: bytes) -> ExecutionResult:
+            return answers.judge(status, answered, raw, request.result)
+
+        call = _Call(request.method, request.address, body, headers, judge)
+        return await self._called(target, call, webhook_id, deadline)
+
+    async def poll(
+        self, request: RenderedRequest, address: str, *, webhook_id: str, deadline: datetime
+    ) -> ExecutionResult:
+        """Ask once what became of a request that was taken; ACCEPTED where that is not known yet."""
+        target = self._targets.get(request.executor)
+        fixed = str(request.result.get("url", [""])[0])
+        origin = target.learning.url.origin if target is not None and target.learning.url is not None else None
+        if target is None or origin is None or not (_at(origin, address) and _at(origin, fixed)):
+            # The secret of an executor goes where the configuration says, also after it was changed.
+            why = f"executor {request.executor} is configured differently now: its result cannot be asked for"
+            return ExecutionResult(ExecutionOutcome.UNKNOWN, why)
+        forbidden = forbidden_target(address, private=target.private)
+        if forbidden is not None:
+            return ExecutionResult(ExecutionOutcome.UNKNOWN, forbidden)
+
+        def judge(status: int, answered: Mapping[str, str], raw: bytes) -> ExecutionResult:
+            return answers.judge_poll(status, answered, raw, request.result)
+
+        call = _Call("GET", address, "", {"User-Agent": USER_AGENT, "Accept": rendering.JSON_TYPE}, judge)
+        result = await self._called(target, call, webhook_id, deadline)
+        if result.http_status is None:
+            # A question may be repeated: only its own deadline ends it.
+            return ExecutionResult(ExecutionOutcome.ACCEPTED, f"asked for its result: {result.detail}"[:500])
+        return result
+
+    def _same(self, request: RenderedRequest) -> ExecutorTarget | None:
+        """The target, if it still is what the request was rendered for."""
+        target = self._targets.get(request.executor)
+        if target is None or target.settings != request.settings:
+            return None
+        if target.address is None or target.request is None:
+            return target if target.url == request.address else None
+        return target if _at(target.address.origin, request.address) else None
+
+    async def _called(
+        self, target: ExecutorTarget, call: _Call, webhook_id: str, deadline: datetime
+    ) -> ExecutionResult:
+        places = (self._places[target.name], self._all)
         try:
             async with asyncio.timeout(self._left(deadline)):
-                await self._places.acquire()
+                await _take(places)
         except TimeoutError:
             return ExecutionResult(ExecutionOutcome.NOT_SENT, "the deadline is over")
         try:
@@ -81,20 +111,46 @@ class Webhooks:
             seconds = min(target.timeout_seconds, self._left(deadline))
             if seconds <= 0:
                 return ExecutionResult(ExecutionOutcome.NOT_SENT, "the deadline is over")
-            secrets = [target.secret, *([target.previous_secret] if target.previous_secret else [])]
-            headers = signed_headers(secrets, webhook_id, self._clock(), request.body)
-            headers |= {"Content-Type": "application/json", "User-Agent": "Counterfoil"}
-            return await _attempt(request, headers, seconds)
+            call.headers |= sign_in(target.signing, webhook_id, self._clock(), call.body)
+            return await _attempt(call, target, seconds)
         except ValueError as error:
-            return ExecutionResult(ExecutionOutcome.FAILED, f"executor {request.executor}: {error}")
+            return ExecutionResult(ExecutionOutcome.FAILED, f"executor {target.name}: {error}")
         finally:
-            self._places.release()
+            for place in places:
+                place.release()
 
     def _left(self, deadline: datetime) -> float:
         return max(0.0, (deadline - self._clock()).total_seconds())
 
 
-async def _attempt(request: RenderedRequest, headers: Mapping[str, str], seconds: float) -> ExecutionResult:
+@dataclass(slots=True)
+class _Call:
+    """One request on its way, and who says what its answer means."""
+
+    method: str
+    address: str
+    body: str
+    headers: dict[str, str]
+    judge: _Judge
+
+
+async def _take(places: tuple[asyncio.Semaphore, asyncio.Semaphore]) -> None:
+    """Both places, the executor's own first: whoever waits for a busy executor holds no place of others."""
+    own, shared = places
+    await own.acquire()
+    try:
+        await shared.acquire()
+    except asyncio.CancelledError:
+        own.release()
+        raise
+
+
+def _at(origin: str, address: str) -> bool:
+    """Whether `address` is at `origin`, written as it is."""
+    return address == origin or address.startswith((f"{origin}/", f"{origin}?"))
+
+
+async def _attempt(call: _Call, target: ExecutorTarget, seconds: float) -> ExecutionResult:
     left = asyncio.Event()  # set before the first byte of the request may leave this machine
     trace = aiohttp.TraceConfig()
 
@@ -103,16 +159,22 @@ async def _attempt(request: RenderedRequest, headers: Mapping[str, str], seconds
 
     trace.on_request_headers_sent.append(writing)
     trace.on_request_chunk_sent.append(writing)
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(), use_dns_cache=False, force_close=True)
+    resolver = GuardedResolver(private=target.private)
+    connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
     try:
         async with (
             asyncio.timeout(seconds),
             aiohttp.ClientSession(connector=connector, trace_configs=[trace], auto_decompress=False) as session,
             session.request(
-                request.method, request.address, data=request.body.encode(), headers=headers, allow_redirects=False
+                call.method,
+                URL(call.address, encoded=True),  # as it was authorized: nothing is decoded and encoded again
+                data=call.body.encode() if call.body else None,
+                headers=call.headers,
+                ssl=target.tls if target.tls is not None else True,
+                allow_redirects=False,
             ) as answer,
         ):
-            return _judge(answer.status, answer.headers, await _bounded(answer))
+            return call.judge(answer.status, answer.headers, await _bounded(answer))
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         if left.is_set():
             return ExecutionResult(ExecutionOutcome.UNKNOWN, _plain(error, seconds))
@@ -130,57 +192,6 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
         if len(raw) > ANSWER_BYTES:
             break
     return bytes(raw[: ANSWER_BYTES + 1])
-
-
-def _judge(status: int, headers: Mapping[str, str], raw: bytes) -> ExecutionResult:
-    """What an answer means: the table at the top."""
-    text = _clean(raw[:ANSWER_BYTES].decode("utf-8", "replace"))
-    if status == 202:
-        return ExecutionResult(ExecutionOutcome.ACCEPTED, "accepted, the result comes later", status, text)
-    if status in (502, 504):
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, f"a gateway before the executor answered {status}", status)
-    wait = headers.get("Retry-After", "")
-    if status == 503 and wait.isascii() and wait.isdigit():
-        seconds = min(RETRY_AFTER_MAX_SECONDS, float(wait))
-        return ExecutionResult(ExecutionOutcome.NOT_SENT, "the executor is busy", status, text, seconds)
-    succeeded = 200 <= status < 300
-    if not succeeded and status != 409:
-        return ExecutionResult(ExecutionOutcome.FAILED, f"the executor answered {status}", status, text)
-    data = _json(raw, headers)
-    if isinstance(data, str):
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, f"the executor answered {status}, and {data}", status, text)
-    code, output = data.get("exit_code"), data.get("output")
-    text = _clean(output) if isinstance(output, str) else text
-    if code is None:
-        return _without_exit_code(status, data, text)
-    if not isinstance(code, int) or isinstance(code, bool):
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, "the executor's exit code is not a number", status, text)
-    before = "it had run before: " if status == 409 else ""
-    if code:
-        return ExecutionResult(ExecutionOutcome.FAILED, f"{before}exit code {code}", status, text)
-    return ExecutionResult(ExecutionOutcome.EXECUTED, f"{before}the executor answered {status}", status, text)
-
-
-def _without_exit_code(status: int, data: Mapping[str, Any], text: str) -> ExecutionResult:
-    if status != 409:
-        return ExecutionResult(ExecutionOutcome.EXECUTED, f"the executor answered {status}", status, text)
-    error = data.get("error")
-    if isinstance(error, dict) and error.get("code") == BEGUN_BEFORE:
-        why = "the executor began it before and does not know how it ended"
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, why, status)
-    return ExecutionResult(ExecutionOutcome.FAILED, "the executor answered 409", status, text)
-
-
-def _json(raw: bytes, headers: Mapping[str, str]) -> Mapping[str, Any] | str:
-    """The object that the answer is; empty where it is none; what is wrong where it says JSON and cannot be read."""
-    says_json = "json" in headers.get("Content-Type", "").lower()
-    if says_json and len(raw) > ANSWER_BYTES:
-        return "with more than 64 kB, so its exit code is not known"
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        return "with JSON that cannot be read, so its exit code is not known" if says_json and raw.strip() else {}
-    return data if isinstance(data, dict) else {}
 
 
 def _forbidden(error: BaseException) -> str | None:
@@ -203,12 +214,3 @@ def _plain(error: Exception, seconds: float) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"[:300]
     return f"{type(error).__name__} while talking to the executor"
-
-
-def _clean(text: str) -> str:
-    kept = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    return kept[:OUTPUT_CHARACTERS]
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -11,7 +11,9 @@ from policy_rules import permission, recovery
 from policy_rules.permission import Permission
 from policy_rules.readings import Reading
 from policy_rules.verdict import Outcome
+from receiver.governor import polling
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
+from receiver.governor.proving import proof_of
 from receiver.governor.watching import ask
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Decided
@@ -88,6 +90,8 @@ def authorized_draft(
             "proposal": proposal.index,
             "quorum": proposal.body["quorum"],
             "approved_by": sorted(proposal.approvals),
+            "digest": proposal.body["digest"],
+            "webhook_id": proposal.body["webhook_id"],
             "verdict": desk.basis(now).under(permitted.to_body()),
             "service": service.to_body(),
         },
@@ -209,13 +213,24 @@ async def execute(desk: Desk, due: Due) -> None:
     if due.subject in desk.accepted:
         desk.deferred[due.name] = until
         return
-    if proposal.index not in desk.mine and not idempotent:
+    if proposal.index not in desk.mine and not idempotent and proposal.taken is None:
         await unresolved(desk, proposal, "the process stopped between dispatch and answer")
         return
     raw = await desk.journal.blob(desk.tenant, proposal.request_digest)
     request = RenderedRequest(**json.loads(raw or b"{}"))
     if request.digest != proposal.body["digest"]:
         await failed_by_us(desk, proposal, "the stored request is not the one that was authorized")
+        return
+    if proposal.taken is not None:
+        told = await polling.ask(desk, due, proposal, request)
+        if told is not None and proposal.executing:
+            desk.answered[due.subject] = (told, True)
+            await _book_answer(desk, proposal)
+        return
+    # Law 3: whoever asks for the proof of an authorization gets it, or nothing is sent.
+    proof = await proof_of(desk, proposal.authorization or 0) if request.proof else None
+    if request.proof and proof is None:
+        desk.defer(due.name, HALTED_AGAIN_SECONDS)
         return
     await desk.level()
     # From here to the request nothing is awaited: a halt that was answered before is seen, and so is a result.
@@ -226,8 +241,9 @@ async def execute(desk: Desk, due: Due) -> None:
         return
     fresh = proposal.index in desk.mine
     desk.mine.discard(proposal.index)
-    result = await desk.executors.send(request, webhook_id=proposal.body["webhook_id"], deadline=until)
-    if result.outcome is ExecutionOutcome.ACCEPTED:
+    more = {} if proof is None else {"proof": proof}
+    result = await desk.executors.send(request, webhook_id=proposal.body["webhook_id"], deadline=until, **more)
+    if result.outcome is ExecutionOutcome.ACCEPTED and result.poll is None:
         desk.accepted.add(due.subject)
         desk.deferred[due.name] = until
     elif result.outcome is ExecutionOutcome.NOT_SENT or (result.outcome is ExecutionOutcome.UNKNOWN and idempotent):
@@ -247,7 +263,10 @@ async def _book_answer(desk: Desk, proposal: Proposal) -> None:
     """What the one attempt came to: EXECUTED or FAILED by the executor or by us, or a doubt."""
     index = proposal.dispatched if proposal.dispatched is not None else -1
     result, fresh = desk.answered[index]
-    if result.outcome is ExecutionOutcome.UNKNOWN or (result.http_status is None and not fresh):
+    if result.outcome is ExecutionOutcome.ACCEPTED:
+        raw = await desk.journal.blob(desk.tenant, proposal.request_digest)
+        await polling.note_taken(desk, proposal, RenderedRequest(**json.loads(raw or b"{}")), result)
+    elif result.outcome is ExecutionOutcome.UNKNOWN or (result.http_status is None and not fresh):
         # Without a status nobody answered this attempt, and one before it may have reached the executor.
         await unresolved(desk, proposal, result.detail)
     elif result.http_status is None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from receiver.governor.desk import Desk, addressed, by_policy, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
-from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, Recipient, RenderedRequest
+from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, Recipient, RenderedRequest, Unrenderable
 
 Text = str | Callable[[Recipient], str]  # what is said to everybody alike, or to each in their language
 LINKS = ("runbook_url", "dashboard_url")  # annotations of alerts, in the order in which they are shown
@@ -91,7 +92,12 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
             denials.append(f"{name}: executor {action.executor} is not configured")
         else:
             basis = desk.basis(now, readings=readings)
-            await _post_proposal(desk, incident, rule, name, action, permitted, basis)
+            try:
+                request, webhook_id = render(desk, incident, name, action, permitted.params, now)
+            except Unrenderable as error:
+                denials.append(f"{name}: no request can be made of it: {error}")
+                continue
+            await _post_proposal(desk, incident, rule, name, action, permitted, basis, request, webhook_id)
             return
     if incident.told_at is None:
         await _tell_first(desk, incident, rule, denials)
@@ -100,11 +106,18 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
 
 
 async def _post_proposal(
-    desk: Desk, incident: Incident, rule: Rule, name: str, action: Action, permitted: Permission, basis: Basis
+    desk: Desk,
+    incident: Incident,
+    rule: Rule,
+    name: str,
+    action: Action,
+    permitted: Permission,
+    basis: Basis,
+    request: RenderedRequest,
+    webhook_id: str,
 ) -> None:
     rulebook, now = desk.policy(incident.policy_digest), basis.now
     number = len(incident.proposals)
-    request, webhook_id = render(desk, incident, name, action, permitted.params)
     expires = now + timedelta(seconds=action.expires_seconds)
     diagnosis = incident.diagnosis
     cites = (incident.index,) if diagnosis is None else (incident.index, diagnosis.outcome_index or 0)
@@ -183,26 +196,24 @@ def _question(
 
 
 def render(
-    desk: Desk, incident: Incident, name: str, action: Action, params: Mapping[str, str]
+    desk: Desk, incident: Incident, name: str, action: Action, params: Mapping[str, str], now: datetime
 ) -> tuple[RenderedRequest, str]:
-    """The exact request that a person is asked to authorize, and its webhook-id."""
+    """The exact request that a person is asked to authorize, and its webhook-id. Raises Unrenderable."""
     seed = f"{desk.tenant}:{incident.id}:{len(incident.proposals)}".encode()
     webhook_id = "exec-" + hmac.new(desk.secret, seed, hashlib.sha256).hexdigest()[:20]
     callback = f"{desk.public_url}/executions/{webhook_id}" if desk.public_url else None
-    order = Order(webhook_id, desk.tenant, incident.id, name, action.executor, dict(params), callback)
+    proposed_at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    order = Order(webhook_id, desk.tenant, incident.id, name, action.executor, dict(params), callback, proposed_at)
     return desk.executors.render(order), webhook_id
 
 
+ALWAYS = ("executor", "method", "address", "body", "digest")
+
+
 def request_bytes(request: RenderedRequest) -> bytes:
-    return canonical(
-        {
-            "executor": request.executor,
-            "method": request.method,
-            "address": request.address,
-            "body": request.body,
-            "digest": request.digest,
-        }
-    )
+    """The request as it is kept: all of its parts that are not empty."""
+    parts = {field.name: getattr(request, field.name) for field in fields(request)}
+    return canonical({name: value for name, value in parts.items() if value or name in ALWAYS})
 
 
 async def _tell_first(desk: Desk, incident: Incident, rule: Rule, denials: list[str]) -> None:

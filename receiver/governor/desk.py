@@ -46,13 +46,14 @@ class Member:
 class Charter:
     """What is in force for a tenant: the policy, the people and the executors that an ADOPTED names.
 
-    executors: name → url, without secrets. observe: nothing is proposed. shadow: a candidate that decides beside the
-    policy and moves nothing. heartbeat: the alert that must keep arriving. link_origins: where links of messages lead.
+    executors: name → url, or all of its settings but the secrets. observe: nothing is proposed. shadow: a candidate
+    that decides beside the policy and moves nothing. heartbeat: the alert that must keep arriving. link_origins: where
+    links of messages lead.
     """
 
     rulebook: Rulebook
     people: Mapping[str, Member]
-    executors: Mapping[str, str]
+    executors: Mapping[str, Any]
     observe: bool = False
     shadow: Rulebook | None = None
     heartbeat: Heartbeat | None = None

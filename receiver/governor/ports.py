@@ -60,7 +60,20 @@ class Carrier(Protocol):
 
 class Executors(Protocol):
     def render(self, order: Order) -> RenderedRequest:
-        """The exact request for `order`, the same bytes for the same order. Raises KeyError on an unknown executor."""
+        """The exact request for `order`, the same bytes for the same order.
 
-    async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
-        """One attempt, signed; never raises, never repeats by itself, gives up at `deadline`."""
+        Raises KeyError on an unknown executor, Unrenderable where the parameters make no request.
+        """
+
+    async def send(
+        self, request: RenderedRequest, *, webhook_id: str, deadline: datetime, proof: str | None = None
+    ) -> ExecutionResult:
+        """One attempt, signed; never raises, never repeats by itself, gives up at `deadline`.
+
+        proof: that the request was authorized, where the request says that it goes with it.
+        """
+
+    async def poll(
+        self, request: RenderedRequest, address: str, *, webhook_id: str, deadline: datetime
+    ) -> ExecutionResult:
+        """Ask once, at `address`, what became of a request that was taken: ACCEPTED where that is not known yet."""

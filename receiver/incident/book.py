@@ -23,6 +23,7 @@ from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
     RESUMED_ACTION,
+    TAKEN,
     Consultation,
     Heard,
     Incident,
@@ -31,6 +32,7 @@ from receiver.incident.states import (
     Message,
     News,
     Proposal,
+    Taken,
     Watch,
     key_of,
 )
@@ -394,6 +396,9 @@ class Book:
         if entry.body.get("kind") == RESUMED_ACTION:
             for run in self.runs:
                 run.forgiven |= run.proposal.body["action"] == entry.body["action"]
+        if entry.body.get("kind") == TAKEN and entry.cites and entry.cites[0] in self.executions:
+            until = parse_time(entry.body["until"])
+            self.executions[entry.cites[0]].taken = Taken(entry.body["poll"], entry.timestamp, until)
         incident = self.incidents.get(entry.incident_id or "")
         if incident is not None and entry.body.get("kind") == "gone":
             incident.gone.update(entry.body["fingerprints"])

@@ -19,6 +19,7 @@ from receiver.incident.times import Times
 
 Key = tuple[tuple[str, str], ...]
 RESUMED_ACTION = "resumed action"  # the kind of the NOTED by which a person lets an action be proposed again
+TAKEN = "taken"  # the kind of the NOTED that an executor took a request, and where its result is asked for
 
 
 def key_of(labels: Mapping[str, str]) -> Key:
@@ -83,6 +84,15 @@ class Message:
     outcome: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The executor took the request, and is asked for its result at `poll`, from `at` on and until `until`."""
+
+    poll: str
+    at: datetime
+    until: datetime
+
+
 @dataclass(slots=True)
 class Proposal:
     """A PROPOSED, its answers, and its authorization and execution while these are open."""
@@ -104,6 +114,7 @@ class Proposal:
     dispatched: int | None = None  # index of DISPATCHED
     dispatched_at: datetime | None = None
     execute_until: datetime | None = None
+    taken: Taken | None = None
     result: str | None = None  # EXECUTED, FAILED, UNRESOLVED, WRITTEN_OFF, VOIDED
     result_index: int | None = None  # the entry that says so
     ran: bool = True  # False where it is certain that the action never began

@@ -116,8 +116,16 @@ class CaseExecutors:
     def render(self, order: Order) -> RenderedRequest:
         body = canonical({"id": order.webhook_id, "action": order.action, "params": dict(order.params)}).decode()
         parts = {"executor": order.executor, "method": "POST", "address": "http://rehearsal.example/", "body": body}
-        return RenderedRequest(**parts, digest=hashlib.sha256(canonical(parts)).hexdigest())
+        digest = hashlib.sha256(canonical(parts)).hexdigest()
+        return RenderedRequest(order.executor, "POST", parts["address"], body, digest)
 
-    async def send(self, request: RenderedRequest, *, webhook_id: str, deadline: datetime) -> ExecutionResult:
+    async def send(
+        self, request: RenderedRequest, *, webhook_id: str, deadline: datetime, proof: str | None = None
+    ) -> ExecutionResult:
         self.ran.append(webhook_id)
+        return _RESULTS[self._outside.executor]
+
+    async def poll(
+        self, request: RenderedRequest, address: str, *, webhook_id: str, deadline: datetime
+    ) -> ExecutionResult:
         return _RESULTS[self._outside.executor]

@@ -25,8 +25,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.execution.addresses import forbidden_target, is_forbidden
+from receiver.execution.answers import judge
 from receiver.execution.signature import is_secret, refusal, signed_headers
-from receiver.execution.webhook import ANSWER_BYTES, CONCURRENCY, Webhooks, _judge
+from receiver.execution.webhook import ANSWER_BYTES, CONCURRENCY, Webhooks
 from receiver.papers import ExecutionOutcome, ExecutionResult, ExecutorTarget, Order, RenderedRequest
 
 KEY, OLD_KEY = bytes(range(32)), bytes(range(100, 132))
@@ -264,7 +265,7 @@ async def test_what_an_executor_writes_is_cleaned(executor: Executor) -> None:
     st.sampled_from(["", "5", "\u0665", "-1", "1e3"]),
 )
 def test_whatever_is_answered_has_one_meaning(status: int, raw: bytes, kind: str, wait: str) -> None:
-    result = _judge(status, {"Content-Type": kind, "Retry-After": wait}, raw)
+    result = judge(status, {"Content-Type": kind, "Retry-After": wait}, raw)
     assert result.http_status == status
     if result.outcome is ExecutionOutcome.EXECUTED:
         assert 200 <= status < 300 or status == 409
@@ -445,7 +446,7 @@ async def test_an_address_that_is_none_is_an_answer_and_no_error(url: str) -> No
 def test_addresses_that_no_executor_has(address: str, forbidden: bool) -> None:
     assert is_forbidden(address) is forbidden
     host = f"[{address}]" if ":" in address else address
-    assert (forbidden_target(f"http://{host}/run") is not None) is forbidden
+    assert (forbidden_target(f"http://{host}/run", private=True) is not None) is forbidden
 
 
 async def test_a_name_that_leads_to_a_metadata_service_is_refused(
@@ -467,8 +468,11 @@ async def test_a_name_that_leads_to_a_metadata_service_is_refused(
     )
     leads_to = "127.0.0.1"
     executor.gives({"exit_code": 0})
-    assert (await sent(f"http://executor.example:{port}/run/restart")).outcome is ExecutionOutcome.EXECUTED
-    assert asked == ["executor.example"] * 2, "each request resolves once, and goes where that led"
+    refused = await sent(f"http://executor.example:{port}/run/restart")
+    assert refused.detail == ("executor.example is 127.0.0.1, a private address: if that is meant, say `private: true`")
+    allowed = await sent(f"http://executor.example:{port}/run/restart", private=True)
+    assert allowed.outcome is ExecutionOutcome.EXECUTED
+    assert asked == ["executor.example"] * 3, "each request resolves once, and goes where that led"
 
 
 # --- secrets

@@ -163,13 +163,13 @@ def _facts(entry: Entry, proposal: Proposal) -> dict[str, Any]:
 
 
 def _request(entry: Entry, blob: Blobs) -> str | None:
-    """What is wrong with the stored request: its digest is that of executor, method, address and body."""
+    """What is wrong with the stored request: its digest is that of all that it is."""
     reference = next((ref for ref in entry.blobs if ref.name == "request"), None)
     data = blob(reference.digest) if reference is not None else None
     if data is None:
         return "the request that it proposes is missing"
     request: Mapping[str, Any] = json.loads(data)
-    parts = {name: request[name] for name in ("executor", "method", "address", "body")}
+    parts = {name: value for name, value in request.items() if name != "digest"}
     digest = hashlib.sha256(canonical(parts)).hexdigest()
     if digest != entry.body["digest"] or request["executor"] != entry.body["executor"]:
         return f"the stored request has the digest {digest}, and it proposes {entry.body['digest']}"
