@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from policy_rules import checks
@@ -13,11 +13,21 @@ from policy_rules.verdict import Finding
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person of the roster. One who is suspended approves nothing and is told nothing."""
+    """A person of the roster. One who is suspended approves nothing and is told nothing.
+
+    roles: what they hold now. off_duty: roles that are somebody else's turn: of these they are asked nothing, and what
+    they were asked while it was theirs they may still answer.
+    """
 
     name: str
     roles: frozenset[str]
     suspended: bool = False
+    off_duty: frozenset[str] = frozenset()
+
+
+def as_asked(people: Sequence[Person], asked: Collection[str]) -> tuple[Person, ...]:
+    """`people`, and those whose names are in `asked` with the roles that they held when they were asked."""
+    return tuple(replace(p, roles=p.roles | p.off_duty) if p.name in asked else p for p in people)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from policy_rules import approval, checks, offers
-from policy_rules.approval import Levels, eligible
+from policy_rules.approval import Levels, as_asked, eligible
 from policy_rules.approval import Person as Person  # who asks here hands people in, and tells them
 from policy_rules.approval import notified as notified
 from policy_rules.offers import Asked
@@ -133,7 +133,7 @@ def may_answer(
     name = person.name if person is not None else "unknown"
     state = "unknown" if person is None else "suspended" if person.suspended else "active"
     asked = name in approvers
-    may = person is not None and found is not None and name in eligible(found, [person], requester)
+    may = person is not None and found is not None and name in eligible(found, as_asked([person], approvers), requester)
     inactive = "the sender is not in the roster" if person is None else "you are suspended"
     not_any_more = "the policy in force does not let you approve it" if name != requester else "you asked for it"
     findings = [
@@ -175,6 +175,7 @@ def may_authorize(
         return _answer(findings)
     findings.append(checks.recovery(recovery, named))
     needed = max(quorum, *(approval.needed(found) for found in named))
+    people = as_asked(people, approved_by)  # a shift that ended since takes nothing from an answer
     # Law 3: a human authorizes. Only those who may approve under both policies count, and each of them once.
     counted = set(approved_by) & set(_approvers(named, people, requester))
     why = f"{len(counted)} of {needed} needed approvals count"

@@ -27,6 +27,7 @@ COMMANDS = {
     "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),
     "person": ("receiver.commands.person", "person", "List people, and erase what was written to and by one."),
     "whatsapp": ("receiver.commands.whatsapp", "whatsapp", "Set Twilio up, and have the messages approved."),
+    "duty": ("receiver.commands.duty", "duty", "Say who is on duty, by rotations, overrides and handovers."),
     "ledger": ("receiver.commands.ledger", "ledger", "Verify, reconcile and show the ledger."),
 }
 WITHOUT_CONFIGURATION = frozenset({"init", "demo"})

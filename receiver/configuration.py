@@ -17,13 +17,14 @@ from policy_rules.rulebook import Rulebook
 from receiver.authorization import codes
 from receiver.executor_papers import Learning
 from receiver.governor.desk import Charter, Member
+from receiver.incident.duty import Duty, Override, Rotation
 from receiver.incident.heartbeat import Heartbeat
 from receiver.papers import ExecutorTarget, Recipient
 from receiver.settings import Settings, load_settings, placed
 from receiver.settings_executors import Executor
 from receiver.settings_sections import Tenant
 from receiver.settings_templates import Compiler
-from receiver.settings_values import Misplaced, SettingsErrors
+from receiver.settings_values import DAY_SECONDS, Misplaced, SettingsErrors, in_zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
         unfilled += unknown_names(name, tenant, [book for book in (rulebook, shadow) if book is not None])
         people = members(tenant, secret)
         links = frozenset(tenant.link_origins)
-        charters[name] = Charter(rulebook, people, executors, tenant.observe, shadow, _heartbeat(tenant), links)
+        heartbeat, duty = _heartbeat(tenant), duty_of(tenant)
+        charters[name] = Charter(rulebook, people, executors, tenant.observe, shadow, heartbeat, links, duty)
     if unfilled:
         raise ConfigErrors("\n".join(str(problem) for problem in placed(path, unfilled)))
     return Loaded(settings, texts, charters, secret)
@@ -97,6 +99,30 @@ def _heartbeat(tenant: Tenant) -> Heartbeat | None:
         return None
     matchers = tuple(parse_matchers(text) for text in tenant.heartbeat.matchers)
     return Heartbeat(matchers, tenant.heartbeat.within, tenant.heartbeat.notify)
+
+
+def duty_of(tenant: Tenant) -> Duty:
+    """The rotations and overrides of a tenant, with their times in UTC."""
+    rotations = tuple(
+        Rotation(
+            name,
+            rotation.role,
+            rotation.people,
+            rotation.first,
+            int(rotation.every // DAY_SECONDS),
+            rotation.handover.minute,
+            rotation.timezone,
+        )
+        for name, rotation in tenant.rotations.items()
+    )
+    zones = {rotation.role: rotation.timezone for rotation in rotations}
+    return Duty(
+        rotations,
+        tuple(
+            Override(o.role, o.person, in_zone(o.since, zones[o.role]), in_zone(o.until, zones[o.role]))
+            for o in tenant.overrides
+        ),
+    )
 
 
 def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:

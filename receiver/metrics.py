@@ -52,6 +52,7 @@ class Metrics:
             "last_notification_timestamp_seconds", "When the last notification came.", "tenant"
         )
         self.heartbeat_missing = g("heartbeat_missing", "1 while the heartbeat alert is overdue.", "tenant")
+        self.duty_vacant = g("duty_vacant", "1 while nobody who can be asked is on duty.", "tenant", "role")
         self.shadow_decisions = c(
             "shadow_decisions", "Verdicts of a candidate beside the policy in force.", "tenant", "rule", "decision"
         )

@@ -30,6 +30,7 @@ from receiver.settings_values import (
     SettingsProblem,
     TenantName,
     WebAddress,
+    in_zone,
     take_secrets,
 )
 
@@ -156,6 +157,7 @@ def _across(settings: Settings) -> list[Misplaced]:
         for executor, section in tenant.executors.items():
             found += Compiler(section, ("tenants", name, "executors", executor)).problems
         found += _heartbeat(name, tenant)
+        found += _duty(name, tenant)
     return found
 
 
@@ -172,10 +174,35 @@ def _heartbeat(name: str, tenant: Tenant) -> list[Misplaced]:
             found.append(Misplaced((*place, "matchers", at), f"heartbeat.matchers: {text!r} {error}"))
     for at, who in enumerate(tenant.heartbeat.notify):
         kind, _, named = who.partition(":")
-        known = {"role": {role for person in tenant.people.values() for role in person.roles}, "person": tenant.people}
+        roles = {role for person in tenant.people.values() for role in person.roles}
+        roles |= {rotation.role for rotation in tenant.rotations.values()}
+        known = {"role": roles, "person": tenant.people}
         if who != EVERYONE and named not in known.get(kind, ()):
             said = f"heartbeat.notify: {who!r} is nobody of people: role:NAME, person:NAME or {EVERYONE}"
             found.append(Misplaced((*place, "notify", at), said))
+    return found
+
+
+def _duty(name: str, tenant: Tenant) -> list[Misplaced]:
+    """Whether rotations and overrides name people who are there, and overrides a role that somebody takes turns at."""
+    place: Place = ("tenants", name)
+    found = []
+    for key, rotation in tenant.rotations.items():
+        for at, person in enumerate(rotation.people):
+            if person not in tenant.people:
+                said = f"rotations.{key}.people: there is no {person} among people{nearest(person, tenant.people)}"
+                found.append(Misplaced((*place, "rotations", key, "people", at), said))
+    zones = {rotation.role: rotation.timezone for rotation in tenant.rotations.values()}
+    for at, override in enumerate(tenant.overrides):
+        here: Place = (*place, "overrides", at)
+        if override.role not in zones:
+            said = f"overrides.{at}.role: no rotation has the role {override.role}{nearest(override.role, zones)}"
+            found.append(Misplaced((*here, "role"), said))
+        elif override.person not in tenant.people:
+            said = f"overrides.{at}.person: there is no {override.person} among people"
+            found.append(Misplaced((*here, "person"), said + nearest(override.person, tenant.people)))
+        elif in_zone(override.until, zones[override.role]) <= in_zone(override.since, zones[override.role]):
+            found.append(Misplaced((*here, "until"), f"overrides.{at}.until: it ends before it begins"))
     return found
 
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from receiver.settings_executors import Executor
 from receiver.settings_http import Section, Server
 from receiver.settings_values import (
+    DAY_SECONDS,
     AccountSid,
+    Day,
     FilePath,
+    Handover,
     Language,
     LedgerUrl,
     LinkOrigin,
+    Moment,
     Name,
     Origin,
     Phone,
     Seconds,
     Sender,
     TimeZone,
+    TurnLength,
     WebAddress,
 )
 
@@ -110,6 +116,38 @@ class Person(Section):
     language: Language = "en"
 
 
+class Rotation(Section):
+    """Who takes turns at `role`. `every` is whole days; `from` is the day on or after which the first shift begins."""
+
+    role: Name
+    people: tuple[Name, ...] = Field(min_length=1)
+    handover: Handover
+    timezone: TimeZone = "UTC"
+    every: TurnLength
+    since: Day = Field(alias="from")
+
+    @model_validator(mode="after")
+    def _weekday_where_weeks(self) -> Rotation:
+        if (self.every % (7 * DAY_SECONDS) == 0) != (self.handover.weekday is not None):
+            raise ValueError("handover names a weekday where every is in weeks, as in monday 09:00, and none where not")
+        return self
+
+    @property
+    def first(self) -> date:
+        """The day on which the first shift begins."""
+        weekday = self.handover.weekday
+        return self.since + timedelta(days=(weekday - self.since.weekday()) % 7 if weekday is not None else 0)
+
+
+class Override(Section):
+    """One who has the duty of `role` for a while. A time without an offset is on the clocks of the role's rotation."""
+
+    role: Name
+    person: Name
+    since: Moment = Field(alias="from")
+    until: Moment
+
+
 class Tenant(Section):
     token: SecretStr
     alertmanagers: tuple[Server, ...] = ()
@@ -120,4 +158,12 @@ class Tenant(Section):
     heartbeat: Heartbeat | None = None
     link_origins: tuple[LinkOrigin, ...] = ()
     people: Mapping[Name, Person] = {}
+    rotations: Mapping[Name, Rotation] = {}
+    overrides: tuple[Override, ...] = ()
     executors: Mapping[Name, Executor] = {}
+
+    def roles_of(self, person: str) -> frozenset[str]:
+        """The roles that `person` has, at whatever time: their own, and those that they take turns at."""
+        turns = {rotation.role for rotation in self.rotations.values() if person in rotation.people}
+        turns |= {override.role for override in self.overrides if override.person == person}
+        return frozenset(turns | set(self.people[person].roles))

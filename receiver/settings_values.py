@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -23,7 +24,11 @@ SECRET_NAMES = frozenset(
 _OTHERS = frozenset({"json", "form", "query", "headers"})
 OPTIONAL_SECRETS = frozenset({"api_key"})  # unset in the environment means: do without (law 2: AI only explains)
 MAX_SECRET_BYTES = 8_192
+DAY_SECONDS = 86_400
+TURN_DAYS_MAX = 366  # of one shift
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
+_HANDOVER = re.compile(rf"(?:(?P<day>{'|'.join(WEEKDAYS)})\s+)?(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Place = tuple[str | int, ...]  # where a value stands: the keys and indices that lead to it
@@ -57,6 +62,11 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def in_zone(moment: datetime, zone: str) -> datetime:
+    """`moment` in UTC; without an offset it is on the clocks of `zone`."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
 
 
 def _seconds(value: Any) -> float:
@@ -138,7 +148,47 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
     return folder / value if isinstance(folder, Path) else value
 
 
+def _turn(value: Any) -> float:
+    seconds = _seconds(value)
+    if seconds <= 0 or seconds % DAY_SECONDS or seconds > TURN_DAYS_MAX * DAY_SECONDS:
+        raise ValueError(f"{value!r} is not a length of whole days or weeks, like 1d, 1w or 2w, up to a year")
+    return seconds
+
+
+class HandoverTime(NamedTuple):
+    """When a shift begins: the weekday (Monday is 0, None for any day) and the minute of the day."""
+
+    weekday: int | None
+    minute: int
+
+
+def _handover(value: Any) -> Any:
+    found = _HANDOVER.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{value!r} is not a time to hand over, like monday 09:00, or 09:00 for shifts of days")
+    weekday = WEEKDAYS.index(found["day"]) if found["day"] else None
+    return HandoverTime(weekday, int(found["hour"]) * 60 + int(found["minute"]))
+
+
+def _day(value: Any) -> Any:
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(f"{value!r} is not a day like 2026-01-05") from None
+
+
+def _moment(value: Any) -> Any:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(f"{value!r} is not a time like 2026-12-24T09:00 or 2026-12-24T09:00+02:00") from None
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+TurnLength = Annotated[float, BeforeValidator(_turn)]
+Handover = Annotated[HandoverTime, BeforeValidator(_handover)]
+Day = Annotated[date, BeforeValidator(_day)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Listener = Annotated[Address, BeforeValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 LinkOrigin = Annotated[str, AfterValidator(_link_origin)]

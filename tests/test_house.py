@@ -167,7 +167,7 @@ def settings_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         for section in below:
             yield from settings_keys(section, f"{name}.")
         if not below:
-            yield prefix + name
+            yield prefix + (field.alias or name)
             if name in SECRET_NAMES:
                 yield f"{prefix}{name}_file"
 

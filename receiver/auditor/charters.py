@@ -10,6 +10,7 @@ from ledger.entry import Entry
 from policy_rules.loading import PolicyErrors, load
 from policy_rules.permission import Person
 from policy_rules.rulebook import Rulebook
+from receiver.incident.duty import Duty, duty_from_body
 
 Blobs = Callable[[str], bytes | None]
 
@@ -36,6 +37,7 @@ class Charters:
         self._texts: dict[str, str] = {}  # policy digest → digest of the blob with its text
         self._rulebooks: dict[str, Rulebook] = {}
         self._people: tuple[str, tuple[Person, ...]] | None = None  # by the digest of the roster
+        self._duty: tuple[str, tuple[Duty, dict[str, list[str]]]] | None = None  # by the digest of the rotations
         self.adopted: Entry | None = None
 
     def take(self, entry: Entry) -> None:
@@ -75,13 +77,31 @@ class Charters:
             try:
                 rows: Any = json.loads(self._read("roster", digest))
                 people = tuple(
-                    Person(name, frozenset(row["roles"]), bool(row.get("suspended")))
+                    Person(
+                        name,
+                        frozenset(row["roles"]),
+                        bool(row.get("suspended")),
+                        frozenset(row.get("off_duty", ())),
+                    )
                     for name, row in sorted(rows.items())
                 )
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise Unreadable(f"the roster {digest[:12]} cannot be read: {error}") from error
             self._people = digest, people
         return self._people[1]
+
+    def duty(self) -> tuple[Duty, dict[str, list[str]]] | None:
+        """The rotations in force, and the roles of each by configuration; None where there are none.
+
+        Raises Unreadable, and what a body that is none raises: KeyError, TypeError, ValueError, AttributeError.
+        """
+        digest = next((b.digest for b in self.adopted.blobs if b.name == "duty"), None) if self.adopted else None
+        if digest is None:
+            return None
+        if self._duty is None or self._duty[0] != digest:
+            body: Any = json.loads(self._read("duty", digest))
+            self._duty = digest, (duty_from_body(body), body["roles"])
+        return self._duty[1]
 
     def _read(self, name: str, digest: str) -> str:
         data = self._blob(digest)

@@ -6,16 +6,18 @@ This is decided from the texts that were adopted, entry by entry, by code that s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.entry import Entry
 from ledger.findings.finding import INTRUSION, Finding
-from policy_rules.approval import eligible, levels, needed
+from policy_rules.approval import Person, as_asked, eligible, levels, needed
 from policy_rules.rulebook import Action
 from receiver.auditor.charters import Blobs, Charters, Unreadable
+from receiver.auditor.duties import RULE, Duties
 
 RULES: Mapping[str, str] = {
     "policy text": "what was adopted is there to be read, and is what its digest and version say",
+    RULE: "who is on duty follows from the rotations, the overrides, and what was handed over by those who had it",
     "approver": "who is asked, answers and counts may do so by the policy and the roster in force at that entry",
 }
 _READ = "restore the blob from a backup: its digest names it"
@@ -29,6 +31,7 @@ class _Question:
     policy: str
     action: str
     requester: str
+    asked: frozenset[str]
     approvals: dict[int, str] = field(default_factory=dict)
 
 
@@ -37,6 +40,7 @@ class Permitted:
 
     def __init__(self, blob: Blobs) -> None:
         self._charters = Charters(blob)
+        self._duties = Duties(self._charters)
         self._incidents: dict[int, tuple[str, str, str]] = {}  # DETECTED → incident, rule, policy
         self._questions: dict[int, _Question] = {}  # by PROPOSED
         self._authorized: dict[int, int] = {}  # AUTHORIZED → PROPOSED
@@ -47,6 +51,7 @@ class Permitted:
             return
         try:
             yield from self._judge(entry)
+            yield from self._duties.judge(entry)
         except Unreadable as error:
             yield Finding(entry.index, "policy text", str(error), _READ)
         self._keep(entry)
@@ -58,7 +63,7 @@ class Permitted:
             yield from self._proposed(entry)
         elif entry.stage in ("APPROVED", "DECLINED") and entry.cites:
             question = self._questions.get(entry.cites[0])
-            may = self._eligible(self._actions(question)[-1:], question.requester) if question is not None else set()
+            may = self._eligible(self._actions(question)[-1:], question) if question is not None else set()
             name = entry.actor.partition(":")[2]
             if question is not None and name not in may:
                 detail = f"{name} may not answer for {question.action}; {_names(may)} may"
@@ -85,7 +90,7 @@ class Permitted:
             yield Finding(entry.index, "approver", detail, INTRUSION)
             return
         named, quorum = entry.body.get("approvers"), entry.body.get("quorum")
-        may, least = self._eligible(actions, question.requester), _quorum(actions)
+        may, least = self._eligible(actions, replace(question, asked=frozenset())), _quorum(actions)
         strangers = {str(name) for name in named} - may if isinstance(named, list) else set()
         if strangers:
             detail = f"it asks {_names(strangers)}, and only {_names(may)} may approve {question.action}"
@@ -104,12 +109,12 @@ class Permitted:
         approved = set(question.approvals.values())
         if entry.stage == "AUTHORIZED":
             approved = {who for index, who in question.approvals.items() if index in entry.cites}
-        counted, quorum = approved & self._eligible(actions, question.requester), _quorum(actions)
+        counted, quorum = approved & self._eligible(actions, question), _quorum(actions)
         if len(counted) < quorum:
             detail = f"approved by {_names(approved)}, of whom {len(counted)} of {quorum} may approve {question.action}"
             yield Finding(entry.index, "approver", detail, INTRUSION)
             return
-        people = self._charters.people()
+        people = self._people(question)
         if not all(levels(action, people, question.requester).met(counted) for action in actions):
             detail = f"approved by {_names(counted)}, who are not enough at both levels for {question.action}"
             yield Finding(entry.index, "approver", detail, INTRUSION)
@@ -118,7 +123,9 @@ class Permitted:
         for incident, rule, policy in self._incidents.values():
             if incident == entry.incident_id:
                 asked_by = str(entry.body.get("requested_by", ""))
-                return _Question(rule, policy, str(entry.body.get("action")), asked_by)
+                named = entry.body.get("approvers")
+                asked = frozenset(map(str, named)) if isinstance(named, list) else frozenset[str]()
+                return _Question(rule, policy, str(entry.body.get("action")), asked_by, asked)
         return None
 
     def _actions(self, question: _Question) -> list[Action]:
@@ -134,8 +141,12 @@ class Permitted:
             found.append(action)
         return found
 
-    def _eligible(self, actions: Sequence[Action], requester: str) -> set[str]:
-        people = self._charters.people()
+    def _people(self, question: _Question) -> tuple[Person, ...]:
+        """The roster in force, with what those who were asked held then."""
+        return as_asked(self._charters.people(), question.asked)
+
+    def _eligible(self, actions: Sequence[Action], question: _Question) -> set[str]:
+        people, requester = self._people(question), question.requester
         return set.intersection(*(eligible(action, people, requester) for action in actions)) if actions else set()
 
     def _keep(self, entry: Entry) -> None:

@@ -28,9 +28,10 @@ _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 class Answer:
     """What a person said, before anyone judged it.
 
-    verb: approve, reject, onit, halt, resume, status, why, detail, note, join, stop, start, help, other. token: the
-    delivery that a button belongs to. code: what was typed after A, R or JOIN, in capitals. At most one of token and
-    code is set. about: the incident that was named after WHY, DETAIL or NOTE, in small letters, as it was typed.
+    verb: approve, reject, onit, halt, resume, status, why, detail, note, handover, join, stop, start, help, other.
+    token: the delivery that a button belongs to. code: what was typed after A, R or JOIN, in capitals. At most one of
+    token and code is set. about: the incident that was named after WHY, DETAIL or NOTE, in small letters, as it was
+    typed.
     """
 
     verb: str
@@ -109,6 +110,8 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     # HALT is the safe direction, so a reason may follow it; RESUME must stand alone.
     if word == "halt" or text.startswith(("halt ", "halt:", "halt,")):
         return Answer("halt")
+    if word.split(" ")[0].rstrip(":,") == "handover":
+        return Answer("handover")
     return Answer(word) if word in ("resume", "status", "start", "help") else Answer("other")
 
 

@@ -96,7 +96,7 @@ def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -
         return
     unfilled = unknown_names(name, tenant, [rulebook])
     yield from (Finding("executors", FAIL, problem.message, "name a parameter that it has") for problem in unfilled)
-    people = [Person(person, frozenset(record.roles)) for person, record in tenant.people.items()]
+    people = [Person(person, tenant.roles_of(person)) for person in tenant.people]
     advice = loading.warnings(rulebook)
     yield from (Finding("policy", WARN, str(problem)) for problem in advice)
     unfit = [

@@ -118,7 +118,7 @@ def _subjects(config: Path, files: Sequence[Path]) -> list[_Subject]:
         return [_Subject(file) for file in files]
     found: dict[tuple[Path, str], _Subject] = {}
     for name, tenant in settings_or_exit(config).tenants.items():
-        people = tuple(Person(person, frozenset(record.roles)) for person, record in tenant.people.items())
+        people = tuple(Person(person, tenant.roles_of(person)) for person in tenant.people)
         found[(tenant.policy, name)] = _Subject(tenant.policy, people, tuple(tenant.executors))
     return list(found.values())
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 from ledger.entry import Blob, Draft, Entry
 from receiver.governor.desk import Charter
 
 
-def suspending(charter: Charter, names: Collection[str]) -> Charter:
-    """`charter` with `names` suspended beside whom it suspends itself."""
-    people = {
-        name: replace(member, suspended=member.suspended or name in names) for name, member in charter.people.items()
-    }
-    return replace(charter, people=people)
+def adoption(charter: Charter, before: Entry | None, blobs: tuple[Blob, ...], duty: Mapping[str, Any]) -> Draft:
+    """ADOPTED: the policy, the people and the executors from here on, by the account that runs the service.
 
-
-def adoption(charter: Charter, before: Entry | None, blobs: tuple[Blob, ...]) -> Draft:
-    """ADOPTED: the policy, the people and the executors from here on, by the account that runs the service."""
+    duty: what the body says of who is on duty.
+    """
     rulebook = charter.rulebook
+    on_duty = duty.get("duty", {}).get("on_duty", {})
+    turns = "".join(f", on duty for {role}: {' and '.join(names) or 'nobody'}" for role, names in on_duty.items())
     return Draft(
         id=f"adopt:{before.index if before else -1}",
         stage="ADOPTED",
         actor=f"operator:{_account()}",
         decision="adopt",
         reason=f"policy {rulebook.name} {rulebook.version}, {len(charter.people)} people, "
-        f"{len(charter.executors)} executors" + (", observes" if charter.observe else ""),
+        f"{len(charter.executors)} executors" + (", observes" if charter.observe else "") + turns,
         policy_version=rulebook.version,
         policy_digest=rulebook.digest,
-        body={"name": rulebook.name, "people": sorted(charter.people)} | ({"observe": True} if charter.observe else {}),
+        body={"name": rulebook.name, "people": sorted(charter.people)}
+        | ({"observe": True} if charter.observe else {})
+        | dict(duty),
         blobs=blobs,
     )
 

@@ -22,6 +22,7 @@ from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, 
 from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis
 from receiver.incident.book import Book
+from receiver.incident.duty import NO_DUTY, Duty
 from receiver.incident.heartbeat import Heartbeat, Pulse
 from receiver.incident.outbox import NO_LIMIT, Pace
 from receiver.incident.shadowed import Shadow
@@ -40,6 +41,10 @@ class Member:
     roles: frozenset[str]
     address_hmac: str
     suspended: bool = False
+    off_duty: frozenset[str] = frozenset()  # roles that are somebody else's turn
+
+    def person(self) -> Person:
+        return Person(self.recipient.name, self.roles, self.suspended, self.off_duty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Charter:
 
     executors: name → url, or all of its settings but the secrets. observe: nothing is proposed. shadow: a candidate
     that decides beside the policy and moves nothing. heartbeat: the alert that must keep arriving. link_origins: where
-    links of messages lead.
+    links of messages lead. duty: who takes turns at which role.
     """
 
     rulebook: Rulebook
@@ -58,6 +63,7 @@ class Charter:
     shadow: Rulebook | None = None
     heartbeat: Heartbeat | None = None
     link_origins: frozenset[str] = frozenset()
+    duty: Duty = NO_DUTY
 
     def roster_bytes(self) -> bytes:
         rows: dict[str, dict[str, Any]] = {}
@@ -65,6 +71,8 @@ class Charter:
             rows[name] = {"roles": sorted(member.roles), "address_hmac": member.address_hmac}
             if member.suspended:
                 rows[name]["suspended"] = True
+            if member.off_duty:
+                rows[name]["off_duty"] = sorted(member.off_duty)
         return canonical(rows)
 
 
@@ -191,7 +199,7 @@ class Desk:
         return wall if self.book.last_time is None else max(wall, self.book.last_time)
 
     def persons(self) -> tuple[Person, ...]:
-        return tuple(Person(n, m.roles, m.suspended) for n, m in sorted(self.charter.people.items()))
+        return tuple(member.person() for _, member in sorted(self.charter.people.items()))
 
     def past_runs(self) -> tuple[PastRun, ...]:
         return tuple(run.as_past() for run in self.book.runs)

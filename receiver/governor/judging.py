@@ -7,10 +7,9 @@ from datetime import timedelta
 
 from ledger.entry import Draft
 from policy_rules import permission
-from policy_rules.permission import Person
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import enrolling, wording, words
+from receiver.governor import duty, enrolling, wording, words
 from receiver.governor.answering import refuse, reply_to, settled
 from receiver.governor.asking import sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
@@ -29,6 +28,7 @@ WORDS: Mapping[str, Judge] = {
     "detail": words.detail,
     "note": words.note,
     "help": words.help_,
+    "handover": duty.handover,
     "stop": enrolling.stop,
     "start": enrolling.start,
 }
@@ -120,7 +120,7 @@ def _why_not(desk: Desk, person: str, proposal: Proposal) -> str | None:
     member = desk.charter.people[person]
     permitted = permission.may_answer(
         proposal.body["approvers"],
-        Person(person, member.roles, member.suspended),
+        member.person(),
         desk.charter.rulebook,
         incident.rule,
         proposal.body["action"],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from ledger.entry import Blob, Draft, canonical
 from ledger.journal import Conflict, LedgerError, Refused, Unavailable
 from policy_rules.readings import Alert
-from receiver.governor import meters, missed, shadow
-from receiver.governor.adopting import adoption, suspending
+from receiver.governor import duty, meters, missed, shadow
+from receiver.governor.adopting import adoption
 from receiver.governor.desk import Charter, Desk, stamp
 from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS, still
 from receiver.governor.timekeeping import Timekeeper
@@ -41,7 +41,7 @@ class Governor:
         self._wake = asyncio.Event()
         self._given = desk.charter  # as the configuration has it
         self._charter: Charter | None = desk.charter  # to be put in force at the next turn
-        self._suspended: frozenset[str] = frozenset()  # by the ledger, among the people in force
+        self._standing: tuple[frozenset[str], Mapping[str, tuple[str, ...]]] | None = None  # of the roster in force
         self.unavailable: str | None = None
 
     async def start(self) -> None:
@@ -71,22 +71,24 @@ class Governor:
         """ADOPTED, if what is in force differs from what the ledger says is in force."""
         if self._charter is None:
             return
-        desk, suspended = self.desk, frozenset(self.desk.book.enrolled.suspended)
-        charter = suspending(self._charter, suspended)
-        rulebook = charter.rulebook
-        roster, executors = charter.roster_bytes(), canonical(dict(charter.executors))
-        blobs = (
-            Blob("policy", rulebook.text.encode()),
-            Blob("roster", roster),
-            Blob("executors", executors),
-        )
+        desk, given = self.desk, self._charter
         # Law 3: what a step decides beside this turn, it decides by what is in force before, or by what is after it.
         async with desk.deciding():
-            before, old = desk.book.adopted, desk.charter.rulebook
+            before, old, now = desk.book.adopted, desk.charter.rulebook, desk.now()
+            charter = duty.in_force(given, desk.book, now)
+            rulebook, self._standing = charter.rulebook, duty.standing(given, desk.book, now)
+            turns = (Blob("duty", duty.duty_bytes(given)),) if given.duty.rotations else ()
+            blobs = (
+                Blob("policy", rulebook.text.encode()),
+                Blob("roster", charter.roster_bytes()),
+                Blob("executors", canonical(dict(charter.executors))),
+                *turns,
+            )
             standing = {(b.name, b.digest) for b in before.blobs} if before is not None else set()
             same_mode = before is not None and bool(before.body.get("observe")) is charter.observe
             if not same_mode or standing != {(b.name, b.digest) for b in blobs}:
-                await desk.post(adoption(charter, before, blobs))
+                drafts = duty.incoming(desk, given.duty, now)
+                await desk.post(adoption(charter, before, blobs, duty.decided(given, desk.book, now)), *drafts)
             desk.policies[old.digest] = old
             desk.charter = charter
             noted = shadow.adoption(charter.shadow, desk.book.shadow.digest, desk.book.shadow.noted)
@@ -95,7 +97,7 @@ class Governor:
             if charter.shadow is None or desk.shadow is None or desk.shadow.rulebook.digest != charter.shadow.digest:
                 desk.shadow = Shadow(charter.shadow) if charter.shadow is not None else None
         desk.metrics.policy_in_force(desk.tenant, old.version, rulebook.version)
-        self._charter, self._suspended = None, suspended
+        self._charter = None
         await desk.fold()
 
     async def run(self) -> None:
@@ -150,8 +152,9 @@ class Governor:
         desk = self.desk
         await desk.fold()
         await self._keep_time()
-        if frozenset(desk.book.enrolled.suspended) != self._suspended:
-            self._charter = self._given  # who is suspended changed, and the roster in force with it
+        looked_at = desk.now()
+        if duty.standing(self._given, desk.book, looked_at) != self._standing:
+            self._charter = self._given  # who is suspended or on duty changed, and the roster in force with it
         if self._charter is not None:
             await self._adopt()
         now = desk.now()
@@ -168,6 +171,8 @@ class Governor:
             desk.pulse(),
             frozenset(desk.book.enrolled.suspended),
             desk.pace,
+            duty.vacancies(desk),
+            desk.charter.duty.next_change(looked_at, desk.book.duties.handovers),
         )
         due, later = agenda(desk.book, view, now)
         taken = 0
@@ -263,6 +268,9 @@ class Governor:
         if self.desk.charter.heartbeat is not None:
             missing = self.desk.book.silence is not None
             self.desk.metrics.heartbeat_missing.labels(self.desk.tenant).set(1 if missing else 0)
+        vacant = duty.vacancies(self.desk)
+        for role in self.desk.charter.duty.roles:
+            self.desk.metrics.duty_vacant.labels(self.desk.tenant, role).set(1 if role in vacant else 0)
 
     async def drain(self) -> None:
         """Wait until no step is under way (for tests and for a graceful stop)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.governor import acting, asking, digesting, explaining, judging, listening, quiet, shadow, watching
+from receiver.governor import acting, asking, digesting, duty, explaining, judging, listening, quiet, shadow, watching
 from receiver.governor.desk import Desk
 from receiver.incident.agenda import Due, Kind
 from receiver.incident.book import Book
@@ -36,6 +36,7 @@ STEPS: dict[Kind, Step] = {
     Kind.LOOK: watching.look,
     Kind.SHADOW: shadow.look,
     Kind.LISTEN: listening.listen,
+    Kind.DUTY: duty.announce,
 }
 
 # These ask somebody outside, so they run beside the turn; a step that runs is not begun a second time.

@@ -18,7 +18,7 @@ from receiver.incident.states import Heard, Incident
 
 HELP = (
     "I take: a tap on a button; A CODE or R CODE from a message of mine; STATUS; WHY id, what was decided and on what; "
-    "DETAIL id, the incident and its question again; NOTE id text; HALT reason; RESUME; STOP and START. "
+    "DETAIL id, the incident and its question again; NOTE id text; HALT reason; RESUME; HANDOVER name; STOP and START. "
     "A bare yes or approve never counts."
 )
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time

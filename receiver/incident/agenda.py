@@ -15,6 +15,7 @@ from policy_rules.ladder import rungs
 from policy_rules.muting import may_tell
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Outcome
+from receiver.incident import duty
 from receiver.incident.book import Book
 from receiver.incident.heartbeat import Pulse, next_word
 from receiver.incident.outbox import NO_LIMIT, Pace, too_many, turns
@@ -52,6 +53,7 @@ class Kind(StrEnum):
     LOOK = "look"
     SHADOW = "shadow"
     LISTEN = "listen"
+    DUTY = "duty"
 
 
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
@@ -83,6 +85,7 @@ class View:
     suspended: people whom an entry suspended; what they were asked is asked anew of others.
     pace: how many messages one person gets.
     pulse: what is known of the heartbeat, where one is expected.
+    vacant, duty_at: roles of which nobody is on duty, and when that may change next.
     may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
     """
 
@@ -96,6 +99,8 @@ class View:
     pulse: Pulse | None = None
     suspended: frozenset[str] = frozenset()
     pace: Pace = NO_LIMIT
+    vacant: frozenset[str] = frozenset()
+    duty_at: datetime | None = None
 
 
 def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
@@ -135,6 +140,9 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         yield Due(Kind.SHADOW, 0, view.shadow_at)
     if view.pulse is not None:
         yield Due(Kind.LISTEN, 0, next_word(view.pulse, book.silence, now))
+    for at in (duty.next_word(book.duties, view.vacant, now), view.duty_at):
+        if at is not None:
+            yield Due(Kind.DUTY, 0, at)
     latest: dict[str, int] = {}
     for index, news in book.news.items():
         latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))

@@ -28,7 +28,7 @@ _TEXT_UNITS = 300
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 _ADDRESS = re.compile(r"whatsapp:[+A-Za-z0-9._-]{3,128}")
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
-EVERYWHERE = ("halt", "resume", "status", "join", "stop", "start")  # words that are meant for every tenant
+EVERYWHERE = ("halt", "resume", "status", "handover", "join", "stop", "start")  # words that are meant for every tenant
 _LOG = logging.getLogger("counterfoil.replies")
 
 
@@ -169,7 +169,7 @@ class Replies:
 
         A valid token decides alone: then even a stranger's answer is booked (with person null), because a button of
         ours in other hands is something that an auditor wants to see. A code decides by the question that it fits.
-        HALT, RESUME, STATUS, JOIN, STOP and START go to every tenant of the person; other words to the first.
+        HALT, RESUME, STATUS, HANDOVER, JOIN, STOP and START go to every tenant of the person; other words to the first.
         """
         known = list(self.roster.person_by_address(sender))
         if answer.token is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from receiver.configuration import duty_of
+from receiver.incident.duty import Override, Rotation
 from receiver.settings import Settings, load_settings
 from receiver.settings_sections import TokenPrice
 from receiver.settings_values import Address, SettingsErrors
@@ -200,6 +203,72 @@ def test_a_mistake_is_told(folder: Folder, old: str, new: str, complaint: str) -
     assert len(complaints) == 1
     assert complaints[0].startswith(complaint)
     assert "hunter2" not in complaints[0]
+
+
+PEOPLE = """\
+    people: {tendai: {whatsapp: "whatsapp:+263771234567"}, rudo: {whatsapp: "whatsapp:+263771234568"}}
+    rotations:
+      primary: {role: oncall, people: [tendai, rudo], handover: monday 09:00, timezone: Africa/Harare, every: 1w,
+                from: "2026-01-01"}
+    overrides:
+      - {role: oncall, person: rudo, from: "2026-12-24T18:00", until: "2026-12-25T09:00:00+01:00"}
+"""
+
+
+def test_rotations_and_overrides_are_read_with_times_in_their_zone(folder: Folder) -> None:
+    duty = duty_of(folder.load(SMALLEST + PEOPLE).tenants["default"])
+    assert duty.rotations == (
+        Rotation("primary", "oncall", ("tendai", "rudo"), date(2026, 1, 5), 7, 540, "Africa/Harare"),
+    )
+    assert duty.overrides == (
+        Override("oncall", "rudo", datetime(2026, 12, 24, 16, tzinfo=UTC), datetime(2026, 12, 25, 8, tzinfo=UTC)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (
+            "[tendai, rudo]",
+            "[tendai, rud]",
+            "11: rotations.primary.people: there is no rud among people; did you mean 'rudo'",
+        ),
+        ("[tendai, rudo]", "[]", "11: tenants.default.rotations.primary.people: "),
+        (
+            "monday 09:00",
+            "montag 09:00",
+            "11: tenants.default.rotations.primary.handover: 'montag 09:00' is not a time",
+        ),
+        (
+            "monday 09:00",
+            "monday 24:00",
+            "11: tenants.default.rotations.primary.handover: 'monday 24:00' is not a time",
+        ),
+        (
+            "monday 09:00",
+            '"09:00"',
+            "11: tenants.default.rotations.primary: handover names a weekday where every is in",
+        ),
+        ("every: 1w", "every: 12h", "11: tenants.default.rotations.primary.every: '12h' is not a length of whole days"),
+        ("every: 1w", "every: 1d", "11: tenants.default.rotations.primary: handover names a weekday where every is in"),
+        ('from: "2026-01-01"', "from: soon", "12: tenants.default.rotations.primary.from: 'soon' is not a day"),
+        ("timezone: Africa/Harare", "timezone: Harare", "11: tenants.default.rotations.primary.timezone: 'Harare'"),
+        (
+            "timezone:",
+            "timezones:",
+            "11: unknown key tenants.default.rotations.primary.timezones; did you mean 'timezone'",
+        ),
+        ("role: oncall, person", "role: onkall, person", "14: overrides.0.role: no rotation has the role onkall"),
+        ("person: rudo", "person: chipo", "14: overrides.0.person: there is no chipo among people"),
+        ("2026-12-25", "2026-12-23", "14: overrides.0.until: it ends before it begins"),
+        ('from: "2026-12-24T18:00"', "from: tonight", "14: tenants.default.overrides.0.from: 'tonight' is not a time"),
+    ],
+)
+def test_a_mistake_in_who_takes_turns_is_told(folder: Folder, old: str, new: str, complaint: str) -> None:
+    assert old in PEOPLE
+    complaints = folder.complaints(SMALLEST + PEOPLE.replace(old, new, 1))
+    assert len(complaints) == 1, complaints
+    assert complaints[0].startswith(complaint)
 
 
 def test_two_people_with_one_number_are_refused(folder: Folder) -> None:
