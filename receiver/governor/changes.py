@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from ledger.journal import Receipt, Refused
 from ledger.stores.people import People
 from receiver.authorization import codes
-from receiver.governor import acting
+from receiver.governor import acting, halting
 from receiver.governor.desk import Desk
 from receiver.governor.enrolling import enrolment, suspension
 from receiver.governor.watching import closing_drafts
@@ -72,16 +72,17 @@ class GovernorChanges:
         )
 
     async def halt(self, by: str, reason: str) -> Receipt:
-        return await self._post(
-            Draft(
-                id=f"halt:{secrets.token_hex(8)}",
-                stage="HALTED",
-                actor=self._actor(by),
-                decision="halt",
-                reason=reason[:500],
-                body={"text": reason[:2000]},
-            )
+        await self._desk.fold()
+        actor, about = self._actor(by), f"halt:{secrets.token_hex(8)}"
+        halted = Draft(
+            id=about,
+            stage="HALTED",
+            actor=actor,
+            decision="halt",
+            reason=reason[:500],
+            body={"text": reason[:2000]},
         )
+        return await self._post(halted, *halting.told(self._desk, about, "HALTED", actor, reason))
 
     async def resume(self, by: str, reason: str) -> Receipt:
         await self._desk.fold()
@@ -92,20 +93,20 @@ class GovernorChanges:
         others = [index for index, (who, _) in halts.items() if who.partition(":")[2] != by]
         if not others:
             raise ChangeRefused(f"{by} halted, so somebody else must resume")
-        return await self._post(
-            *(
-                Draft(
-                    id=f"resume:{index}",
-                    stage="RESUMED",
-                    actor=actor,
-                    decision="resume",
-                    reason=reason[:500],
-                    settles=index,
-                    body={"text": reason[:2000]},
-                )
-                for index in others
+        resumed = [
+            Draft(
+                id=f"resume:{index}",
+                stage="RESUMED",
+                actor=actor,
+                decision="resume",
+                reason=reason[:500],
+                settles=index,
+                body={"text": reason[:2000]},
             )
-        )
+            for index in others
+        ]
+        told = halting.told(self._desk, f"resume:{others[-1]}", "RESUMED", actor, reason)
+        return await self._post(*resumed, *(told if len(others) == len(halts) else ()))
 
     async def resume_action(self, action: str, by: str, reason: str) -> Receipt:
         """Let an action be proposed again whose runs failed so often that its breaker holds it back."""

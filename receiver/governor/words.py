@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.entry import Draft, Entry
-from receiver.governor import wording
+from receiver.governor import halting, wording
 from receiver.governor.answering import heed, refuse, reply_to, settled
 from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
@@ -45,7 +45,8 @@ async def halt(desk: Desk, heard: Heard, person: str) -> None:
     )
     text = "Halted: nothing is dispatched until somebody else sends RESUME."
     done = settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
-    await desk.post(halted, done, reply_to(desk, heard, person, text, None))
+    told = halting.told(desk, f"halt:{heard.index}", "HALTED", halted.actor, "")
+    await desk.post(halted, done, reply_to(desk, heard, person, text, None), *told)
 
 
 async def resume(desk: Desk, heard: Heard, person: str) -> None:
@@ -69,7 +70,8 @@ async def resume(desk: Desk, heard: Heard, person: str) -> None:
     left = len(desk.book.halts) - len(others)
     text = "Resumed." if not left else "Resumed the halts of others; your own still stands."
     done = settled(heard, "HEEDED", "resume", None, {"what": "resume", "person": person})
-    await desk.post(*resumed, done, reply_to(desk, heard, person, text, None))
+    told = [] if left else halting.told(desk, f"resume:{heard.index}", "RESUMED", f"engineer:{person}", "")
+    await desk.post(*resumed, done, reply_to(desk, heard, person, text, None), *told)
 
 
 async def status(desk: Desk, heard: Heard, person: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.governor.changes import GovernorChanges
 from receiver.governor.words import HELP, QUESTIONS_AGAIN
 from tests.receiver.governed import Governed
 
@@ -130,3 +131,26 @@ async def test_an_answer_counts_also_of_who_opted_out(governed: Governed) -> Non
     await governed.hear("tendai", "unsubscribe")
     await governed.hear("tendai", f"A {code}")
     assert [entry.actor for entry in governed.entries("APPROVED")] == ["engineer:tendai"]
+
+
+async def test_everybody_else_hears_of_a_halt_once_and_of_its_end(governed: Governed) -> None:
+    await governed.hear("tendai", "HALT the disks are being moved")
+    (said,) = governed.told("ruth")
+    assert said.startswith("HALTED by tendai at 09:00 UTC: nothing is dispatched")
+    await governed.hear("tendai", "HALT again")
+    await governed.hear("tendai", "HALT and again")
+    assert governed.told("ruth") == [said]
+    await governed.hear("ruth", "RESUME")
+    assert "Resumed by ruth at 09:00 UTC: what is approved is dispatched again." in governed.told("tendai")[-1]
+
+
+async def test_a_halt_through_the_api_is_told_with_its_reason(governed: Governed) -> None:
+    changes = GovernorChanges(governed.desk)
+    await changes.halt("ops", "migration")
+    await governed.rest()
+    assert all("HALTED by ops" in governed.told(name)[-1] for name in ("tendai", "ruth"))
+    assert "migration" in governed.told("ruth")[-1]
+    await changes.resume("ruth", "it is done")
+    await governed.rest()
+    assert governed.told("tendai")[-1].endswith("it is done")
+    assert "Resumed" not in governed.told("ruth")[-1]
