@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import promql_parser
@@ -22,9 +22,13 @@ _VANISHES = "has no value when all is well: its numerator is empty without failu
 
 
 def warnings(
-    rulebook: Rulebook, roster: Sequence[Person] | None = None, executors: Collection[str] | None = None
+    rulebook: Rulebook,
+    roster: Sequence[Person] | None = None,
+    executors: Collection[str] | None = None,
+    channels: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Problem, ...]:
-    """Each with its place. roster and executors: None where they are not known; what needs them is then not said."""
+    """Each with its place. roster, executors and channels (person → the channels by which they can be reached): None
+    where they are not known; what needs them is then not said."""
     positions = collect(rulebook.text, rulebook.file)[1]
     found: list[tuple[Path, str]] = []
     for name, signal in rulebook.signals.items():
@@ -45,6 +49,8 @@ def warnings(
                 found.append(((*path, "actions", name, "executor"), message))
         if roster is not None:
             found.extend(_unheard(path, rule, rulebook, roster))
+            if channels is not None:
+                found.extend(_out_of_reach(path, rule, rulebook, roster, channels))
     return tuple(sorted({Problem(rulebook.file, *_place(positions, path), message) for path, message in found}))
 
 
@@ -180,3 +186,14 @@ def _unheard(path: Path, rule: Rule, rulebook: Rulebook, roster: Sequence[Person
         for number, target in enumerate(step.notify):
             if not notified(rulebook, (target,), roster):
                 yield (*path, "escalation", index, "notify", number), f"{target} is nobody in the roster"
+
+
+def _out_of_reach(
+    path: Path, rule: Rule, rulebook: Rulebook, roster: Sequence[Person], channels: Mapping[str, Collection[str]]
+) -> Advice:
+    for index, step in enumerate(rule.escalation):
+        people = notified(rulebook, step.notify, roster)
+        missed = sorted(name for name in people if step.channel not in channels.get(name, ()))
+        if missed:
+            message = f"{', '.join(missed)} cannot be reached by {step.channel}: the ladder passes over them there"
+            yield (*path, "escalation", index, "channel"), message

@@ -51,7 +51,7 @@ _KEYS = frozenset(
 _FALSE = All(())  # stands for a condition that could not be read; the file is refused all the same
 RULES_MAX = 2000
 REPEAT_MAX = 20  # times that a step of the ladder is taken again
-CHANNELS = ("whatsapp", "voice")
+CHANNELS = ("whatsapp", "voice", "sms", "notice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,10 @@ from receiver.anchoring.witness_file import WitnessFile
 from receiver.auditor.pages import Auditor
 from receiver.auditor.reconciling import reconcile_forever
 from receiver.authorization.approvals import watch_forever
+from receiver.authorization.channels import Channel, Channels
 from receiver.authorization.codes import address_hmac
+from receiver.authorization.connection import Connection
+from receiver.authorization.voice import Voice
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
 from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
@@ -41,12 +44,15 @@ from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidenc
 from receiver.incident.outbox import Pace
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
+from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk
 from receiver.intake.nonces import Nonces
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
+from receiver.intake.signed import Signed
 from receiver.metrics import Metrics
+from receiver.papers import VOICE, WHATSAPP
 from receiver.pinging import ping_forever
 from receiver.settings import Settings
 from receiver.settings_sections import Tenant
@@ -221,7 +227,8 @@ class Service:
                     await self._check_version(name, charter)
                 claude, carrier = self._claude_for(loaded.settings), self._carrier_for(loaded.settings)
                 pace = _pace(loaded.settings)
-                offices = {name: self._offices(tenant, claude, carrier, pace) for name, tenant in _tenants(loaded)}
+                channels = self._channels(loaded.settings, carrier)
+                offices = {name: self._offices(tenant, claude, channels, pace) for name, tenant in _tenants(loaded)}
                 charters = {name: self._charter(name, charter) for name, charter in loaded.charters.items()}
             except (ConfigErrors, LedgerError, OSError) as error:
                 log.error("nothing is reloaded: %s", error)
@@ -265,7 +272,8 @@ class Service:
     # --- the offices ------------------------------------------------------------------------------------------------
 
     def _desk(self, name: str, tenant: Tenant) -> Desk:
-        offices = self._offices(tenant, self._claude, self._carrier, _pace(self.loaded.settings))
+        channels = self._channels(self.loaded.settings, self._carrier)
+        offices = self._offices(tenant, self._claude, channels, _pace(self.loaded.settings))
         return Desk(
             tenant=name,
             journal=self.journal,
@@ -289,7 +297,7 @@ class Service:
         }
         return replace(charter, people=people)
 
-    def _offices(self, tenant: Tenant, claude: Claude, carrier: WhatsApp, pace: Pace) -> Offices:
+    def _offices(self, tenant: Tenant, claude: Claude, carrier: Carrier, pace: Pace) -> Offices:
         """Raises OSError where a file of a `tls_config` cannot be read."""
         return Offices(
             evidence=self._evidence(tenant),
@@ -327,6 +335,16 @@ class Service:
         carrier = self._make_whatsapp(settings)
         carrier.count_on_from(self._carrier)
         return carrier
+
+    def _channels(self, settings: Settings, whatsapp: WhatsApp) -> Channels:
+        """The ways to people: those beside WhatsApp where they are configured."""
+        twilio = settings.twilio
+        token = twilio.auth_token.get_secret_value()
+        connection = Connection(twilio.account_sid, token, lambda: self._session, twilio.base_url)
+        channels: dict[str, Channel] = {WHATSAPP: whatsapp}
+        if twilio.voice_sender is not None:
+            channels[VOICE] = Voice(connection, twilio.voice_sender, settings.public_url)
+        return Channels(channels)
 
     def _make_whatsapp(self, settings: Settings) -> WhatsApp:
         twilio = settings.twilio
@@ -390,11 +408,21 @@ class Service:
             lambda: [(name, ExecutionDesk(governor.desk)) for name, governor in self.governors.items()],
             self._executor_secrets,
         )
+        signed = Signed(
+            account_sid=settings.twilio.account_sid, auth_tokens=self._auth_tokens, public_url=settings.public_url
+        )
+        roster = Roster(lambda: self.loaded)
         replies = Replies(
             journal=self.journal,
-            roster=Roster(lambda: self.loaded),
-            account_sid=settings.twilio.account_sid,
-            auth_tokens=self._auth_tokens,
+            roster=roster,
+            signed=signed,
+            codes_secret=self.loaded.secret,
+            address_key=self._people.digest_key,
+        )
+        calls = Calls(
+            journal=self.journal,
+            roster=roster,
+            signed=signed,
             public_url=settings.public_url,
             codes_secret=self.loaded.secret,
             address_key=self._people.digest_key,
@@ -413,9 +441,8 @@ class Service:
             measure=self._measure,
         )
         self.private_url = await self._serve(private, settings.listen)
-        self.public_url = await self._serve(
-            public_app(replies=replies, results=results, nonces=nonces), settings.public_listen
-        )
+        public = public_app(replies=replies, calls=calls, results=results, nonces=nonces)
+        self.public_url = await self._serve(public, settings.public_listen)
 
     async def _serve(self, app: web.Application, address: Address) -> str:
         app._client_max_size = MAX_BODY_BYTES

@@ -128,7 +128,7 @@ def duty_of(tenant: Tenant) -> Duty:
 def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:
     return {
         name: Member(
-            Recipient(name, person.whatsapp, person.language, person.timezone),
+            Recipient(name, person.whatsapp, person.language, person.timezone, person.phone),
             frozenset(person.roles),
             codes.address_hmac(secret, person.whatsapp),
         )
@@ -165,6 +165,11 @@ class Roster:
             for name, member in charter.people.items()
             if member.recipient.address == address
         ]
+
+    def recipient(self, tenant: str, person: str) -> Recipient | None:
+        charter = self._loaded().charters.get(tenant)
+        member = charter.people.get(person) if charter is not None else None
+        return member.recipient if member is not None else None
 
 
 def targets(tenant: Tenant) -> dict[str, ExecutorTarget]:

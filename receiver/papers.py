@@ -34,20 +34,36 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A person as the roster names them. `address` is the carrier's own form: "whatsapp:+263771234567"."""
+    """A person as the roster names them. `address` is the carrier's own form: "whatsapp:+263771234567".
+
+    phone: the number for calls and SMS, "+263771234567", where there is one. notices: addresses for a notice of last
+    resort; they are secrets.
+    """
 
     name: str
     address: str
     language: str = "en"
     timezone: str = "UTC"
+    phone: str | None = None
+    notices: tuple[str, ...] = field(default=(), repr=False)
+
+    def reached_by(self, channel: str) -> bool:
+        """Whether there is an address of theirs on `channel`."""
+        ways = {"voice": self.phone, "sms": self.phone, "notice": self.notices}
+        return bool(ways.get(channel, self.address))
+
+
+CHANNELS = WHATSAPP, VOICE, SMS, NOTICE = "whatsapp", "voice", "sms", "notice"
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
     """One message to one person. `message_id` is ours, constant over retries, and travels in the status callback.
 
+    channel: one of CHANNELS. Only whatsapp and voice take an answer.
     variables: the template's variables by name, in plain text; the carrier cleans, shortens and numbers them.
       OPENED: incident, summary, finding, diagnosis, action, risk, expires, reference, code
+        and where a page shows the whole of it, link; over voice `code` is digits
       NOTICE, REPLY: text, reference (may be empty)
     token: opaque id of this delivery, at most 40 characters; a button's payload is VERB + "." + token
       with the verbs "approve", "reject" and "onit". None for kinds without buttons.
@@ -59,6 +75,7 @@ class OutgoingMessage:
     variables: Mapping[str, str]
     token: str | None = None
     valid_seconds: int = 900
+    channel: str = WHATSAPP
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,7 @@ class NotSent:
     """The carrier did not take the message. `outcome` is a word from a closed list that metrics may use.
 
     outcome: "opted_out", "outside_window", "bad_recipient", "rate_limited", "daily_limit", "unauthorized",
-      "rejected" (any other 4xx), "unreachable" (no answer, or 5xx).
+      "rejected" (any other 4xx), "unreachable" (no answer, or 5xx), "no_channel" (not set up), "no_number".
     retry_seconds: wait before another try makes sense; None where none does.
     """
 

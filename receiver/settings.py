@@ -17,6 +17,7 @@ from policy_rules import strict_yaml
 from policy_rules.matchers import BadMatcher, parse_matchers
 from policy_rules.problems import nearest
 from policy_rules.rulebook import EVERYONE
+from receiver.papers import CHANNELS, VOICE, WHATSAPP
 from receiver.settings_http import Section, Server
 from receiver.settings_sections import Diagnosis, Ledger, Tenant, Twilio
 from receiver.settings_templates import Compiler
@@ -47,6 +48,14 @@ class Settings(Section):
     twilio: Twilio
     health_ping_url: WebAddress | None = None
     tenants: Mapping[TenantName, Tenant] = Field(min_length=1)
+
+    def channels(self, tenant: Tenant) -> Mapping[str, frozenset[str]]:
+        """By which channels each person of `tenant` can be reached: a channel needs a sender and a number of theirs."""
+        set_up = {VOICE: self.twilio.voice_sender is not None}
+        return {
+            name: frozenset(c for c in CHANNELS if set_up.get(c, c == WHATSAPP) and person.reached_by(c))
+            for name, person in tenant.people.items()
+        }
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:

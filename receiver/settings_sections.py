@@ -24,6 +24,7 @@ from receiver.settings_values import (
     LinkOrigin,
     Moment,
     Name,
+    Number,
     Origin,
     Phone,
     Seconds,
@@ -95,6 +96,7 @@ class Twilio(Section):
     auth_token: SecretStr
     previous_auth_token: SecretStr | None = None
     sender: Sender
+    voice_sender: Number | None = None
     base_url: WebAddress | None = None
     daily_message_limit: int = Field(default=200, ge=1)
     daily_person_limit: int = Field(default=100, ge=0)
@@ -111,9 +113,14 @@ class Heartbeat(Section):
 
 class Person(Section):
     whatsapp: Phone
+    phone: Number | None = None
     roles: tuple[Name, ...] = ()
     timezone: TimeZone = "UTC"
     language: Language = "en"
+
+    def reached_by(self, channel: str) -> bool:
+        """Whether there is a number of theirs on `channel`."""
+        return {"whatsapp": True, "voice": self.phone is not None}.get(channel, False)
 
 
 class Rotation(Section):

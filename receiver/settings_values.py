@@ -197,6 +197,7 @@ SigningSecret = Annotated[SecretStr, AfterValidator(is_signing_secret)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Language = Annotated[str, _matching(r"[a-z]{2,3}(_[A-Z]{2})?", "a language like en or pt_BR")]
 Phone = Annotated[str, _matching(r"whatsapp:\+[1-9][0-9]{6,14}", 'a number like "whatsapp:+263771234567"')]
+Number = Annotated[str, _matching(r"\+[1-9][0-9]{6,14}", 'a number like "+263771234567"')]
 Sender = Annotated[
     str,
     _matching(r"whatsapp:\+[1-9][0-9]{6,14}|MG[0-9a-fA-F]{32}", 'a sender like "whatsapp:+14155238886" or MG + 32 hex'),

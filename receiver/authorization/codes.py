@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 ALPHABET = "34679ACDEFGHJKMNPQRTUVWXY"  # nothing that is taken for another on a small screen: no 0O 1IL 2Z 5S 8B
 CODE_LENGTH = 4
+DIGITS = 6  # of a code that is keyed in during a call
 OPT_OUT = ("stop", "stopall", "cancel", "end", "quit", "revoke", "optout", "unsubscribe")  # the carrier's own words
 
 _PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
@@ -43,6 +44,12 @@ class Answer:
 def code(secret: bytes, tenant: str, proposal_index: int, person: str) -> str:
     """Four characters of ALPHABET for this person and proposal; another person's code says nothing about it."""
     return _letters(_mac(secret, "code", tenant, str(proposal_index), person))
+
+
+def digits(secret: bytes, tenant: str, proposal_index: int, person: str) -> str:
+    """The code of this person and proposal as it is keyed in during a call: DIGITS digits."""
+    number = int.from_bytes(_mac(secret, "digits", tenant, str(proposal_index), person)[:16], "big")
+    return f"{number % 10**DIGITS:0{DIGITS}d}"
 
 
 def join_code(secret: bytes, tenant: str, person: str, nonce: str) -> str:

@@ -6,27 +6,22 @@ One message is one call; there is no retry here, because only the ledger knows w
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 from receiver.authorization import twilio_http, wording
+from receiver.authorization.connection import SEND_SECONDS, Connection, Unsendable
 from receiver.authorization.contents import Contents, Standing
 from receiver.authorization.templates import NOTICE, OPENED, template_for
 from receiver.papers import MessageKind, NotSent, OutgoingMessage, Sent
 
-if TYPE_CHECKING:
-    from twilio.rest import Client  # type: ignore[import-untyped]
-
-T = TypeVar("T")
-SEND_SECONDS = 10.0  # for the whole of a send, the lookup of its template included
 _VALIDITY_SECONDS = (10, 36_000)  # Twilio takes 1 to 36000 and recommends more than 5
 _LOG = logging.getLogger("counterfoil.whatsapp")
 
@@ -52,18 +47,12 @@ class WhatsApp:
         base_url: another origin for all of Twilio's hosts, as a test or a proxy needs it; None for Twilio itself.
         daily_message_limit: messages a UTC day that Twilio may accept from this process.
         """
-        self._account_sid = account_sid
-        self._auth_token = auth_token
+        self._connection = Connection(account_sid, auth_token, session, base_url, timeout_seconds)
         self._sender = sender
         self._public_url = public_url.rstrip("/")
-        self._session = session
         self._clock = clock
-        self._base_url = base_url
         self._daily_message_limit = daily_message_limit
-        self._timeout_seconds = timeout_seconds
-        self._client: Client | None = None
-        self._client_lock = asyncio.Lock()
-        self.contents = Contents(self._twilio)
+        self.contents = Contents(self._connection.client)
         self._day: date | None = None
         self._sent_today = 0
 
@@ -72,7 +61,7 @@ class WhatsApp:
         exhausted = self._take_one_of_today()
         if exhausted is not None:
             return exhausted
-        answer = await self._guarded(lambda: self._send(message))
+        answer = await self._connection.guarded(lambda: self._send(message))
         if isinstance(answer, NotSent) and answer.outcome != "unreachable":
             self._sent_today -= 1  # refused for certain; after a silence Twilio may have sent it, so that one counts
         return answer
@@ -83,27 +72,7 @@ class WhatsApp:
 
     async def standings(self) -> tuple[Standing, ...] | NotSent:
         """How each template stands at Twilio and at WhatsApp. Never raises."""
-        return await self._guarded(self.contents.standings)
-
-    async def _guarded(self, ask: Callable[[], Awaitable[T]]) -> T | NotSent:
-        from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
-
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await ask()
-        except TwilioException as error:
-            return twilio_http.not_sent_from(error)
-        except TimeoutError:
-            return NotSent("unreachable", f"Twilio did not answer within {self._timeout_seconds:g} s", 10.0)
-        except (aiohttp.ClientError, OSError) as error:
-            return NotSent("unreachable", f"Twilio cannot be reached: {type(error).__name__}: {error}"[:300], 10.0)
-        except _Unsendable as error:
-            return NotSent("rejected", str(error))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            # The SDK indexes into whatever JSON comes back; an answer of another shape surfaces as one of these.
-            return NotSent(
-                "unreachable", f"Twilio's answer cannot be read: {type(error).__name__}: {error}"[:300], 10.0
-            )
+        return await self._connection.guarded(self.contents.standings)
 
     async def _send(self, message: OutgoingMessage) -> Sent | NotSent:
         if message.kind is MessageKind.REPLY:
@@ -115,11 +84,11 @@ class WhatsApp:
             try:
                 values = wording.values_for(template, message.variables, message.token)
             except ValueError as error:
-                raise _Unsendable(str(error)) from error
+                raise Unsendable(str(error)) from error
             content = wording.fill(template, values)
             variables = json.dumps(template.numbered(values), ensure_ascii=False, separators=(",", ":"))
             fields = {"content_sid": await self.contents.sid(template), "content_variables": variables}
-        instance = await (await self._twilio()).messages.create_async(
+        instance = await (await self._connection.client()).messages.create_async(
             to=message.recipient.address,
             **self._from(),
             **fields,
@@ -127,15 +96,6 @@ class WhatsApp:
             validity_period=min(max(message.valid_seconds, _VALIDITY_SECONDS[0]), _VALIDITY_SECONDS[1]),
         )
         return _outcome_of(instance, content)
-
-    async def _twilio(self) -> Client:
-        async with self._client_lock:
-            if self._client is None:
-                # In a thread, because importing the SDK takes longer than anyone else on this loop should wait.
-                self._client = await asyncio.to_thread(
-                    twilio_http.make_client, self._account_sid, self._auth_token, self._session, self._base_url
-                )
-            return self._client
 
     def _from(self) -> dict[str, str]:
         return {"messaging_service_sid" if self._sender.startswith("MG") else "from_": self._sender}
@@ -152,10 +112,6 @@ class WhatsApp:
             return NotSent("daily_limit", detail, (midnight - now).total_seconds())
         self._sent_today += 1
         return None
-
-
-class _Unsendable(Exception):
-    """The message itself is wrong; no carrier could send it."""
 
 
 def _outcome_of(instance: Any, content: str) -> Sent | NotSent:

@@ -8,7 +8,7 @@ import http.client
 import socket
 import sqlite3
 import stat
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 
 from ledger import checkpoint as notes
@@ -43,7 +43,7 @@ def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> 
         *(
             finding
             for name, tenant in settings.tenants.items()
-            for finding in tenant_findings(name, tenant, environment)
+            for finding in tenant_findings(name, tenant, environment, settings.channels(tenant))
         ),
         *ledger(settings),
         *personal(settings),
@@ -75,7 +75,9 @@ def placeholders(settings: Settings) -> Iterator[Finding]:
         yield Finding("diagnosis", WARN, "no API key: people are asked without an explanation", "set diagnosis.api_key")
 
 
-def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -> Iterator[Finding]:
+def tenant_findings(
+    name: str, tenant: Tenant, environment: Mapping[str, str], channels: Mapping[str, Collection[str]]
+) -> Iterator[Finding]:
     """The tenant's policy, and whether its people and executors can do what the policy asks of them."""
     rulebook = yield from _policy(name, "policy", tenant.policy, environment)
     if tenant.shadow_policy is not None:
@@ -103,6 +105,10 @@ def tenant_findings(name: str, tenant: Tenant, environment: Mapping[str, str]) -
         problem for problem in loading.warnings(rulebook, people, tuple(tenant.executors)) if problem not in advice
     ]
     yield from (Finding("people", FAIL, str(problem), f"mend it or tenants.{name}") for problem in unfit)
+    every = loading.warnings(rulebook, people, tuple(tenant.executors), channels)
+    unreached = [problem for problem in every if problem not in advice and problem not in unfit]
+    remedy = f"give them what the channel needs, in tenants.{name}.people and twilio, or change the step"
+    yield from (Finding("channels", WARN, str(problem), remedy) for problem in unreached)
     if not tenant.people:
         yield Finding("people", FAIL, f"tenant {name} has nobody to ask", f"add tenants.{name}.people")
     elif not unfit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class _Subject:
     file: Path
     people: Sequence[Person] | None = None
     executors: Collection[str] | None = None
+    channels: Mapping[str, Collection[str]] | None = None
 
 
 @click.group()
@@ -117,9 +118,12 @@ def _subjects(config: Path, files: Sequence[Path]) -> list[_Subject]:
     if files:
         return [_Subject(file) for file in files]
     found: dict[tuple[Path, str], _Subject] = {}
-    for name, tenant in settings_or_exit(config).tenants.items():
+    settings = settings_or_exit(config)
+    for name, tenant in settings.tenants.items():
         people = tuple(Person(person, tenant.roles_of(person)) for person in tenant.people)
-        found[(tenant.policy, name)] = _Subject(tenant.policy, people, tuple(tenant.executors))
+        found[(tenant.policy, name)] = _Subject(
+            tenant.policy, people, tuple(tenant.executors), settings.channels(tenant)
+        )
     return list(found.values())
 
 
@@ -146,7 +150,7 @@ def _checked(subject: _Subject) -> tuple[dict[str, Any], Rulebook | None]:
         "rules": len(book.rules),
         "signals": len(book.signals),
         "errors": [],
-        "warnings": _rows(warnings(book, subject.people, subject.executors)),
+        "warnings": _rows(warnings(book, subject.people, subject.executors, subject.channels)),
     }
     return result, book
 

@@ -29,7 +29,7 @@ async def refuse(
     body: dict[str, Any] = {"why": why, "person": person, "proposal": proposal.index if proposal else None}
     drafts = [settled(heard, "REFUSED", why, incident_id, body), *(extra or [])]
     if reply is not None and person is not None:
-        drafts.append(reply_to(desk, heard, person, f"Not counted: {reply}.".replace("..", "."), incident_id))
+        drafts += replies(desk, heard, person, f"Not counted: {reply}.".replace("..", "."), incident_id)
     await desk.post(*drafts)
 
 
@@ -61,6 +61,11 @@ def settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body
         settles=heard.index,
         body=body,
     )
+
+
+def replies(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> list[Draft]:
+    """The answer to what was just said; none where it was keyed in or typed into a page, which says it there."""
+    return [] if heard.body.get("via") else [reply_to(desk, heard, person, text, incident_id)]
 
 
 def reply_to(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> Draft:

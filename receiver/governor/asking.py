@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,17 @@ from receiver.governor.desk import Desk, addressed, by_policy, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
-from receiver.papers import MessageKind, NotSent, Order, OutgoingMessage, Recipient, RenderedRequest, Unrenderable
+from receiver.papers import (
+    VOICE,
+    WHATSAPP,
+    MessageKind,
+    NotSent,
+    Order,
+    OutgoingMessage,
+    Recipient,
+    RenderedRequest,
+    Unrenderable,
+)
 
 Text = str | Callable[[Recipient], str]  # what is said to everybody alike, or to each in their language
 LINKS = ("runbook_url", "dashboard_url")  # annotations of alerts, in the order in which they are shown
@@ -150,28 +160,37 @@ async def _post_proposal(
         },
         blobs=(Blob("request", request_bytes(request)),),
     )
-    drafts = [proposed]
-    for person in permitted.approvers:
-        variables = _variables(desk, incident, proposed.body, expires, person)
-        drafts.append(_question(f"propose:{incident.id}:{number}", person, variables, expires, incident, Back(0)))
+    asked = _Asked(Back(0), proposed.body, expires, frozenset(permitted.approvers))
+    about = f"propose:{incident.id}:{number}"
+    drafts = [proposed, *(_question(desk, about, person, incident, asked) for person in permitted.approvers)]
     if incident.escalated < 0 and rule.escalation and rule.escalation[0].after_seconds == 0:
-        told = permission.notified(desk.charter.rulebook, rule.escalation[0].notify, desk.persons())
-        others = set(told) - set(permitted.approvers)
-        names = permitted.approvers
-        drafts += escalation(desk, incident, 0, others, lambda reader: wording.asked(incident, names, reader))
+        first, names = rule.escalation[0], permitted.approvers
+        told = set(permission.notified(desk.charter.rulebook, first.notify, desk.persons()))
+        if first.channel == WHATSAPP:
+            told -= asked.approvers  # the question has come that way
+        text: Text = lambda reader: wording.asked(incident, names, reader)  # noqa: E731
+        drafts += escalation(desk, incident, 0, dict.fromkeys(told, first.channel), text, asked)
     await desk.post(*drafts)
 
 
 def question_to(desk: Desk, incident: Incident, proposal: Proposal, person: str, about: str) -> Draft:
     """The question of `proposal` again, to one of its approvers, with buttons and the same code."""
-    variables = _variables(desk, incident, proposal.body, proposal.expires_at, person)
-    return _question(about, person, variables, proposal.expires_at, incident, proposal.index)
+    return _question(desk, about, person, incident, _asked(proposal))
 
 
-def _variables(
-    desk: Desk, incident: Incident, body: Mapping[str, Any], expires_at: datetime, person: str
-) -> dict[str, str]:
-    return wording.opened(incident, body, expires_at, desk.charter.people[person].recipient, links_of(desk, incident))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as it is put: its PROPOSED, and the approvers who have not answered it."""
+
+    proposal: int | Back
+    body: Mapping[str, Any]
+    expires: datetime
+    approvers: frozenset[str]
+
+
+def _asked(proposal: Proposal) -> _Asked:
+    left = frozenset(proposal.body["approvers"]) - set(proposal.approvals)
+    return _Asked(proposal.index, proposal.body, proposal.expires_at, left)
 
 
 def links_of(desk: Desk, incident: Incident) -> str:
@@ -180,18 +199,19 @@ def links_of(desk: Desk, incident: Incident) -> str:
     return allowed_links(named, desk.charter.link_origins)
 
 
-def _question(
-    about: str, person: str, variables: Mapping[str, str], until: datetime, incident: Incident, proposal: int | Back
-) -> Draft:
+def _question(desk: Desk, about: str, person: str, incident: Incident, asked: _Asked, channel: str = WHATSAPP) -> Draft:
+    reader = desk.charter.people[person].recipient
+    variables = wording.opened(incident, asked.body, asked.expires, reader, links_of(desk, incident))
     return addressed(
         about,
         person,
         MessageKind.OPENED.value,
         variables,
-        until=until,
+        until=asked.expires,
         subject=f"{incident.id}: {variables['action']}"[:200],
         incident_id=incident.id,
-        cites=(proposal,),
+        cites=(asked.proposal,),
+        channel=channel,
     )
 
 
@@ -218,7 +238,8 @@ def request_bytes(request: RenderedRequest) -> bytes:
 
 async def _tell_first(desk: Desk, incident: Incident, rule: Rule, denials: list[str]) -> None:
     """Nothing may be proposed: the people hear of the incident all the same, and why there is no button."""
-    people = first_people(desk, rule)
+    channel = rule.escalation[0].channel if rule.escalation else WHATSAPP
+    people = dict.fromkeys(first_people(desk, rule), channel)
     told = escalation(desk, incident, 0, people, lambda reader: wording.nothing_proposed(incident, denials, reader))
     await desk.post(*told)
 
@@ -229,12 +250,16 @@ def first_people(desk: Desk, rule: Rule) -> set[str]:
     return set(permission.notified(desk.charter.rulebook, notify, desk.persons())) or set(desk.charter.people)
 
 
-def escalation(desk: Desk, incident: Incident, step: int, people: Iterable[str], text: Text) -> list[Draft]:
+def escalation(
+    desk: Desk, incident: Incident, step: int, people: Mapping[str, str], text: Text, asked: _Asked | None = None
+) -> list[Draft]:
+    """ESCALATED and a message to each of `people`: name → channel. A call puts the question that is `asked`."""
     names = sorted(people)
+    about = f"escalate:{incident.id}:{step}"
     drafts = [
         by_policy(
             desk.policy(incident.policy_digest),
-            id=f"escalate:{incident.id}:{step}",
+            id=about,
             stage="ESCALATED",
             incident_id=incident.id,
             reason=f"step {step}: {', '.join(names) or 'nobody else'}",
@@ -242,7 +267,12 @@ def escalation(desk: Desk, incident: Incident, step: int, people: Iterable[str],
             body={"step": step, "people": names},
         )
     ]
-    return drafts + notices(desk, incident.id, f"escalate:{incident.id}:{step}", names, text, (incident.index,))
+    for name in names:
+        if asked is not None and people[name] == VOICE and name in asked.approvers:
+            drafts.append(_question(desk, about, name, incident, asked, VOICE))
+        else:
+            drafts += notices(desk, incident.id, about, [name], text, (incident.index,), channel=people[name])
+    return drafts
 
 
 def notices(
@@ -253,6 +283,7 @@ def notices(
     text: Text,
     cites: tuple[int | Back, ...],
     reference: str | None = None,
+    channel: str = WHATSAPP,
 ) -> list[Draft]:
     """The same message to each of `people`, in each one's language.
 
@@ -269,13 +300,17 @@ def notices(
     kind = MessageKind.NOTICE.value
     return [
         addressed(
-            *(about, p, kind, variables(p)),
+            about,
+            person,
+            kind,
+            variables(person),
             until=until,
             subject=f"notice of {about}",
             incident_id=incident_id,
             cites=cites,
+            channel=channel,
         )
-        for p in people
+        for person in people
     ]
 
 
@@ -289,11 +324,14 @@ async def escalate(desk: Desk, due: Due) -> None:
     for number, step in enumerate(steps[first:], first):
         if step.after_seconds <= climbed.total_seconds():
             latest = number
-    notify = [name for step in steps[first : latest + 1] for name in step.notify]
-    people = permission.notified(desk.charter.rulebook, notify, desk.persons())
-    now = desk.now()
-    told = escalation(desk, incident, latest, people, lambda reader: wording.escalated(incident, now, reader))
-    await desk.post(*told)
+    people: dict[str, str] = {}
+    for step in steps[first : latest + 1]:
+        named = permission.notified(desk.charter.rulebook, step.notify, desk.persons())
+        people |= dict.fromkeys(named, step.channel)  # of steps that were missed, the last way to a person counts
+    now, last = desk.now(), incident.last
+    asked = _asked(last) if last is not None and last.open else None
+    text: Text = lambda reader: wording.escalated(incident, now, reader)  # noqa: E731
+    await desk.post(*escalation(desk, incident, latest, people, text, asked))
 
 
 async def remind(desk: Desk, due: Due) -> None:
@@ -371,11 +409,16 @@ async def send(desk: Desk, due: Due) -> None:
         detail = f"they had the {desk.pace.daily} messages of a day (twilio.daily_person_limit)"
         await undelivered(desk, message, "person_limit", detail)
         return
+    if not member.recipient.reached_by(message.channel):
+        detail = f"they have no number or address for {message.channel} in the configuration"
+        await undelivered(desk, message, "no_number", detail)
+        return
     content = await desk.journal.blob(desk.tenant, message.content_digest)
     variables: dict[str, str] = json.loads(content or b"{}")
     token = None
     if message.proposal is not None:
-        variables["code"] = codes.code(desk.secret, desk.tenant, message.proposal, message.person)
+        make = codes.digits if message.channel == VOICE else codes.code
+        variables["code"] = make(desk.secret, desk.tenant, message.proposal, message.person)
         token = codes.token(desk.secret, message_id(desk, message))
     answer = await desk.carrier.send(
         OutgoingMessage(
@@ -385,6 +428,7 @@ async def send(desk: Desk, due: Due) -> None:
             variables=variables,
             token=token,
             valid_seconds=max(60, int((message.until - desk.now()).total_seconds())),
+            channel=message.channel,
         )
     )
     if isinstance(answer, NotSent):
@@ -404,7 +448,7 @@ def sent_draft(message: Message, sid: str, digest: str = "") -> Draft:
     return Draft(
         id=f"sent:{message.index}:{sid}",
         stage="SENT",
-        actor="carrier:whatsapp",
+        actor=f"carrier:{message.channel}",
         incident_id=message.incident_id,
         reason=f"to {message.person}",
         cites=(message.index,),

@@ -28,7 +28,7 @@ from receiver.incident.outbox import NO_LIMIT, Pace
 from receiver.incident.shadowed import Shadow
 from receiver.incident.states import Incident, Key, Proposal
 from receiver.metrics import Metrics
-from receiver.papers import ExecutionResult, Recipient
+from receiver.papers import WHATSAPP, ExecutionResult, Recipient
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Desk:
             assigned = read_assigned(raw or b"[]")
         self.book.take(entry, assigned)
         if counted:
-            count(self.metrics, self.tenant, entry)
+            count(self.metrics, self.book, entry)
             durations(self.metrics, self.book, entry)
 
     async def load_policies(self) -> None:
@@ -242,6 +242,7 @@ def addressed(
     subject: str,
     incident_id: str | None,
     cites: tuple[int | Back, ...],
+    channel: str = WHATSAPP,
 ) -> Draft:
     """ADDRESSED: one message to one person. What it says stands in the blob; codes and tokens never do."""
     return Draft(
@@ -254,7 +255,7 @@ def addressed(
         body={
             "person": person,
             "kind": kind,
-            "channel": "whatsapp",
+            "channel": channel,
             "until": stamp(until),
             "subject": subject,
         },

@@ -10,12 +10,13 @@ from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
 from receiver.governor import duty, enrolling, wording, words
-from receiver.governor.answering import refuse, reply_to, settled
+from receiver.governor.answering import refuse, replies, settled
 from receiver.governor.asking import sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
 from receiver.incident.states import Heard, Message, Proposal
+from receiver.papers import VOICE
 
 CODE_TRIES = 5
 CODE_WINDOW = timedelta(hours=1)
@@ -90,13 +91,17 @@ def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
         index = codes.delivery_of(desk.secret, desk.tenant, token)
         return desk.book.messages.get(index) if index is not None else None
     if code and not _locked(desk, person):
+        # Keyed in during a call, or typed into a page: it counts for the question that was put there.
+        delivery = heard.body.get("delivery")
+        make = codes.digits if heard.body.get("via") == VOICE else codes.code
         return next(
             (
                 m
                 for m in reversed(desk.book.messages.values())
                 if m.person == person
                 and m.proposal is not None
-                and codes.same(codes.code(desk.secret, desk.tenant, m.proposal, person), code)
+                and delivery in (None, m.index)
+                and codes.same(make(desk.secret, desk.tenant, m.proposal, person), code)
             ),
             None,
         )
@@ -139,8 +144,7 @@ async def _approve(
     language = desk.charter.people[person].recipient.language
     missing = wording.still_missing(proposal, {*proposal.approvals, person}, language)
     if missing:
-        text = f"Counted. {missing}"
-        drafts.append(reply_to(desk, heard, person, text, proposal.incident_id))
+        drafts += replies(desk, heard, person, f"Counted. {missing}", proposal.incident_id)
     await desk.post(*drafts)
 
 
@@ -194,4 +198,4 @@ async def _acknowledge(desk: Desk, heard: Heard, person: str, proposal: Proposal
     )
     text = f"Noted: you are on it. Nobody else is called for {HELD_SECONDS // 60} min. It authorizes nothing."
     heeded = settled(heard, "HEEDED", "on it", incident.id, {"what": "on it", "person": person})
-    await desk.post(draft, heeded, *learnt, reply_to(desk, heard, person, text, incident.id))
+    await desk.post(draft, heeded, *learnt, *replies(desk, heard, person, text, incident.id))

@@ -21,8 +21,9 @@ REFUSALS = {
 }
 
 
-def count(metrics: Metrics, tenant: str, entry: Entry) -> None:
-    """Count one entry that was posted while this process ran."""
+def count(metrics: Metrics, book: Book, entry: Entry) -> None:
+    """Count one entry that was posted while this process ran (`book` has folded it already)."""
+    tenant = book.tenant
     metrics.ledger_entries.labels(tenant).inc()
     stage, body = entry.stage, entry.body
     if stage == "EVALUATED":
@@ -37,7 +38,9 @@ def count(metrics: Metrics, tenant: str, entry: Entry) -> None:
     elif stage == "REFUSED":
         metrics.answers_refused.labels(REFUSALS.get(str(body.get("why")), "not_permitted")).inc()
     elif stage in ("SENT", "READ") or stage in ("DELIVERED", "UNDELIVERED"):
-        metrics.messages.labels("whatsapp", stage.lower()).inc()
+        about = book.messages.get(entry.settles if entry.settles is not None else int(body["message"]))
+        if about is not None:
+            metrics.messages.labels(about.channel, stage.lower()).inc()
     elif stage in ("DIAGNOSED", "UNDIAGNOSED"):
         _diagnosis(metrics, entry)
 

@@ -37,6 +37,7 @@ from receiver.incident.states import (
     key_of,
 )
 from receiver.incident.times import Times
+from receiver.papers import WHATSAPP
 
 CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a message that calls somebody to decide
 DIGESTED = "digested"  # the outcome of a message for which a digest stands
@@ -320,6 +321,7 @@ class Book:
             until=parse_time(body["until"]),
             addressed_at=entry.timestamp,
             content_digest=next((b.digest for b in entry.blobs if b.name == "content"), ""),
+            channel=str(body.get("channel", WHATSAPP)),
             digest=entry.id.startswith("address:digest:"),
         )
         if message.kind == "opened":

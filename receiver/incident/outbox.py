@@ -1,6 +1,7 @@
 """What waits to be sent, and when: a carrier takes so many messages to one person, and a person reads fewer still.
 
-Pure. Answers to what somebody has just written go first, then questions, then everything else, each in order.
+Pure. Answers to what somebody has just written go first, then questions, then everything else, each in order. The pace
+is WhatsApp's; a call, an SMS or a notice of last resort waits for none of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from receiver.incident.states import Message
+from receiver.papers import WHATSAPP
 
 REPLY = "reply"
 _RANKS = {REPLY: 0, "opened": 1}
@@ -43,7 +45,8 @@ class Outbox:
 
     def send(self, message: Message, at: datetime) -> None:
         """A message was handed to the carrier for the first time."""
-        self.sent.append(at)
+        if message.channel == WHATSAPP:
+            self.sent.append(at)
         if at.date() != self.day:
             self.day, self.today = at.date(), 0
         self.today += message.kind != REPLY
@@ -63,6 +66,9 @@ def turns(
     window = timedelta(seconds=pace.every_seconds * pace.burst)
     for message in sorted(waiting, key=lambda m: (_RANKS.get(m.kind, 2), m.index)):
         at = message.addressed_at
+        if message.channel != WHATSAPP:
+            yield message, at
+            continue
         if pace.every_seconds and len(times) >= pace.burst:
             at = max(at, times[-pace.burst] + window)
         times.append(max(at, now))

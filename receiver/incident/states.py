@@ -79,6 +79,7 @@ class Message:
     addressed_at: datetime
     content_digest: str
     reply_to: int | None = None
+    channel: str = "whatsapp"
     digest: bool = False  # it stands for others that were not sent
     sids: set[str] = field(default_factory=set)
     outcome: str | None = None

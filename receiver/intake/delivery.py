@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from ledger.entry import Draft, Entry
 from ledger.journal import Conflict, Journal, Refused
 from receiver.authorization.twilio_http import outcome_of_code
+from receiver.authorization.voice import UNANSWERED
 
 CARRIER = "carrier:whatsapp"
+MACHINE = "answering_machine"
 _LOG = logging.getLogger("counterfoil.replies")
 
 
@@ -35,6 +37,24 @@ async def book_status(journal: Journal, tenant: str, addressed: Entry, sid: str,
         await _once(journal, tenant, _about(addressed, f"deliver:{index}", "UNDELIVERED", body, settles=True))
 
 
+async def book_call(journal: Journal, tenant: str, addressed: Entry, sid: str, status: str) -> None:
+    """Book what became of a call. It counts as delivered once a person has heard it, so ending says nothing more."""
+    index = addressed.index
+    await _once(journal, tenant, _about(addressed, f"sent:{index}:{sid}", "SENT", {"message": index, "sid": sid}))
+    if status in UNANSWERED:
+        body = {"outcome": UNANSWERED[status], "detail": f"the call: {status}", "sid": sid}
+        await _once(journal, tenant, _about(addressed, f"deliver:{index}", "UNDELIVERED", body, settles=True))
+
+
+async def book_picked_up(journal: Journal, tenant: str, addressed: Entry, sid: str, *, machine: bool) -> None:
+    """Book who picked up: a person, to whom it is said now, or a machine."""
+    index = addressed.index
+    await _once(journal, tenant, _about(addressed, f"sent:{index}:{sid}", "SENT", {"message": index, "sid": sid}))
+    body = {"outcome": MACHINE if machine else "delivered", "detail": "picked up", "sid": sid}
+    stage = "UNDELIVERED" if machine else "DELIVERED"
+    await _once(journal, tenant, _about(addressed, f"deliver:{index}", stage, body, settles=True))
+
+
 async def _once(journal: Journal, tenant: str, draft: Draft) -> Entry | None:
     """Post `draft` unless an entry of its id stands, or the ledger says that it is too late; what stands then."""
     standing = await journal.find(tenant, draft.id)
@@ -53,7 +73,7 @@ def _about(addressed: Entry, entry_id: str, stage: str, body: Mapping[str, objec
     return Draft(
         id=entry_id,
         stage=stage,
-        actor=CARRIER,
+        actor=f"carrier:{addressed.body.get('channel', 'whatsapp')}",
         incident_id=addressed.incident_id,
         decision=str(body["outcome"]) if "outcome" in body else None,
         reason=f"to {addressed.body.get('person')}",

@@ -1,4 +1,4 @@
-"""What people answer, and what became of messages: POST /twilio/message, /twilio/status and /twilio/voice.
+"""What people write, and what became of messages: POST /twilio/message and /twilio/status.
 
 Each request is checked against Twilio's signature and booked; nothing is judged here. The answer to the person comes
 from the governor, as a message of its own, after it has judged what was heard.
@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 from multidict import MultiDict
@@ -19,15 +18,13 @@ from multidict import MultiDict
 from ledger.entry import Blob, Draft
 from ledger.journal import Conflict, Journal, Refused, Unavailable
 from receiver.authorization import codes, wording
-from receiver.authorization.signatures import is_signed
-from receiver.intake.delivery import CARRIER, book_status
+from receiver.intake.delivery import CARRIER, book_call, book_status
+from receiver.intake.signed import Signed
 
-BODY_BYTES = 65_536
-_FORM_FIELDS = 100
 _TEXT_UNITS = 300
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 _ADDRESS = re.compile(r"whatsapp:[+A-Za-z0-9._-]{3,128}")
-_FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 EVERYWHERE = ("halt", "resume", "status", "handover", "join", "stop", "start")  # words that are meant for every tenant
 _LOG = logging.getLogger("counterfoil.replies")
 
@@ -39,19 +36,11 @@ class Roster(Protocol):
         """Every (tenant, person) with that WhatsApp address, "whatsapp:+263771234567"; empty for a stranger."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """A request that Twilio signed: the form, and the parsed query."""
-
-    form: MultiDict[str]
-    query: MultiDict[str]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replies:
-    """The three handlers. Takes plain values.
+    """The two handlers. Takes plain values.
 
-    auth_tokens: a sequence, or a function for tokens that a reload may change; the current one and the previous one.
+    signed: reads what Twilio signed.
     codes_secret: the secret of receiver.authorization.codes. address_key: for the HMAC of an
     address, by tenant and person (None: a stranger).
     count: called with (path, outcome) for each request; outcome is from a closed list.
@@ -59,16 +48,14 @@ class Replies:
 
     journal: Journal
     roster: Roster
-    account_sid: str
-    auth_tokens: Sequence[str] | Callable[[], Sequence[str]]
-    public_url: str
+    signed: Signed
     codes_secret: bytes
     address_key: Callable[[str, str | None], bytes]
     count: Callable[[str, str], None] = field(default=lambda path, outcome: None)
 
     async def message(self, request: web.Request) -> web.Response:
         """A message or a tap. 204 once it is booked as HEARD, or known, or from a stranger; 503 to be sent again."""
-        signed = await self._signed(request)
+        signed = await self.signed.read(request, self._done)
         if isinstance(signed, web.Response):
             return signed
         form = signed.form
@@ -96,14 +83,14 @@ class Replies:
         return self._done(request, "heard", 204)
 
     async def status(self, request: web.Request) -> web.Response:
-        """What became of a message of ours. 204 unless it cannot be booked (503) or read (400)."""
-        signed = await self._signed(request)
+        """What became of a message or a call of ours. 204 unless it cannot be booked (503) or read (400)."""
+        signed = await self.signed.read(request, self._done)
         if isinstance(signed, web.Response):
             return signed
-        form, ids = signed.form, signed.query.getall("m", [])
+        form, ours = signed.form, signed.message()
         sid, status = form.get("MessageSid", ""), form.get("MessageStatus", "")
-        ours = codes.split_message_id(ids[0]) if len(ids) == 1 else None
-        if ours is None or not _SID.fullmatch(sid):
+        call = form.get("CallSid", "")
+        if ours is None or not (CALL_SID if call else _SID).fullmatch(call or sid):
             return self._done(request, "malformed", 400)
         tenant, index = ours
         try:
@@ -112,57 +99,14 @@ class Replies:
             addressed = await self.journal.get(tenant, index)
             if addressed is None or addressed.stage != "ADDRESSED":
                 return self._done(request, "unknown", 204)
-            await book_status(self.journal, tenant, addressed, sid, status, form.get("ErrorCode", ""))
+            if call:
+                await book_call(self.journal, tenant, addressed, call, form.get("CallStatus", ""))
+            else:
+                await book_status(self.journal, tenant, addressed, sid, status, form.get("ErrorCode", ""))
         except Unavailable as error:
             _LOG.error("a status could not be booked: %s", error)
             return self._done(request, "unavailable", 503)
         return self._done(request, "status", 204)
-
-    async def voice(self, request: web.Request) -> web.Response:
-        """A call. Voice is not set up, and says so."""
-        signed = await self._signed(request)
-        if isinstance(signed, web.Response):
-            return signed
-        self.count(request.path, "voice")
-        say = "This number takes WhatsApp messages. Voice is not set up. Goodbye."
-        twiml = f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{say}</Say><Hangup/></Response>'
-        return web.Response(text=twiml, content_type="text/xml")
-
-    async def _signed(self, request: web.Request) -> _Post | web.Response:
-        """The form, if Twilio signed it for our public address; else the answer to give."""
-        body = await _bounded_body(request)
-        if body is None:
-            return self._done(request, "too large", 413)
-        raw_path = request.raw_path
-        url = self.public_url.rstrip("/") + raw_path
-        is_form = request.content_type == "application/x-www-form-urlencoded"
-        form: MultiDict[str] = MultiDict()
-        query: MultiDict[str] = MultiDict()
-        try:
-            text = body.decode()
-            query.extend(_parse(urlsplit(raw_path).query))
-            form.extend(_parse(text) if is_form else [])
-        except ValueError:
-            return self._forbidden(request, url)
-        signature = request.headers.getall("X-Twilio-Signature", [])
-        tokens = self.auth_tokens() if callable(self.auth_tokens) else self.auth_tokens
-        # An absolute-form request line ("POST http://elsewhere/…") is not the path that Twilio was told.
-        if len(signature) != 1 or not raw_path.startswith("/"):
-            return self._forbidden(request, url)
-        if not is_signed(tokens, url, form if is_form else text, signature[0]):
-            return self._forbidden(request, url)
-        if not is_form or not self._is_shaped(form):
-            return self._done(request, "malformed", 400)
-        return _Post(form, query)
-
-    def _is_shaped(self, form: MultiDict[str]) -> bool:
-        """The signature joins names and values without a mark between them, so their shape has to be checked.
-
-        `A=1B2` and `A=1&B=2` sign alike: a name is a word, none comes twice, and the account is ours.
-        """
-        if len(set(form)) != len(form) or not all(_FIELD_NAME.fullmatch(name) for name in form):
-            return False
-        return form.get("AccountSid") == self.account_sid
 
     async def _targets(self, sender: str, answer: codes.Answer) -> list[tuple[str, str | None]]:
         """The tenants to whose ledgers this belongs, and who the sender is there.
@@ -212,10 +156,6 @@ class Replies:
         self.count(request.path, outcome)
         return web.Response(status=status)
 
-    def _forbidden(self, request: web.Request, url: str) -> web.Response:
-        _LOG.warning("bad Twilio signature; the address that should have been signed: %r (public_url)", url[:500])
-        return self._done(request, "bad signature", 403)
-
 
 def _payload_of(form: MultiDict[str]) -> str | None:
     """A tap's payload. One without the fields that come with every tap is no payload of Twilio's: "" reads as none."""
@@ -224,18 +164,3 @@ def _payload_of(form: MultiDict[str]) -> str | None:
         return None
     is_tap = form.get("MessageType") in ("button", "interactive") and "ButtonText" in form
     return payload if is_tap else ""
-
-
-def _parse(text: str) -> list[tuple[str, str]]:
-    return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FORM_FIELDS)
-
-
-async def _bounded_body(request: web.Request) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_chunked(16_384):
-        size += len(chunk)
-        if size > BODY_BYTES:
-            return None
-        parts.append(chunk)
-    return b"".join(parts)

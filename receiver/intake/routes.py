@@ -10,6 +10,7 @@ from aiohttp.typedefs import Middleware
 
 from receiver.intake.admission import REQUESTS_AT_ONCE, Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
+from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk, error, not_admitted
 from receiver.intake.nonces import PATH as NONCE_PATH
 from receiver.intake.nonces import Nonces
@@ -87,12 +88,12 @@ def private_app(
     return app
 
 
-def public_app(*, replies: Replies, results: Results, nonces: Nonces | None = None) -> web.Application:
+def public_app(*, replies: Replies, calls: Calls, results: Results, nonces: Nonces | None = None) -> web.Application:
     """The listener that a reverse proxy may publish: /twilio/* and /executions/*, and nothing else."""
     app = web.Application(middlewares=[_places(), _errors])
     app.router.add_post("/twilio/message", replies.message)
     app.router.add_post("/twilio/status", replies.status)
-    app.router.add_post("/twilio/voice", replies.voice)
+    app.router.add_post("/twilio/voice", calls.voice)
     if nonces is not None:
         app.router.add_get(f"{NONCE_PATH}{{nonce}}", nonces.answer)
     app.router.add_post("/executions/{id}", results.result)

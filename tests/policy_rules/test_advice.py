@@ -76,3 +76,15 @@ def test_what_is_no_reason_to_warn(edits):
 def test_without_a_roster_nothing_is_said_about_people_and_executors():
     edits = [("quorum: 1", "quorum: 3"), ("executor: restart", "executor: other")]
     assert warnings(policy(*edits)) == ()
+
+
+def test_a_step_by_a_channel_that_does_not_reach_everybody_is_named():
+    by_voice = policy(('["role:oncall"]}', '["role:oncall"]}, {after: 5m, notify: [everyone], channel: voice}'))
+    reached = {"tendai": {"whatsapp", "voice"}, "rudo": {"whatsapp"}, "guest": {"whatsapp", "voice"}}
+    (problem,) = warnings(by_voice, (ONCALL, LEAD, GUEST), ("restart",), reached)
+    assert (problem.line, problem.message) == (
+        30,
+        "rudo cannot be reached by voice: the ladder passes over them there",
+    )
+    everybody = {name: {"whatsapp", "voice"} for name in reached}
+    assert warnings(by_voice, (ONCALL, LEAD, GUEST), ("restart",), everybody) == ()

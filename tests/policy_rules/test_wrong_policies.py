@@ -149,7 +149,7 @@ WRONG = [
     ('"role:oncall"', "oncall", 30, "did you mean 'role:oncall'?"),
     ("{after: 0s, ", "{", 30, "after is missing"),
     ('notify: ["role:oncall"]', "notify: []", 30, "notify names nobody"),
-    ('["role:oncall"]}', '["role:oncall"], channel: sms}', 30, "it is one of voice, whatsapp"),
+    ('["role:oncall"]}', '["role:oncall"], channel: pager}', 30, "it is one of notice, sms, voice, whatsapp"),
     (
         '{after: 0s, notify: ["role:oncall"]}',
         "{after: 5m, notify: [everyone]}, {after: 1m, notify: [everyone]}",

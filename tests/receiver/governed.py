@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ledger.entry import Blob, Draft, Entry
+from ledger.journal import Conflict, Receipt
 from policy_rules.casebook.cases import Case
 from policy_rules.loading import load
 from receiver.authorization import codes
@@ -50,6 +51,31 @@ class Phones(Outside):
     async def send(self, message: OutgoingMessage) -> Sent | NotSent:
         refusal = self.refuses.get(message.recipient.name)
         return refusal if refusal is not None else await super().send(message)
+
+
+class GrowingJournal(MemoryJournal):
+    """One that tells who waits when it has grown, and knows the same id with another body, as a ledger does."""
+
+    def __init__(self) -> None:
+        super().__init__(TENANT, lambda: NOW)
+        self._news = asyncio.Event()
+
+    def at(self, clock: CaseClock) -> None:
+        self._clock = clock.now
+
+    async def post(self, tenant: str, drafts: Sequence[Draft]) -> Receipt:
+        for draft in drafts:
+            standing = self._by_id.get(draft.id)
+            if standing is not None and dict(standing.body) != dict(draft.body):
+                raise Conflict(draft.id)
+        receipt = await super().post(tenant, drafts)
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        return receipt
+
+    async def wait(self, tenant: str, size: int) -> None:
+        while len(self.log) <= size:
+            await self._news.wait()
 
 
 class Governed:

@@ -295,7 +295,7 @@ async def test_the_process_environment_changes_nothing(network, make, monkeypatc
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "of somebody else")
     carrier = make()
     assert isinstance(await carrier.send(opened()), Sent)
-    client = await carrier._twilio()
+    client = await carrier._connection.client()
     assert (client.region, client.edge, client.password) == (None, None, network.auth_token)
 
 
@@ -341,7 +341,7 @@ async def test_requests_and_answers_keep_twilios_contract(network, make, contrac
     carrier = make()
     for message in (opened(), notice(), reply()):
         assert isinstance(await carrier.send(message), Sent)
-    client = await carrier._twilio()
+    client = await carrier._connection.client()
     sid = network.phone("tendai").last_message.sid
     assert (await client.messages(sid).fetch_async()).sid == sid
     assert len(await client.messages.list_async(to=TENDAI.address, page_size=2)) == 3

@@ -20,7 +20,8 @@ from ledger.entry import Draft, Entry, canonical, format_time
 from ledger.journal import Conflict, Receipt, Refused, Unavailable
 from receiver.authorization import codes
 from receiver.demo.phone import PhoneNetwork
-from receiver.intake.replies import BODY_BYTES, Replies
+from receiver.intake.replies import Replies
+from receiver.intake.signed import BODY_BYTES, Signed
 
 PUBLIC_URL = "https://counterfoil.example.org"
 ACCOUNT, TOKEN, PREVIOUS = "AC" + "1" * 32, "current-token", "previous-token"
@@ -91,7 +92,7 @@ class Roster:
 
 
 class House:
-    """The three handlers on a real listener, and what they booked and counted."""
+    """The two handlers on a real listener, and what they booked and counted."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
@@ -103,9 +104,7 @@ class House:
         self.replies = Replies(
             journal=self.journal,  # type: ignore[arg-type]
             roster=self.roster,
-            account_sid=ACCOUNT,
-            auth_tokens=lambda: self.tokens,
-            public_url=PUBLIC_URL,
+            signed=Signed(account_sid=ACCOUNT, auth_tokens=lambda: self.tokens, public_url=PUBLIC_URL),
             codes_secret=SECRET,
             address_key=lambda tenant, person: KEY,
             count=lambda path, outcome: self.counts.append((path, outcome)),
@@ -167,7 +166,6 @@ async def house():
         app = web.Application()
         app.router.add_post("/twilio/message", house.replies.message)
         app.router.add_post("/twilio/status", house.replies.status)
-        app.router.add_post("/twilio/voice", house.replies.voice)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -376,7 +374,7 @@ async def test_a_large_body_is_cut_off(house):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    path=st.sampled_from(["/twilio/message", "/twilio/status?m=default-1", "/twilio/voice", "/twilio/status?m=%FF&m="]),
+    path=st.sampled_from(["/twilio/message", "/twilio/status?m=default-1", "/twilio/status?m=%FF&m="]),
     body=st.binary(max_size=300) | st.text().map(lambda text: urlencode({"Body": text}).encode()),
     content_type=st.sampled_from([*FORM.values(), "application/json", "multipart/form-data; boundary=x", "x", ""]),
     signature=st.text(
@@ -392,7 +390,7 @@ async def test_no_bytes_make_an_error_of_ours(house, path, body, content_type, s
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     form=st.dictionaries(st.sampled_from([*INBOUND, *TAP, "ButtonPayload", "MessageStatus", "ErrorCode"]), st.text()),
-    path=st.sampled_from(["/twilio/message", "/twilio/status?m=default-1", "/twilio/status?m=x", "/twilio/voice"]),
+    path=st.sampled_from(["/twilio/message", "/twilio/status?m=default-1", "/twilio/status?m=x"]),
 )
 async def test_no_signed_form_makes_an_error_of_ours(house, form, path):
     form = {name: value.encode("utf-8", "replace").decode() for name, value in form.items()}
@@ -486,18 +484,7 @@ async def test_a_settlement_that_comes_too_late_is_no_error(house):
     assert house.journal.stages() == ["OPENED", "ADDRESSED", "UNDELIVERED", "SENT", "READ"]
 
 
-# --- voice, and the stand-in ------------------------------------------------------------------------------------------
-
-
-async def test_a_call_is_answered_in_twiml(house):
-    form = {"AccountSid": ACCOUNT, "CallSid": "CA" + "0" * 32}
-    signature = sign(TOKEN, f"{PUBLIC_URL}/twilio/voice", form)
-    headers = {**FORM, "X-Twilio-Signature": signature}
-    status, text = await house.raw("/twilio/voice", urlencode(form).encode(), headers)
-    assert status == 200
-    assert text.startswith("<?xml")
-    assert "Voice is not set up" in text
-    assert await house.post("/twilio/voice", form, token="other") == 403
+# --- the stand-in ------------------------------------------------------------------------------------------
 
 
 async def test_the_stand_in_and_the_handlers_agree_without_sharing_code(house):

@@ -23,11 +23,14 @@ from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Desk
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import AlertIntake
+from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
+from receiver.intake.signed import Signed
 from receiver.metrics import Metrics
+from receiver.papers import Recipient
 from tests.simulation.terms import SECRET
 from tests.simulation.world import Site, World
 
@@ -71,6 +74,9 @@ class PhoneBook:
         found = [(tenant, site.named(address)) for tenant, site in self._world.sites.items()]
         return [(tenant, name) for tenant, name in found if name is not None]
 
+    def recipient(self, tenant: str, person: str) -> Recipient | None:
+        return None  # nobody is called here
+
 
 class Doors:
     """Both listeners of one process."""
@@ -89,13 +95,20 @@ class Doors:
             reading=lambda app: None,
             measure=lambda: None,
         )
+        signed = Signed(account_sid=ACCOUNT, auth_tokens=[TWILIO_TOKEN], public_url=PUBLIC_URL)
         self._public = public_app(
+            calls=Calls(
+                journal=journal,
+                roster=PhoneBook(world),
+                signed=signed,
+                public_url=PUBLIC_URL,
+                codes_secret=SECRET,
+                address_key=lambda tenant, person: SECRET,
+            ),
             replies=Replies(
                 journal=journal,
                 roster=PhoneBook(world),
-                account_sid=ACCOUNT,
-                auth_tokens=[TWILIO_TOKEN],
-                public_url=PUBLIC_URL,
+                signed=signed,
                 codes_secret=SECRET,
                 address_key=lambda tenant, person: SECRET,
                 count=lambda path, outcome: self._turned("twilio", outcome),

@@ -4,12 +4,14 @@ It imports nothing from the rest of the project: it signs, checks and refuses by
 mistake with what it stands in for.
 """
 
+from .calls import Call
 from .handset import Phone
 from .network import Fault, Faults, PhoneNetwork
 from .shapes import Button, Exchange, Message, Refusal, Template, WebhookCall
 
 __all__ = [
     "Button",
+    "Call",
     "Exchange",
     "Fault",
     "Faults",

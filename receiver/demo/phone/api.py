@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from . import rules
+from . import calls, rules
 from .account import NOT_FOUND, Account, numbers_of, page_of, refuse
 from .page import Page
 from .shapes import Button, Exchange, Message, Refusal, Template, message_json, new_sid, template_json
@@ -32,6 +32,9 @@ def make_app(network: PhoneNetwork) -> web.Application:
     app.router.add_post(f"{messages}.json", api.create_message)
     app.router.add_get(f"{messages}.json", api.list_messages)
     app.router.add_get(f"{messages}/{{sid}}.json", api.fetch_message)
+    voice = "/2010-04-01/Accounts/{account}/Calls"
+    app.router.add_post(f"{voice}.json", api.create_call)
+    app.router.add_get(f"{voice}/{{sid}}.json", api.fetch_call)
     app.router.add_post("/v1/Content", api.create_content)
     app.router.add_get("/v1/Content", api.list_content)
     app.router.add_get("/v1/Content/{sid}", api.fetch_content)
@@ -74,21 +77,39 @@ class Api:
         except web.HTTPNotFound:
             return refuse(NOT_FOUND)
 
-    async def create_message(self, request: web.Request) -> web.StreamResponse:
+    async def create_call(self, request: web.Request) -> web.StreamResponse:
+        fault = self._fault()
+        if fault is not None:
+            interrupted = await self._interrupt(request, fault)
+            if interrupted is not None:
+                return interrupted
+        pairs = await _form_of(request)
+        fields = calls.check_call(pairs, self.network.caller) if not isinstance(pairs, Refusal) else pairs
+        if isinstance(fields, Refusal):
+            return refuse(fields)
+        call = calls.new_call(self.network, fields)
+        self.network.dial(call)
+        return web.json_response(calls.call_json(call, self.network.account_sid), status=201)
+
+    async def fetch_call(self, request: web.Request) -> web.Response:
+        call = self.network.calls.get(request.match_info["sid"])
+        return refuse(NOT_FOUND) if call is None else web.json_response(calls.call_json(call, self.network.account_sid))
+
+    def _fault(self) -> Fault | None:
+        """The fault that the next request runs into."""
         fault = self.network.faults.next_requests.popleft() if self.network.faults.next_requests else None
         if fault is not None:
             fault.met.set()
+        return fault
+
+    async def create_message(self, request: web.Request) -> web.StreamResponse:
+        fault = self._fault()
         if fault is not None and fault.kind != "lost":
             interrupted = await self._interrupt(request, fault)
             if interrupted is not None:
                 return interrupted
-        if request.content_type != _FORM:
-            return refuse(Refusal(415, 20422, f"Content-Type must be {_FORM}"))
-        try:
-            pairs = parse_qsl((await request.read()).decode(), keep_blank_values=True, errors="strict")
-        except ValueError:
-            return refuse(Refusal(400, 20001, "The form is not valid UTF-8"))
-        taken = self._take(pairs)
+        pairs = await _form_of(request)
+        taken = self._take(pairs) if not isinstance(pairs, Refusal) else pairs
         if isinstance(taken, Refusal):
             return refuse(taken)
         message, failure = taken
@@ -238,3 +259,12 @@ class Api:
             return False
         wanted = f"{self.network.account_sid}:{self.network.auth_token}".encode()
         return scheme.lower() == "basic" and hmac.compare_digest(given, wanted)
+
+
+async def _form_of(request: web.Request) -> list[tuple[str, str]] | Refusal:
+    if request.content_type != _FORM:
+        return Refusal(415, 20422, f"Content-Type must be {_FORM}")
+    try:
+        return parse_qsl((await request.read()).decode(), keep_blank_values=True, errors="strict")
+    except ValueError:
+        return Refusal(400, 20001, "The form is not valid UTF-8")

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from . import rules, webhooks
+from .calls import Call
 from .shapes import Message, new_sid
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Phone:
 
     def __init__(self, network: PhoneNetwork, address: str, name: str) -> None:
         self.address = address
+        self.number = address.removeprefix("whatsapp:")
         self.name = name
         self.external_id = "whatsapp:XX." + hashlib.sha256(address.encode()).hexdigest()[:16]
         self.joined = False
@@ -69,6 +71,22 @@ class Phone:
         except TimeoutError:
             got = [message.body for message in self.messages[self._taken :]]
             raise AssertionError(f"{self.name} got no message that says {says!r} in {timeout:g} s, but {got}") from None
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """Every call to this phone, oldest first."""
+        return tuple(call for call in self._network.calls.values() if call.number == self.number)
+
+    async def next_call(self, timeout: float = 10.0) -> Call:
+        """The call that rings, once one does. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while True:
+                news = asyncio.ensure_future(self._network.news())
+                for call in self.calls:
+                    if call.status == "ringing":
+                        news.cancel()
+                        return call
+                await news
 
     async def tap(self, title: str, message: Message | None = None) -> int | None:
         """Tap a button of `message`, or of the newest message that has it. Returns the webhook's HTTP status.

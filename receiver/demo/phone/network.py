@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from . import rules, webhooks
+from .calls import Call
 from .handset import Phone
 from .shapes import Exchange, Message, Refusal, Template, WebhookCall
 
@@ -60,6 +61,7 @@ class PhoneNetwork:
         account_sid: str = "AC" + "0" * 32,
         auth_token: str = "stand-in",  # noqa: S107  # a stand-in's token protects nothing
         sender: str = "whatsapp:+14155238886",
+        caller: str = "+14155238886",
         people: Mapping[str, str] | None = None,
         message_url: str | None = None,
         deliver_to: str | None = None,
@@ -70,6 +72,7 @@ class PhoneNetwork:
     ) -> None:
         """people: name → address; they have joined the sandbox and may be written to freely for `window`.
 
+        caller: the number that calls people and sends SMS.
         message_url: where inbound messages go, "{public_url}/twilio/message"; may be set after start. None: where the
           API was told to send them, if anywhere.
         deliver_to: connect webhooks to this origin, while they are signed for their own address.
@@ -80,6 +83,7 @@ class PhoneNetwork:
         self.account_sid = account_sid
         self.auth_token = auth_token
         self.sender = sender
+        self.caller = caller
         self.message_url = message_url
         self.deliver_to = deliver_to
         self.sandbox = sandbox
@@ -87,6 +91,7 @@ class PhoneNetwork:
         self.channel_errors = channel_errors
         self.clock = clock
         self.faults = Faults()
+        self.calls: dict[str, Call] = {}
         self.templates: dict[str, Template] = {}
         self.messages: dict[str, Message] = {}
         self.opted_out: set[str] = set()
@@ -198,15 +203,26 @@ class PhoneNetwork:
 
     async def call(self, url: str, fields: Mapping[str, str]) -> WebhookCall:
         """Send a webhook, twice where that fault is set; the first one's outcome is returned."""
+        return (await self._post(url, fields))[0]
+
+    async def ask(self, url: str, fields: Mapping[str, str]) -> webhooks.Answer:
+        """The answer to a webhook: a step of a call, whose TwiML says what comes next."""
+        return (await self._post(url, fields))[1]
+
+    async def _post(self, url: str, fields: Mapping[str, str]) -> tuple[WebhookCall, webhooks.Answer]:
         if self._session is None:
             raise RuntimeError("the network is not started")
         times = 2 if self.faults.duplicate_webhooks else 1
-        calls = [
-            await webhooks.post(self._session, self.auth_token, url, fields, self.deliver_to) for _ in range(times)
-        ]
-        self.webhook_calls.extend(calls)
+        sent = [await webhooks.post(self._session, self.auth_token, url, fields, self.deliver_to) for _ in range(times)]
+        self.webhook_calls.extend(call for call, _ in sent)
         self.touch()
-        return calls[0]
+        return sent[0]
+
+    def dial(self, call: Call) -> None:
+        """Let a phone ring. A number that nobody has fails at once."""
+        self.calls[call.sid] = call
+        known = any(phone.number == call.number for phone in self._phones.values())
+        self._spawn(call.ring() if known else call.decline("failed"))
 
     async def settled(self) -> None:
         """Return when no webhook is on its way."""

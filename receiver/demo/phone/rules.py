@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from .shapes import Button, Refusal, Template
 
+NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 WHATSAPP_ADDRESS = re.compile(r"whatsapp:(\+[1-9][0-9]{6,14}|[A-Z]{2}\.[A-Za-z0-9]{1,60})")
 OPT_OUT_WORDS = frozenset(["STOP", "STOPALL", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT", "UNSUBSCRIBE"])
 OPT_IN_WORDS = frozenset(["START", "YES", "UNSTOP"])
@@ -62,7 +63,7 @@ def _check_content_fields(fields: Mapping[str, str]) -> Refusal | None:
 
 
 def _check_delivery_fields(fields: Mapping[str, str]) -> Refusal | None:
-    if "StatusCallback" in fields and not _is_callback(fields["StatusCallback"]):
+    if "StatusCallback" in fields and not is_callback(fields["StatusCallback"]):
         return Refusal(400, 21609, "The 'StatusCallback' URL is not a valid URL")
     validity = fields.get("ValidityPeriod")
     if validity is not None and not (re.fullmatch(r"[0-9]{1,5}", validity) and 1 <= int(validity) <= 36000):
@@ -70,7 +71,7 @@ def _check_delivery_fields(fields: Mapping[str, str]) -> Refusal | None:
     return None
 
 
-def _is_callback(url: str) -> bool:
+def is_callback(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and "_" not in (parts.hostname or "")

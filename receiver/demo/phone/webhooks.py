@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,6 +16,15 @@ from yarl import URL
 from .shapes import Button, Message, WebhookCall
 
 WEBHOOK_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answered to a webhook; status 0 where nothing came."""
+
+    status: int
+    text: str
+    content_type: str
 
 
 def signature(auth_token: str, url: str, fields: Mapping[str, str]) -> str:
@@ -88,8 +98,8 @@ def status_fields(message: Message, status: str, error_code: int | None, account
 
 async def post(
     session: aiohttp.ClientSession, auth_token: str, url: str, fields: Mapping[str, str], deliver_to: str | None
-) -> WebhookCall:
-    """Send one webhook for `url`, signed for `url`.
+) -> tuple[WebhookCall, Answer]:
+    """Send one webhook for `url`, signed for `url`; what was sent, and what came back.
 
     deliver_to: the origin that is connected to instead, as a reverse proxy would; the signature stays that of `url`.
     """
@@ -106,10 +116,10 @@ async def post(
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=WEBHOOK_SECONDS),
         ) as answer:
-            await answer.read()
-            return WebhookCall(url, dict(fields), answer.status)
+            text = (await answer.read()).decode("utf-8", "replace")
+            return WebhookCall(url, dict(fields), answer.status), Answer(answer.status, text, answer.content_type)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return WebhookCall(url, dict(fields), None, f"{type(error).__name__}: {error}")
+        return WebhookCall(url, dict(fields), None, f"{type(error).__name__}: {error}"), Answer(0, "", "")
 
 
 def _digits(address: str) -> str:
