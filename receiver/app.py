@@ -36,11 +36,12 @@ from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
 from receiver.diagnosis.claude import Claude
 from receiver.evidence.alertmanager import Alertmanagers
 from receiver.evidence.prometheus import NoPrometheus, Prometheus
+from receiver.evidence.silencing import Server, Silencing
 from receiver.execution.webhook import Webhooks
 from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Charter, Desk
 from receiver.governor.loop import Governor
-from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors
+from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors, Silencer
 from receiver.incident.outbox import Pace
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
@@ -84,6 +85,7 @@ class Offices:
     executors: Executors
     model: str
     pace: Pace
+    silencer: Silencer
 
 
 class Service:
@@ -302,7 +304,7 @@ class Service:
         return Offices(
             evidence=self._evidence(tenant),
             alert_source=Alertmanagers(
-                servers=[(s.url, s.http_config.headers(), s.http_config.ssl_context()) for s in tenant.alertmanagers],
+                servers=_servers(tenant),
                 session=lambda: self._session,
             ),
             diagnostician=claude,
@@ -310,6 +312,7 @@ class Service:
             executors=Webhooks(targets(tenant), self.clock.now),
             model=claude.model,
             pace=pace,
+            silencer=Silencing(servers=_servers(tenant), session=lambda: self._session),
         )
 
     def _evidence(self, tenant: Tenant) -> Evidence:
@@ -490,6 +493,11 @@ class Service:
 
 def _tenants(loaded: Loaded) -> Iterable[tuple[str, Tenant]]:
     return loaded.settings.tenants.items()
+
+
+def _servers(tenant: Tenant) -> list[Server]:
+    """Raises OSError where a file of a `tls_config` cannot be read."""
+    return [(s.url, s.http_config.headers(), s.http_config.ssl_context()) for s in tenant.alertmanagers]
 
 
 def _pace(settings: Settings) -> Pace:

@@ -196,6 +196,28 @@ class ExecutionResult:
     poll: str | None = None  # where to ask for the result
 
 
+# --- evidence: what Alertmanager is asked to say nothing of ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Of the alerts with all of `labels` nobody is notified from `starts_at` until `ends_at`."""
+
+    labels: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    created_by: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSilenced:
+    """Why Alertmanager did not take a silence. again: whether another try makes sense."""
+
+    detail: str
+    again: bool
+
+
 # --- diagnosis ------------------------------------------------------------------------------------------------------
 
 

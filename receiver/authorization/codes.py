@@ -21,6 +21,9 @@ _PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
 _TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})[\s.!]*")
 _JOIN = re.compile(r"join[\s:.,-]+([0-9a-z]{4})[\s.!]*")
 _ABOUT = re.compile(r"(why|detail|note)\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,.-].*)?")
+_SILENCE = re.compile(
+    r"silence\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,]+(?:for\s+)?((?:\d{1,4}[dhm])+))?[\s.!]*"
+)
 _MESSAGE_ID = re.compile(r"(?P<tenant>[^/?#&\s]{1,100})-(?P<index>0|[1-9][0-9]{0,14})")
 _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 
@@ -29,16 +32,17 @@ _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 class Answer:
     """What a person said, before anyone judged it.
 
-    verb: approve, reject, onit, halt, resume, status, why, detail, note, handover, join, stop, start, help, other.
-    token: the delivery that a button belongs to. code: what was typed after A, R or JOIN, in capitals. At most one of
-    token and code is set. about: the incident that was named after WHY, DETAIL or NOTE, in small letters, as it was
-    typed.
+    verb: approve, reject, onit, halt, resume, status, why, detail, note, silence, handover, join, stop, start, help,
+    other. token: the delivery that a button belongs to. code: what was typed after A, R or JOIN, in capitals. At most
+    one of token and code is set. about: the incident that was named after WHY, DETAIL, NOTE or SILENCE, in small
+    letters, as it was typed. span: for how long there shall be silence, "2h30m".
     """
 
     verb: str
     token: str | None = None
     code: str | None = None
     about: str | None = None
+    span: str | None = None
 
 
 def code(secret: bytes, tenant: str, proposal_index: int, person: str) -> str:
@@ -111,14 +115,18 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     asked = _ABOUT.fullmatch(text)
     if asked:
         return Answer(asked[1], about=asked[2])
+    silenced = _SILENCE.fullmatch(text)
+    if silenced:
+        return Answer("silence", about=silenced[1], span=silenced[2])
     word = text.rstrip(" .!")
     if word in OPT_OUT:
         return Answer("stop")
     # HALT is the safe direction, so a reason may follow it; RESUME must stand alone.
     if word == "halt" or text.startswith(("halt ", "halt:", "halt,")):
         return Answer("halt")
-    if word.split(" ")[0].rstrip(":,") == "handover":
-        return Answer("handover")
+    first = word.split(" ")[0].rstrip(":,")
+    if first in ("handover", "silence"):
+        return Answer(first)
     return Answer(word) if word in ("resume", "status", "start", "help") else Answer("other")
 
 

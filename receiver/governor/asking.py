@@ -186,11 +186,12 @@ class _Asked:
     body: Mapping[str, Any]
     expires: datetime
     approvers: frozenset[str]
+    approved: tuple[str, ...] = ()
 
 
 def _asked(proposal: Proposal) -> _Asked:
     left = frozenset(proposal.body["approvers"]) - set(proposal.approvals)
-    return _Asked(proposal.index, proposal.body, proposal.expires_at, left)
+    return _Asked(proposal.index, proposal.body, proposal.expires_at, left, tuple(proposal.approvals))
 
 
 def links_of(desk: Desk, incident: Incident) -> str:
@@ -201,7 +202,7 @@ def links_of(desk: Desk, incident: Incident) -> str:
 
 def _question(desk: Desk, about: str, person: str, incident: Incident, asked: _Asked, channel: str = WHATSAPP) -> Draft:
     reader = desk.charter.people[person].recipient
-    variables = wording.opened(incident, asked.body, asked.expires, reader, links_of(desk, incident))
+    variables = wording.opened(incident, asked.body, asked.expires, reader, links_of(desk, incident), asked.approved)
     return addressed(
         about,
         person,

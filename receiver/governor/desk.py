@@ -18,7 +18,7 @@ from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory
 from receiver.governor.meters import count, durations
-from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors
+from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
 from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis
 from receiver.incident.book import Book
@@ -101,6 +101,7 @@ class Desk:
     public_url: str = ""
     pace: Pace = NO_LIMIT
     model: str = ""
+    silencer: Silencer | None = None
     book: Book = field(init=False)
     policies: dict[str, Rulebook] = field(default_factory=dict)
     looked: dict[int, datetime] = field(default_factory=dict)

@@ -9,9 +9,9 @@ from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import duty, enrolling, wording, words
+from receiver.governor import duty, enrolling, silencing, wording, words
 from receiver.governor.answering import refuse, replies, settled
-from receiver.governor.asking import sent_draft
+from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
@@ -30,6 +30,7 @@ WORDS: Mapping[str, Judge] = {
     "note": words.note,
     "help": words.help_,
     "handover": duty.handover,
+    "silence": silencing.silence,
     "stop": enrolling.stop,
     "start": enrolling.start,
 }
@@ -145,6 +146,13 @@ async def _approve(
     missing = wording.still_missing(proposal, {*proposal.approvals, person}, language)
     if missing:
         drafts += replies(desk, heard, person, f"Counted. {missing}", proposal.incident_id)
+        approved = (*proposal.approvals, person)
+        others = [name for name in proposal.body["approvers"] if name not in approved and name in desk.charter.people]
+        drafts += notices(
+            *(desk, proposal.incident_id, f"approved:{heard.index}", others),
+            lambda reader: wording.approved_so_far(proposal, approved, reader.language),
+            (proposal.index, heard.index),
+        )
     await desk.post(*drafts)
 
 

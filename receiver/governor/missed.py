@@ -74,7 +74,7 @@ async def _note_gone(desk: Desk, gone: set[str]) -> None:
     for incident in list(desk.book.open.values()):
         mine = {alert.fingerprint for alert in desk.alerts_of(incident) if alert.firing}
         new = sorted((mine & gone) - incident.gone)
-        if new and mine <= gone:
+        if new and mine <= gone and not desk.book.silences.silent(incident.id, desk.now()):
             await desk.post(
                 Draft(
                     id=f"gone:{incident.id}:{desk.book.size}",

@@ -38,6 +38,16 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "pt": ", {quorum} delas entre {names}",
         "fr": ", dont {quorum} parmi {names}",
     },
+    "approved so far": {
+        "en": "{names} approved {title}. {missing}",
+        "pt": "{names} aprovou {title}. {missing}",
+        "fr": "{names} a approuvé {title}. {missing}",
+    },
+    "approved by": {
+        "en": "{title}; approved by {names}",
+        "pt": "{title}; aprovado por {names}",
+        "fr": "{title} ; approuvé par {names}",
+    },
     "missing": {
         "en": "{missing} more of {names} must approve.",
         "pt": "Falta a aprovação de mais {missing} entre {names}.",

@@ -13,10 +13,12 @@ from receiver.papers import (
     ExecutionResult,
     NoDiagnosis,
     NotSent,
+    NotSilenced,
     Order,
     OutgoingMessage,
     RenderedRequest,
     Sent,
+    Silence,
 )
 
 
@@ -46,6 +48,11 @@ class AlertSource(Protocol):
 
         None where not every Alertmanager answered: then absence says nothing.
         """
+
+
+class Silencer(Protocol):
+    async def silence(self, silence: Silence) -> str | NotSilenced:
+        """The id under which Alertmanager has it, the same however often it is asked for. Never raises."""
 
 
 class Diagnostician(Protocol):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.governor import acting, asking, digesting, duty, explaining, judging, listening, quiet, shadow, watching
+from receiver.governor import (
+    acting,
+    asking,
+    digesting,
+    duty,
+    explaining,
+    judging,
+    listening,
+    quiet,
+    shadow,
+    silencing,
+    watching,
+)
 from receiver.governor.desk import Desk
 from receiver.incident.agenda import Due, Kind
 from receiver.incident.book import Book
@@ -37,11 +49,13 @@ STEPS: dict[Kind, Step] = {
     Kind.SHADOW: shadow.look,
     Kind.LISTEN: listening.listen,
     Kind.DUTY: duty.announce,
+    Kind.SILENCE: silencing.ask,
 }
 
 # These ask somebody outside, so they run beside the turn; a step that runs is not begun a second time.
 OUTSIDE = frozenset(
     {Kind.EXECUTE, Kind.DISPATCH, Kind.AUTHORIZE, Kind.CONSULT, Kind.PROPOSE, Kind.SEND, Kind.LOOK, Kind.SHADOW}
+    | {Kind.SILENCE}
 )
 
 # While one of these is under way for a proposal, its deadline waits for it: what was sent may still be answered.
@@ -62,6 +76,7 @@ def still(book: Book, step: Due) -> bool:
         "unconfirm": lambda: step.subject in book.verifications,
         "dispatch": lambda: step.subject in book.authorizations,
         "void": lambda: step.subject in book.authorizations,
+        "silence": lambda: step.subject in book.silences.pending,
         "tell": lambda: step.subject in book.news,
     }
     if step.kind in ("consult", "mute", "propose", "escalate", "remind"):

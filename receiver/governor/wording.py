@@ -59,7 +59,12 @@ def still_missing(proposal: Proposal, approved: Collection[str], language: str =
     """Who must approve beside `approved`; empty where they are enough."""
     missing = int(proposal.body["quorum"]) - len(approved)
     if missing > 0:
-        return phrase(language, "missing", missing=missing, names=", ".join(proposal.body["approvers"]))
+        return phrase(
+            language,
+            "missing",
+            missing=missing,
+            names=", ".join(who for who in proposal.body["approvers"] if who not in approved),
+        )
     for level in levels_of(proposal.body):
         for quorum, who in ((level.quorum, level.first), (level.second_quorum, level.second)):
             if len(who & set(approved)) < quorum:
@@ -67,19 +72,34 @@ def still_missing(proposal: Proposal, approved: Collection[str], language: str =
     return ""
 
 
+def approved_so_far(proposal: Proposal, approved: Collection[str], language: str = ENGLISH) -> str:
+    """Who has approved, in their order, and who must beside them; for those who were asked as well."""
+    missing = still_missing(proposal, approved, language)
+    title = str(proposal.body["title"])
+    return phrase(language, "approved so far", names=", ".join(approved), title=title, missing=missing)
+
+
 def opened(
-    incident: Incident, body: Mapping[str, Any], expires_at: datetime, reader: Recipient, links: str = ""
+    incident: Incident,
+    body: Mapping[str, Any],
+    expires_at: datetime,
+    reader: Recipient,
+    links: str = "",
+    approved: Sequence[str] = (),
 ) -> dict[str, str]:
     """The variables of the message that asks for a decision; the code is added when it is sent.
 
-    body: of the PROPOSED. links: of the alerts, those that lead where the configuration allows.
+    body: of the PROPOSED. links: of the alerts, those that lead where the configuration allows. approved: who did.
     """
+    action = with_quorum(body["title"], int(body["quorum"]), levels_of(body), reader.language)
+    if approved:
+        action = phrase(reader.language, "approved by", title=action, names=", ".join(approved))
     return {
         "incident": incident.title,
         "summary": incident.summary,
         "finding": incident.reason.partition(": ")[2] or incident.reason,
         "diagnosis": diagnosis_line(incident, reader.language),
-        "action": with_quorum(body["title"], int(body["quorum"]), levels_of(body), reader.language),
+        "action": action,
         "risk": body["risk"],
         "links": links,
         "expires": local(reader, expires_at),

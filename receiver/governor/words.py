@@ -18,7 +18,8 @@ from receiver.incident.states import Heard, Incident
 
 HELP = (
     "I take: a tap on a button; A CODE or R CODE from a message of mine; STATUS; WHY id, what was decided and on what; "
-    "DETAIL id, the incident and its question again; NOTE id text; HALT reason; RESUME; HANDOVER name; STOP and START. "
+    "DETAIL id, the incident and its question again; NOTE id text; SILENCE id 2h; HALT reason; RESUME; HANDOVER name; "
+    "STOP and START. "
     "A bare yes or approve never counts."
 )
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
@@ -86,7 +87,7 @@ async def status(desk: Desk, heard: Heard, person: str) -> None:
 
 async def why(desk: Desk, heard: Heard, person: str) -> None:
     """What was decided of the incident, by whom and on what, from the ledger: the first, and the newest that fit."""
-    incident = await _incident(desk, heard, person, "WHY")
+    incident = await incident_meant(desk, heard, person, "WHY")
     if incident is None:
         return
     entries = await desk.journal.entries(desk.tenant, incident=incident.id, limit=10_000)
@@ -98,7 +99,7 @@ async def why(desk: Desk, heard: Heard, person: str) -> None:
 
 async def detail(desk: Desk, heard: Heard, person: str) -> None:
     """The incident as it stands; and its question again, with buttons, to whoever may answer it and has not."""
-    incident = await _incident(desk, heard, person, "DETAIL")
+    incident = await incident_meant(desk, heard, person, "DETAIL")
     if incident is None:
         return
     last = incident.last
@@ -119,7 +120,7 @@ async def detail(desk: Desk, heard: Heard, person: str) -> None:
 
 async def note(desk: Desk, heard: Heard, person: str) -> None:
     """NOTED: the words stand with the HEARD, under the person's key, and the note says where."""
-    incident = await _incident(desk, heard, person, "NOTE")
+    incident = await incident_meant(desk, heard, person, "NOTE")
     if incident is None:
         return
     text = f"a note by message; the words stand with entry {heard.index}"
@@ -149,7 +150,7 @@ async def unknown(desk: Desk, heard: Heard, person: str) -> None:
         await heed(desk, heard, person, "no answer", None)
 
 
-async def _incident(desk: Desk, heard: Heard, person: str, word: str) -> Incident | None:
+async def incident_meant(desk: Desk, heard: Heard, person: str, word: str) -> Incident | None:
     """The incident that is meant, or None once the person was asked which: one that is named, or the only one open."""
     about = str(heard.body.get("about") or "")
     known: Iterable[Incident] = desk.book.incidents.values() if about else desk.book.open.values()

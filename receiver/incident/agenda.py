@@ -54,6 +54,7 @@ class Kind(StrEnum):
     SHADOW = "shadow"
     LISTEN = "listen"
     DUTY = "duty"
+    SILENCE = "silence"
 
 
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
@@ -140,9 +141,9 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         yield Due(Kind.SHADOW, 0, view.shadow_at)
     if view.pulse is not None:
         yield Due(Kind.LISTEN, 0, next_word(view.pulse, book.silence, now))
-    for at in (duty.next_word(book.duties, view.vacant, now), view.duty_at):
-        if at is not None:
-            yield Due(Kind.DUTY, 0, at)
+    said = duty.next_word(book.duties, view.vacant, now), view.duty_at
+    yield from (Due(Kind.DUTY, 0, at) for at in said if at is not None)
+    yield from (Due(Kind.SILENCE, index, now) for index in book.silences.pending)
     latest: dict[str, int] = {}
     for index, news in book.news.items():
         latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))

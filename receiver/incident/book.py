@@ -15,7 +15,7 @@ from policy_rules.detection import reopens
 from policy_rules.readings import Alert
 from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
-from receiver.incident import duty, heartbeat
+from receiver.incident import duty, heartbeat, silences
 from receiver.incident.assigned import Assigned
 from receiver.incident.enrolled import KINDS, Enrolled
 from receiver.incident.outbox import Outbox
@@ -78,6 +78,7 @@ class Book:
         self.silence: heartbeat.Silence | None = None  # while the heartbeat is missing
         self.enrolled = Enrolled()
         self.duties = duty.Duties()
+        self.silences = silences.Silences()
         self.outboxes: dict[str, Outbox] = {}
         self.helped: dict[str, datetime] = {}  # when each person last heard what words there are
         self.wrong_codes: dict[str, list[datetime]] = {}
@@ -396,6 +397,8 @@ class Book:
             self.enrolled.take(entry)
         if entry.body.get("kind") in duty.KINDS:
             self.duties.take(entry)
+        if entry.body.get("kind") in silences.KINDS:
+            self.silences.take(entry)
         if entry.body.get("kind") in (heartbeat.MISSING, heartbeat.BACK):
             self.silence = heartbeat.fold(self.silence, entry)
         if entry.body.get("kind") == RESUMED_ACTION:

@@ -148,7 +148,8 @@ class Replies:
                 "from_hmac": codes.address_hmac(key, sender),
                 "external_id_hmac": codes.address_hmac(key, external_id) if external_id else None,
             }
-            | ({"about": answer.about} if answer.about else {}),
+            | ({"about": answer.about} if answer.about else {})
+            | ({"span": answer.span} if answer.span else {}),
             blobs=(Blob("text", text.encode()),),
         )
 

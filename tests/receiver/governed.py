@@ -178,7 +178,8 @@ class Governed:
                         "from_hmac": f"hmac-{person}",
                         "external_id_hmac": identity or None,
                     }
-                    | ({"about": answer.about} if answer.about else {}),
+                    | ({"about": answer.about} if answer.about else {})
+                    | ({"span": answer.span} if answer.span else {}),
                     blobs=(Blob("text", text.encode()),),
                 )
             )

@@ -125,6 +125,7 @@ CASES: dict[str, tuple[Change, str, str, str]] = {
     "the policy is called otherwise": (on("ADOPTED", policy_version="9"), "ADOPTED", "policy text", "it says acme 9"),
     "the roster is gone": (text("roster", None), "ADOPTED", "policy text", "the roster"),
     "the roster is none": (text("roster", b"[]"), "ADOPTED", "policy text", "cannot be read"),
+    "on duty by no rotation": (in_body("ADOPTED", duty={"on_duty": {}}), "ADOPTED", "duty", "not by which rotations"),
     "the roster was never there": (on("ADOPTED", blobs=[]), "ADOPTED", "policy text", "has no text"),
 }  # fmt: skip
 
