@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import logging
 import signal
 import sys
@@ -12,12 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from receiver.execution.authorized import Verify
     from receiver.execution.runner_config import RunnerConfig
 
 
 @click.group()
 def executor() -> None:
-    """The machine that is to be recovered: run what was authorized, once, from an allow-list."""
+    """The machine that is to be recovered: run what was authorized, once; and what an executor would be sent."""
 
 
 @executor.command()
@@ -29,6 +32,7 @@ def serve(executor_config: Path) -> None:
 
     A webhook-id that was seen is never run again, across restarts too: the log file remembers it.
     """
+    from receiver.commands.proving_keys import verifier
     from receiver.execution.run_log import RunLogError
     from receiver.execution.runner_config import RunnerConfigError, load_runner_config
 
@@ -37,11 +41,38 @@ def serve(executor_config: Path) -> None:
         config = load_runner_config(executor_config)
         for warning in config.warnings:
             click.echo(f"counterfoil: warning: {warning}", err=True)
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, verifier(config.proof_keys) if config.proof is not None else None))
     except (RunnerConfigError, RunLogError) as error:
         _refuse(str(error))
     except OSError as error:
         _refuse(f"cannot listen on {config.host}:{config.port}: {error.strerror}")
+
+
+@executor.command()
+@click.argument("name")
+@click.option("--tenant", help="Whose executor it is, where several have one of that name.")
+@click.option("--dry-run", is_flag=True, help="Print the exact request, with its secrets masked. Nothing is sent.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the action.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+@click.pass_obj
+def check(config: Path, name: str, tenant: str | None, dry_run: bool, params: tuple[str, ...], as_json: bool) -> None:
+    """Say whether the executor NAME of counterfoil.yml could be called, and with --dry-run how.
+
+    Its name is resolved, and nothing is sent. Exit code 1 where anything is FAIL.
+    """
+    from receiver.commands.executor_check import examine, parse_params
+    from receiver.commands.findings import FAIL
+
+    found, request = examine(config, name, tenant, parse_params(params), dry_run)
+    failed = any(finding.state == FAIL for finding in found)
+    if as_json:
+        rows = [dataclasses.asdict(finding) for finding in found]
+        click.echo(json.dumps({"ok": not failed, "findings": rows, "request": request}, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(str(finding) for finding in found))
+        if request is not None:
+            click.echo(f"\n{request}")
+    sys.exit(1 if failed else 0)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -49,12 +80,12 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
-async def _serve(config: RunnerConfig) -> None:
+async def _serve(config: RunnerConfig, verify: Verify | None) -> None:
     from aiohttp import web
 
     from receiver.execution.runner import Runner
 
-    runner = web.AppRunner(Runner(config).app(), access_log=None)
+    runner = web.AppRunner(Runner(config, verify).app(), access_log=None)
     try:
         await runner.setup()
         await web.TCPSite(runner, config.host, config.port).start()

@@ -11,11 +11,13 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from receiver.execution.authorized import NotProved, Verify, demanded, unwrapped
 from receiver.execution.callback import Callbacks
 from receiver.execution.process import run_command
 from receiver.execution.run_log import RunLog
@@ -24,7 +26,8 @@ from receiver.execution.signature import ID_HEADER, refusal
 
 log = logging.getLogger(__name__)
 
-BODY_BYTES = 65_536
+BODY_BYTES = 65_536  # of an order
+PROVED_BODY_BYTES = 3 * BODY_BYTES  # with the entry that authorizes it, which has at most 64 kB, in base64
 ANSWER_OUTPUT_BYTES = 60_000  # of the output as JSON: with the rest around it whoever asked reads 64 kB
 BUSY_SECONDS = 5
 
@@ -41,17 +44,24 @@ class _Run:
 
 
 class Runner:
-    """The HTTP side: POST /run/{action}, GET /-/healthy. Setting up its app opens the log and raises RunLogError."""
+    """The HTTP side: POST /run/{action}, GET /-/healthy. Setting up its app opens the log and raises RunLogError.
 
-    def __init__(self, config: RunnerConfig) -> None:
+    verify: checks proofs, where the configuration demands one. Raises ValueError where it does and there is none.
+    """
+
+    def __init__(self, config: RunnerConfig, verify: Verify | None = None) -> None:
+        if config.proof is not None and verify is None:
+            raise ValueError("proofs are demanded, and nothing checks them")
         self._config = config
+        self._verify = verify
         self._log: RunLog
         self._callbacks = Callbacks()
         self._running = dict.fromkeys(config.actions, 0)
         self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=BODY_BYTES)
+        most = BODY_BYTES if self._config.proof is None else PROVED_BODY_BYTES
+        app = web.Application(client_max_size=most)
         app.router.add_post("/run/{action}", self.run)
         app.router.add_get("/-/healthy", self._healthy)
         app.cleanup_ctx.append(self._lifetime)
@@ -71,8 +81,8 @@ class Runner:
     async def run(self, request: web.Request) -> web.Response:
         """200 with exit code and output, or 202 where the result is posted later.
 
-        401, 404, 400, 413; 409 to an id that was begun before, with its result if there is one; 503 with Retry-After
-        when nothing was begun and another try may be.
+        401, 403 without the proof that is demanded, 404, 400, 413; 409 to an id that was begun before, with its result
+        if there is one; 503 with Retry-After when nothing was begun and another try may be.
         """
         name = request.match_info["action"]
         action = self._config.actions.get(name)
@@ -89,6 +99,18 @@ class Runner:
         if why is not None:
             log.warning("refused a request for %s: %s", name, why)
             return _error(401, "unauthorized", why)
+        carried = unwrapped(body)
+        if self._config.proof is not None and self._verify is not None:
+            # Law 3: a human authorizes. The signature says who sent it, and the proof that a person agreed to it.
+            try:
+                body = demanded(
+                    self._config.proof, self._verify, carried, request.path, headers[ID_HEADER], datetime.now(UTC)
+                )
+            except NotProved as error:
+                log.warning("refused a request for %s: %s", name, error)
+                return _error(403, "unproved", str(error))
+        elif carried is not None:
+            body = str(carried[0]["body"]).encode("utf-8", "replace")
         order = self._order(body, headers[ID_HEADER], name, action)
         return order if isinstance(order, web.Response) else await self._take(order)
 

@@ -6,18 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
+from receiver.execution.authorized import Demand
 from receiver.execution.signature import is_secret
 
 _PLACE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _DURATION = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 TIMEOUT_MAX_SECONDS = 86_400.0
+NAME_CHARACTERS_MAX = 63  # as a label of a host or the name of a unit
+INTEGER_MAX = 10**9
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 class RunnerConfigError(Exception):
@@ -26,8 +31,18 @@ class RunnerConfigError(Exception):
 
 class _Param(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-    allow: tuple[str, ...] = Field(min_length=1)
+    allow: tuple[str, ...] | None = Field(default=None, min_length=1)
     allow_dash: bool = False
+    type: Literal["integer", "name"] | None = None
+    min: int = 0
+    max: int | None = None
+
+
+class _Proof(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    keys: tuple[str, ...] = Field(min_length=1)
+    address: str
+    max_age: str = "15m"
 
 
 class _Action(BaseModel):
@@ -47,7 +62,32 @@ class _File(BaseModel):
     listen: str = "127.0.0.1:9879"
     log_file: Path = Path("executor.log")
     callback_origin: str | None = None
+    proof: _Proof | None = None
     actions: Mapping[str, _Action] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What one parameter may be: one of `allow`; a whole number from `least` to `most`; a name of `most` characters.
+
+    kind: "allow", "integer" or "name".
+    """
+
+    kind: str
+    allow: tuple[str, ...] = ()
+    least: int = 0
+    most: int = NAME_CHARACTERS_MAX
+
+    def refusal(self, value: str) -> str | None:
+        """Why `value` may not be, or None."""
+        match self.kind:
+            case "integer":
+                good = _INTEGER.fullmatch(value) is not None and self.least <= int(value) <= self.most
+                return None if good else f"{value[:60]!r} is no whole number from {self.least} to {self.most}"
+            case "name":
+                good = _NAME.fullmatch(value) is not None and len(value) <= self.most
+                return None if good else f"{value[:60]!r} is no name of at most {self.most} letters, digits, _ . and -"
+        return None if value in self.allow else f"{value[:60]!r} is not one of the allowed values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +96,7 @@ class ActionConfig:
 
     secrets: tuple[str, ...] = field(repr=False)
     command: tuple[str, ...]
-    params: Mapping[str, tuple[str, ...]]
+    params: Mapping[str, Values]
     timeout_seconds: float
     concurrency: int
     output_limit_bytes: int
@@ -68,8 +108,9 @@ class ActionConfig:
             allowed = self.params.get(name)
             if allowed is None:
                 return f"there is no parameter {name[:60]}"
-            if value not in allowed:
-                return f"{name}: {value[:60]!r} is not one of the allowed values"
+            why = allowed.refusal(value)
+            if why is not None:
+                return f"{name}: {why}"
         missing = sorted(set(self.params) - set(given))
         if missing:
             return f"the parameter {missing[0]} is missing"
@@ -85,6 +126,8 @@ class RunnerConfig:
     log_file: Path
     actions: Mapping[str, ActionConfig]
     callback_origin: URL | None = None
+    proof: Demand | None = None
+    proof_keys: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -129,6 +172,8 @@ def load_runner_config(path: Path) -> RunnerConfig:
         log_file=path.parent / config.log_file,
         actions=actions,
         callback_origin=origin,
+        proof=_demand(path, config.proof) if config.proof is not None else None,
+        proof_keys=config.proof.keys if config.proof is not None else (),
         warnings=tuple(warnings),
     )
 
@@ -166,36 +211,60 @@ def _read(path: Path) -> _File:
 
 def _action(path: Path, name: str, action: _Action, warnings: list[str]) -> ActionConfig:
     where = f"{path}: actions.{name}"
-    duration = _DURATION.fullmatch(action.timeout)
-    seconds = int(duration[1]) * _UNITS[duration[2]] if duration is not None else 0.0
-    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
-        raise RunnerConfigError(f"{where}.timeout: {action.timeout!r} is not a duration like 60s, of at most 24h")
+    seconds = _seconds(f"{where}.timeout", action.timeout)
     used = {place for part in action.command for place in _PLACE.findall(part)}
     if used - set(action.params):
         raise RunnerConfigError(f"{where}.command: {{{min(used - set(action.params))}}} is no parameter of it")
     if _PLACE.search(action.command[0]) or not action.command[0]:
         raise RunnerConfigError(f"{where}.command: the program must be named, and cannot come from a parameter")
-    for param, rules in action.params.items():
-        dashed = [value for value in rules.allow if value.startswith("-")]
-        if dashed and not rules.allow_dash:
-            raise RunnerConfigError(
-                f"{where}.params.{param}: {dashed[0]!r} would read as an option; set allow_dash: true if it may"
-            )
-    if any(
-        "\0" in text
-        for text in (*action.command, *(value for rules in action.params.values() for value in rules.allow))
-    ):
+    params = {param: _values(f"{where}.params.{param}", rules) for param, rules in action.params.items()}
+    if any("\0" in text for text in (*action.command, *(value for rules in params.values() for value in rules.allow))):
         raise RunnerConfigError(f"{where}: no argument can hold a NUL")
     files = [action.secret_file, *([action.previous_secret_file] if action.previous_secret_file else [])]
     return ActionConfig(
         secrets=tuple(_secret(path.parent / file, where, warnings) for file in files),
         command=action.command,
-        params={param: rules.allow for param, rules in action.params.items()},
+        params=params,
         timeout_seconds=seconds,
         concurrency=action.concurrency,
         output_limit_bytes=action.output_limit_bytes,
         callback=action.callback,
     )
+
+
+def _values(where: str, rules: _Param) -> Values:
+    if (rules.allow is None) == (rules.type is None):
+        raise RunnerConfigError(f"{where}: give allow: […], or type: integer or name, and not both")
+    if rules.allow is not None:
+        dashed = [value for value in rules.allow if value.startswith("-")]
+        if dashed and not rules.allow_dash:
+            raise RunnerConfigError(f"{where}: {dashed[0]!r} would read as an option; set allow_dash: true if it may")
+        return Values("allow", rules.allow)
+    if rules.type == "integer":
+        if rules.max is None or not 0 <= rules.min <= rules.max <= INTEGER_MAX:
+            raise RunnerConfigError(
+                f"{where}: type integer needs max, of at most {INTEGER_MAX}, and min from 0 up to it"
+            )
+        return Values("integer", least=rules.min, most=rules.max)
+    most = NAME_CHARACTERS_MAX if rules.max is None else rules.max
+    if not 1 <= most <= NAME_CHARACTERS_MAX or rules.min:
+        raise RunnerConfigError(f"{where}: a name has 1 to {NAME_CHARACTERS_MAX} characters, which max may lower")
+    return Values("name", most=most)
+
+
+def _demand(path: Path, proof: _Proof) -> Demand:
+    origin = origin_of(proof.address)
+    if origin is None or URL(proof.address).path not in ("", "/") or proof.address.endswith("/"):
+        raise RunnerConfigError(f"{path}: proof.address: it is http:// or https://, a host and a port, and no more")
+    return Demand(proof.address, _seconds(f"{path}: proof.max_age", proof.max_age))
+
+
+def _seconds(where: str, text: str) -> float:
+    duration = _DURATION.fullmatch(text)
+    seconds = int(duration[1]) * _UNITS[duration[2]] if duration is not None else 0.0
+    if not 0 < seconds <= TIMEOUT_MAX_SECONDS:
+        raise RunnerConfigError(f"{where}: {text!r} is not a duration like 60s, of at most 24h")
+    return seconds
 
 
 def _secret(file: Path, where: str, warnings: list[str]) -> str:

@@ -182,6 +182,55 @@ async def test_what_is_not_allowed_does_not_run(
     assert (await machine.order("say", params={"service": "checkout"}))[0] == 200, "a refusal uses no id up"
 
 
+@pytest.mark.parametrize(
+    ("rules", "good", "bad", "why"),
+    [
+        ({"type": "integer", "max": 20}, ["0", "7", "20"], ["21", "-1", "007", "1.0", "\u0663", "", "7 "], "0 to 20"),
+        ({"type": "integer", "min": 2, "max": 3}, ["2", "3"], ["1", "4", "9" * 400], "2 to 3"),
+        (
+            {"type": "name"},
+            ["checkout", "a.b_c-1", "9"],
+            ["-rf", "a b", "", "a/b", "../x", "\u00e9", "x" * 64, "a\n"],
+            "63",
+        ),
+        ({"type": "name", "max": 3}, ["abc"], ["abcd"], "at most 3"),
+    ],
+)
+async def test_a_typed_argument_is_what_its_type_says(
+    machine: Machine, tmp_path: Path, rules: dict[str, Any], good: list[str], bad: list[str], why: str
+) -> None:
+    await machine.stop()
+    command = [sys.executable, "-c", SAY, "{it}"]
+    await machine.start(configured(tmp_path, typed={"command": command, "params": {"it": rules}}))
+    for number, value in enumerate(good):
+        status, answer = await machine.order("typed", f"wh_good{number}", params={"it": value})
+        assert (status, answer["output"]) == (200, f"{value}\n")
+    for number, value in enumerate(bad):
+        status, answer = await machine.order("typed", f"wh_bad{number}", params={"it": value})
+        assert (status, answer["error"]["code"]) == (400, "not_allowed"), value
+        assert why in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({}, "give allow: […], or type: integer or name, and not both"),
+        ({"allow": ["a"], "type": "name"}, "give allow: […], or type: integer or name, and not both"),
+        ({"type": "integer"}, "type integer needs max, of at most 1000000000, and min from 0 up to it"),
+        (
+            {"type": "integer", "min": 5, "max": 4},
+            "type integer needs max, of at most 1000000000, and min from 0 up to it",
+        ),
+        ({"type": "name", "max": 64}, "a name has 1 to 63 characters, which max may lower"),
+    ],
+)
+def test_a_type_that_says_nothing_is_refused(tmp_path: Path, rules: dict[str, Any], why: str) -> None:
+    file = configured(tmp_path, typed={"command": ["true"], "params": {"it": rules}})
+    with pytest.raises(RunnerConfigError) as caught:
+        load_runner_config(file)
+    assert str(caught.value) == f"{file}: actions.typed.params.it: {why}"
+
+
 async def test_who_cannot_sign_gets_nothing(machine: Machine) -> None:
     body = json.dumps({"id": "wh_1", "action": "say", "params": {"service": "checkout"}}).encode()
     for headers in (
