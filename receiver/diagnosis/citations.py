@@ -1,7 +1,7 @@
 """What a diagnosis may claim: nothing but what the exhibits it cites hold. Pure.
 
 Numbers travel by reference (`{q3.now}`) and are rendered from the exhibits as they were shown. A number that is written
-out must stand in the evidence that its claim cites, or the claim is dropped. Numbers in words are beyond this check.
+out must be true of the evidence that its claim cites (truth.py), or the claim is dropped.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from receiver.diagnosis.facts import facts_of, known_names
+from receiver.diagnosis.quantities import REFERENCE
 from receiver.diagnosis.text import clean
+from receiver.diagnosis.truth import Claims
+from receiver.diagnosis.units import WORDS, number, read_unit, rendered, short
+from receiver.diagnosis.words import NOT_COUNTED
 from receiver.papers import Claim, Exhibit
 
 ANSWER_CHARACTERS_MAX = 60_000
@@ -28,13 +31,15 @@ CLAIMS_MAX = 8
 REFS_MAX = 8
 LINK = "[link]"
 
-_REFERENCE = re.compile(r"\{(q\d{1,4})\.([A-Za-z_][A-Za-z0-9_]{0,63})\}")
+_SPELLED = sorted({*WORDS, "percentage points", "requests/s"}, key=lambda word: (-len(word), word))
+_UNITS = "|".join(map(re.escape, _SPELLED))
+_IN_A_TIME = r"(?:\s+[A-Za-z-]{1,30}){0,3}\s+(?:an?|per|each|every)\s+(second|minute|hour)\b"
+# A reference with the unit, or with the counted words and their time, that were written after it.
+_MEASURED = re.compile(REFERENCE.pattern + rf"(?:\s+({_UNITS})(?![\w/])|({_IN_A_TIME}))?")
 # A reference that touches a digit, a sign or another reference would be read as another number than its own.
 _GLUED = re.compile(r"[\w.,+\-−–%/]\{|\}[\w{%/^]|\}[.,:]\d|\}[-−–]")
 # An address without a scheme is looked for from the beginning of a run alone: from each place in it would be quadratic.
 _LINK = re.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]{1,20}://|www\.)\S*|(?<![\w.-])[\w.-]+\.[a-z]{2,}/\S*")
-_BETWEEN_WORDS = re.compile(r"[\s()\[\]{}<>=|\"'“”‘’«»`\\]+")
-_NUMBER = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
 
 
 class BadAnswer(ValueError):
@@ -118,58 +123,48 @@ def check(answer: Answer, exhibits: Sequence[Exhibit], document: str) -> Checked
 
 
 class Shelf:
-    """The exhibits by their names, and what stands in each."""
+    """The exhibits by their names, and what may be said of each."""
 
     def __init__(self, exhibits: Sequence[Exhibit], document: str) -> None:
         self.exhibits = {exhibit.ref: exhibit for exhibit in exhibits}
-        self._words = {exhibit.ref: frozenset(words_of(exhibit)) for exhibit in exhibits}
-        self._names = frozenset(words(document.replace("\\u003c", "<").replace("\\u003e", ">").replace(",", " ")))
+        facts = [facts_of(exhibit) for exhibit in exhibits]
+        self._units = {one.exhibit.ref: one.unit for one in facts}
+        self._judge = Claims(facts, known_names(facts, document.replace("\\u003c", "<").replace("\\u003e", ">")))
 
     def claim(self, written: ClaimAsWritten) -> Claim | None:
-        """The claim with its numbers, or None where it cites nothing, something unknown, or a number not there."""
-        refs = dict.fromkeys((*written.refs, *(ref for ref, _ in _REFERENCE.findall(written.text))))
+        """The claim with its numbers, or None where it cites nothing, something unknown, or says what is not so."""
+        refs = dict.fromkeys((*written.refs, *(ref for ref, _ in REFERENCE.findall(written.text))))
         if not written.refs or len(refs) > REFS_MAX or not refs.keys() <= self.exhibits.keys():
             return None
         text = self.render(written.text, refs, CLAIM_CHARACTERS_MAX)
         return Claim(text, tuple(refs)) if text else None
 
     def render(self, text: str, refs: Iterable[str], limit: int) -> str | None:
-        """`text` for a person, or None where a reference or a number in it does not stand in `refs`."""
-        refs = frozenset(refs)
+        """`text` for a person, or None where a reference, a number, a time or a name in it is not of `refs`."""
+        refs = dict.fromkeys(refs)
         text = _LINK.sub(LINK, clean(text, limit * 4))
-        references = _REFERENCE.findall(text)
+        references = REFERENCE.findall(text)
         if any(ref not in refs or name not in self.exhibits[ref].values for ref, name in references):
             return None
-        plain = _REFERENCE.sub(" ", text)
-        if references and _GLUED.search(text):
+        plain = REFERENCE.sub(" ", text)
+        if "{" in plain or "}" in plain or (references and _GLUED.search(text)):
             return None
-        if "{" in plain or "}" in plain or not all(self.stands(word, refs) for word in words(plain)):
+        if not self._judge.hold(text, refs) or any(self._shown(found) is None for found in _MEASURED.finditer(text)):
             return None
-        return clean(_REFERENCE.sub(lambda found: self.exhibits[found[1]].values[found[2]], text), limit)
+        return clean(_MEASURED.sub(lambda found: self._shown(found) or "", text), limit)
 
-    def stands(self, word: str, refs: frozenset[str]) -> bool:
-        """Whether a word may be said with these exhibits: it has no digit, is a known name, or a number in them."""
-        if not any(character.isdigit() for character in word):
-            return True
-        if word[0].isalpha():
-            return word in self._names
-        return any(word in self._words[ref] or same_number(word, self.exhibits[ref]) for ref in refs)
-
-
-def words(text: str) -> list[str]:
-    """The words of `text`, in compatibility form, so that "½" and "³" are digits, without marks at their ends."""
-    parts = _BETWEEN_WORDS.split(unicodedata.normalize("NFKC", text))
-    return [word for part in parts if (word := part.strip(".,;:!?~≈#/_*"))]
-
-
-def words_of(exhibit: Exhibit) -> list[str]:
-    taken = exhibit.taken_at.isoformat(timespec="seconds") if exhibit.taken_at else ""
-    return words(" ".join((exhibit.title, exhibit.query.replace(",", " "), taken, *exhibit.values.values())))
-
-
-def same_number(word: str, exhibit: Exhibit) -> bool:
-    """Whether `word` is the number of one of the values, written in another way: 0.310 for 0.31."""
-    if not _NUMBER.fullmatch(word):
-        return False
-    numbers = [value for value in exhibit.values.values() if _NUMBER.fullmatch(value)]
-    return any(Decimal(word) == Decimal(number) for number in numbers)
+    def _shown(self, found: re.Match[str]) -> str | None:
+        """A reference as a person reads it, with its unit once; None where the unit after it is not the exhibit's."""
+        ref, name, word, rest, lasting = found.groups()
+        exhibit, known, value = self.exhibits[ref], self._units[ref], rendered(self.exhibits[ref], name)
+        if rest is not None and not NOT_COUNTED.intersection(rest.lower().split()[:-2]):
+            # "{q1.now} failed requests a second": the words say the unit.
+            measured = number(exhibit.values[name])
+            fits = known.dimension.endswith("1/s") and known.factor == 1 and lasting == "second"
+            return f"{short(measured)}{rest}" if fits and measured is not None else None
+        said = read_unit(word) if word is not None else None
+        if said is None:
+            return f"{value}{rest or ''}"
+        if said.dimension != known.dimension or (not exhibit.unit and said != known):
+            return None
+        return value if exhibit.unit else f"{value} {word}"

@@ -50,10 +50,10 @@ has decided already that this is an incident, and a person decides what is done.
 How to answer:
 - Say what may be the cause, as a possibility. If the evidence shows none, say so: return no claims and "none".
 - Each claim cites the exhibits that it rests on in `refs`, such as ["q3"], and says one thing.
-- Never write a number. Write a reference in its place, such as {q3.now}: the name of an exhibit, a dot, the name of one
-  of its values. It is replaced by the value as it was measured. A claim with a number that its exhibits do not hold is
-  thrown away. Leave a space on both sides of a reference, and add no unit or percent sign that its title
-  does not say.
+- Write a reference where a number is to stand, such as {q3.now}: the name of an exhibit, a dot, the name of one of its
+  values. It is replaced by the value, rounded and in its unit, so write no unit after it. Leave a space on both sides.
+- A claim is thrown away if something in it is not so: a number or a time that its exhibits do not hold, a value that is
+  called the highest and is not, a service that they are not about. Say whose value it is.
 - `recommended_action` is one of the actions in the document, or "none". Choose "none" unless the evidence asks for
   it.
 - `confidence` is between 0 and 1. `falsified_by` is what would show that you are wrong, and how to look for it.
