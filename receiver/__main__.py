@@ -23,6 +23,7 @@ COMMANDS = {
     "executor": ("receiver.commands.executor", "executor", "Run recovery webhooks on the machine to be recovered."),
     "policy": ("receiver.commands.policy", "policy", "Check and show policies."),
     "incident": ("receiver.commands.incident", "incident", "List, show and close incidents."),
+    "drill": ("receiver.commands.drill", "drill", "Ask a person about nothing, in earnest."),
     "halt": ("receiver.commands.halt", "halt", "Stop all dispatch: the kill switch."),
     "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),
     "person": ("receiver.commands.person", "person", "List people, and erase what was written to and by one."),

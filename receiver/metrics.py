@@ -19,6 +19,7 @@ SOURCES = ("alertmanager", "grafana", "twilio", "executor")
 WEBHOOK_OUTCOMES = ("accepted", "duplicate", "malformed", "unauthorized", "too_large", "busy", "unavailable")
 STATES = ("detected", "proposed", "authorized", "executing", "unresolved", "verifying")
 PROPOSAL_OUTCOMES = ("proposed", "authorized", "rejected", "expired", "withdrawn")
+DRILL_OUTCOMES = ("begun", "approved", "rejected", "expired")
 MESSAGE_OUTCOMES = ("sent", "delivered", "undelivered", "read")
 REFUSALS = (
     *("unknown_sender", "suspended", "wrong_code", "no_such_message"),
@@ -65,6 +66,7 @@ class Metrics:
         self.approval_duration_seconds = h("approval_duration_seconds", "From PROPOSED to AUTHORIZED.", _HUMAN)
         self.answers_refused = c("answers_refused", "Answers of people that did not count.", "reason")
         self.messages = c("messages", "Messages to people.", "channel", "outcome")
+        self.drills = c("drills", "Drills, which are no incidents.", "tenant", "outcome")
         self.template_approved = g("template_approved", "1 where the carrier approved it.", "template", "language")
         self.diagnoses = c("diagnoses", "Consultations by how they ended.", "outcome")
         self.diagnosis_duration_seconds = h("diagnosis_duration_seconds", "Of one consultation.", _CALLS)
@@ -113,6 +115,8 @@ class Metrics:
             family.labels(tenant)
         for outcome in PROPOSAL_OUTCOMES:
             self.proposals.labels(tenant, outcome)
+        for outcome in DRILL_OUTCOMES:
+            self.drills.labels(tenant, outcome)
         for state in STATES:
             self.incidents.labels(tenant, state)
         for book in BOOKS:

@@ -25,9 +25,10 @@ class UnknownSubject(ChangeRefused):
 
 
 class MessageKind(StrEnum):
-    """What a message is for. Only OPENED carries buttons; a carrier has one template for each kind."""
+    """What a message is for. Only OPENED and DRILL carry buttons, and they are made of one template."""
 
     OPENED = "opened"  # an incident and a proposal: Approve, Reject, On it, and the text code
+    DRILL = "drill"  # the same question about nothing, which says so
     NOTICE = "notice"  # an incident, a reminder or a decision that asks for no tap
     REPLY = "reply"  # an answer to what the person just wrote (always inside the carrier's session window)
 
@@ -62,7 +63,7 @@ class OutgoingMessage:
 
     channel: one of CHANNELS. Only whatsapp and voice take an answer.
     variables: the template's variables by name, in plain text; the carrier cleans, shortens and numbers them.
-      OPENED: incident, summary, finding, diagnosis, action, risk, expires, reference, code
+      OPENED, DRILL: incident, summary, finding, diagnosis, action, risk, links, expires, reference, code
         and where a page shows the whole of it, link; over voice `code` is digits
       NOTICE, REPLY: text, reference (may be empty)
     token: opaque id of this delivery, at most 40 characters; a button's payload is VERB + "." + token

@@ -276,6 +276,7 @@ def paths() -> Json:
         "/api/v1/ledger/{index}": {"get": reads("one entry", one_of("Entry"), INDEX)},
         "/api/v1/ledger/{index}/proof": {"get": reads("its inclusion proof (RFC 6962)", one_of("Proof"), INDEX)},
         "/api/v1/reconciliation": {"get": reads("trial balance and findings", one_of("Reconciliation"))},
+        "/api/v1/drills": {"post": changes("a drill: ask a person about nothing", person=WORDS_OF_A_PERSON)},
         "/api/v1/nonces": {
             "post": reads("a path of the public listener that answers `answer`, once", shape(path=TEXT, answer=TEXT))
         },

@@ -79,7 +79,7 @@ class WhatsApp:
             content = wording.reply_text(message.variables)
             fields: dict[str, Any] = {"body": content}
         else:
-            stem = (OPENED if message.kind is MessageKind.OPENED else NOTICE).stem
+            stem = (OPENED if message.kind in (MessageKind.OPENED, MessageKind.DRILL) else NOTICE).stem
             template = template_for(stem, message.recipient.language)
             try:
                 values = wording.values_for(template, message.variables, message.token)

@@ -417,9 +417,9 @@ async def send(desk: Desk, due: Due) -> None:
     content = await desk.journal.blob(desk.tenant, message.content_digest)
     variables: dict[str, str] = json.loads(content or b"{}")
     token = None
-    if message.proposal is not None:
+    if message.subject is not None:
         make = codes.digits if message.channel == VOICE else codes.code
-        variables["code"] = make(desk.secret, desk.tenant, message.proposal, message.person)
+        variables["code"] = make(desk.secret, desk.tenant, message.subject, message.person)
         token = codes.token(desk.secret, message_id(desk, message))
     answer = await desk.carrier.send(
         OutgoingMessage(

@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from ledger.journal import Receipt, Refused
 from ledger.stores.people import People
 from receiver.authorization import codes
-from receiver.governor import acting, halting
+from receiver.governor import acting, drilling, halting
 from receiver.governor.desk import Desk
 from receiver.governor.enrolling import enrolment, suspension
 from receiver.governor.watching import closing_drafts
@@ -175,6 +175,21 @@ class GovernorChanges:
             enrolment(person, self._actor(by), nonce, self._desk.now() + timedelta(seconds=ENROL_SECONDS))
         )
         return codes.join_code(self._desk.secret, self._desk.tenant, person, nonce), receipt
+
+    async def drill(self, by: str, person: str) -> Receipt:
+        """Ask `person` about nothing, in earnest; the entry that says so, and the message."""
+        await self._desk.fold()
+        book, member = self._desk.book, self._desk.charter.people.get(person)
+        if member is None:
+            raise UnknownSubject(f"{person} is not in the roster: add them to counterfoil.yml and reload")
+        if member.suspended:
+            raise ChangeRefused(f"{person} is suspended: counterfoil person enrol {person}")
+        if person in book.enrolled.opted_out:
+            raise ChangeRefused(f"{person} opted out of messages, until they send START")
+        if (waits := book.drills.of(person)) is not None:
+            raise ChangeRefused(f"{person} has not answered the drill {waits.id} yet, which ends by itself")
+        drill_id = f"drill-{secrets.token_hex(3)}"
+        return await self._post(*drilling.beginning(self._desk, drill_id, person, self._actor(by)))
 
     async def suspend(self, by: str, person: str, reason: str) -> Receipt:
         """Nothing of `person` counts until they enrol again; the questions open to them are asked of others."""

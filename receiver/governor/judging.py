@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import duty, enrolling, silencing, wording, words
+from receiver.governor import drilling, duty, enrolling, silencing, wording, words
 from receiver.governor.answering import refuse, replies, settled
 from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
@@ -56,7 +56,7 @@ async def judge(desk: Desk, due: Due) -> None:
 
 async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> None:
     message = _message_of(desk, heard, person)
-    if message is None or message.proposal is None:
+    if message is None or message.subject is None:
         if heard.body.get("code"):
             await refuse(desk, heard, "wrong code", reply="That code fits no open question of yours.")
         else:
@@ -70,6 +70,9 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
     other = desk.book.message_by_sid(original) if original else None
     if other is not None and other.index != message.index:
         await refuse(desk, heard, "another message", reply=None)
+        return
+    if message.proposal is None:
+        await drilling.answer(desk, heard, person, message, verb)
         return
     learnt = [sent_draft(message, original)] if original and original not in message.sids else []
     proposal = desk.book.proposals[message.proposal]
@@ -100,9 +103,9 @@ def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
                 m
                 for m in reversed(desk.book.messages.values())
                 if m.person == person
-                and m.proposal is not None
+                and m.subject is not None
                 and delivery in (None, m.index)
-                and codes.same(make(desk.secret, desk.tenant, m.proposal, person), code)
+                and codes.same(make(desk.secret, desk.tenant, m.subject, person), code)
             ),
             None,
         )

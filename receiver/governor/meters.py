@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ledger.entry import Entry
+from receiver.incident.drills import DRILL, OVER
 from receiver.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def count(metrics: Metrics, book: Book, entry: Entry) -> None:
         about = book.messages.get(entry.settles if entry.settles is not None else int(body["message"]))
         if about is not None:
             metrics.messages.labels(about.channel, stage.lower()).inc()
+    elif stage == "NOTED" and body.get("kind") in (DRILL, OVER):
+        metrics.drills.labels(tenant, str(body.get("outcome", "begun"))).inc()
     elif stage in ("DIAGNOSED", "UNDIAGNOSED"):
         _diagnosis(metrics, entry)
 

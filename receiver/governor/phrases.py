@@ -169,6 +169,62 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "pt": "{incident}: Os alertas desapareceram do Alertmanager sem resolução. Se acabou, feche {id}.",
         "fr": "{incident} : Ses alertes ont disparu d'Alertmanager sans résolution. Si c'est fini, fermez {id}.",
     },
+    # --- a drill, of which every line says that it is one ---
+    "drill: incident": {
+        "en": "DRILL: nothing is broken",
+        "pt": "EXERCÍCIO: nada está avariado",
+        "fr": "EXERCICE : rien n'est en panne",
+    },
+    "drill: summary": {
+        "en": "this is a drill, asked for by {by}",
+        "pt": "isto é um exercício, pedido por {by}",
+        "fr": "ceci est un exercice, demandé par {by}",
+    },
+    "drill: finding": {
+        "en": "nothing, for this is a drill",
+        "pt": "nada, porque é um exercício",
+        "fr": "rien, car c'est un exercice",
+    },
+    "drill: diagnosis": {
+        "en": "is not asked in a drill",
+        "pt": "não é consultado num exercício",
+        "fr": "n'est pas consulté dans un exercice",
+    },
+    "drill: action": {
+        "en": "DRILL, nothing will be done whatever you tap",
+        "pt": "EXERCÍCIO, nada será feito, toque no que tocar",
+        "fr": "EXERCICE, rien ne sera fait quoi que vous touchiez",
+    },
+    "drill: risk": {
+        "en": "none, this is a drill",
+        "pt": "nenhum, é um exercício",
+        "fr": "aucun, c'est un exercice",
+    },
+    "drill approved": {
+        "en": "DRILL: your approval arrived and would have counted. Nothing ran. The drill is over, thank you.",
+        "pt": "EXERCÍCIO: a sua aprovação chegou e teria contado. Nada correu. O exercício acabou, obrigado.",
+        "fr": "EXERCICE : votre accord est arrivé et aurait compté. Rien n'a été exécuté. C'est fini, merci.",
+    },
+    "drill rejected": {
+        "en": "DRILL: your rejection arrived and would have counted. The drill is over, thank you.",
+        "pt": "EXERCÍCIO: a sua rejeição chegou e teria contado. O exercício acabou, obrigado.",
+        "fr": "EXERCICE : votre refus est arrivé et aurait compté. C'est fini, merci.",
+    },
+    "drill on it": {
+        "en": "DRILL: in earnest nobody else would be called for 15 min now. Tap Approve or Reject to end the drill.",
+        "pt": "EXERCÍCIO: a sério, ninguém mais seria chamado durante 15 min. Aprove ou rejeite para acabar.",
+        "fr": "EXERCICE : en vrai, nul autre ne serait appelé pendant 15 min. Approuvez ou rejetez pour finir.",
+    },
+    "drill is over": {
+        "en": "DRILL: that one is over already.",
+        "pt": "EXERCÍCIO: esse já acabou.",
+        "fr": "EXERCICE : celui-là est déjà fini.",
+    },
+    "drill expired": {
+        "en": "DRILL: it is over, and no answer came in time. In earnest others would have been called.",
+        "pt": "EXERCÍCIO: acabou, e não houve resposta a tempo. A sério, outras pessoas teriam sido chamadas.",
+        "fr": "EXERCICE : c'est fini, sans réponse à temps. Pour de vrai, d'autres auraient été appelés.",
+    },
     # --- of the service itself ---
     "halted": {
         "en": "HALTED by {who} at {at}: nothing is dispatched until somebody else sends RESUME. {reason}",

@@ -8,6 +8,7 @@ from receiver.governor import (
     acting,
     asking,
     digesting,
+    drilling,
     duty,
     explaining,
     judging,
@@ -48,6 +49,7 @@ STEPS: dict[Kind, Step] = {
     Kind.LOOK: watching.look,
     Kind.SHADOW: shadow.look,
     Kind.LISTEN: listening.listen,
+    Kind.END_DRILL: drilling.expire,
     Kind.DUTY: duty.announce,
     Kind.SILENCE: silencing.ask,
 }
@@ -77,6 +79,7 @@ def still(book: Book, step: Due) -> bool:
         "dispatch": lambda: step.subject in book.authorizations,
         "void": lambda: step.subject in book.authorizations,
         "silence": lambda: step.subject in book.silences.pending,
+        "end_drill": lambda: step.subject in book.drills.open,
         "tell": lambda: step.subject in book.news,
     }
     if step.kind in ("consult", "mute", "propose", "escalate", "remind"):

@@ -17,6 +17,7 @@ from receiver.incident.states import Incident, Proposal
 from receiver.papers import Recipient
 
 ENGLISH = "en"
+DRILL_LINES = ("incident", "summary", "finding", "diagnosis", "action", "risk")
 PLAIN = Recipient("", "")  # whoever reads the ledger: English, and UTC
 
 
@@ -161,6 +162,13 @@ def halted(stage: str, actor: str, at: datetime, reason: str, reader: Recipient)
     """That nothing is dispatched any more, or is again. stage: HALTED or RESUMED."""
     who = actor.partition(":")[2] or actor
     return phrase(reader.language, stage.lower(), who=who, at=local(reader, at), reason=reason)
+
+
+def drill(drill_id: str, by: str, until: datetime, reader: Recipient) -> dict[str, str]:
+    """The variables of a question about nothing: every line of it says that it is a drill."""
+    language = reader.language
+    told = {name: phrase(language, f"drill: {name}", by=by) for name in DRILL_LINES}
+    return {**told, "links": "", "expires": local(reader, until), "reference": drill_id}
 
 
 def witnessed(incident_id: str, index: int, root: bytes) -> str:

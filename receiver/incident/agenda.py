@@ -55,6 +55,7 @@ class Kind(StrEnum):
     LISTEN = "listen"
     DUTY = "duty"
     SILENCE = "silence"
+    END_DRILL = "end_drill"
 
 
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
@@ -137,6 +138,8 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
         yield from _of_proposal(proposal, view, now)
     for incident in book.open.values():
         yield from _of_incident(incident, book, view, now)
+    for index, drill in book.drills.open.items():
+        yield Due(Kind.END_DRILL, index, drill.until)
     if view.shadow_at is not None:
         yield Due(Kind.SHADOW, 0, view.shadow_at)
     if view.pulse is not None:

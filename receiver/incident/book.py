@@ -15,8 +15,9 @@ from policy_rules.detection import reopens
 from policy_rules.readings import Alert
 from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
-from receiver.incident import duty, heartbeat, silences
+from receiver.incident import drills, duty, heartbeat, silences
 from receiver.incident.assigned import Assigned
+from receiver.incident.drills import DRILL
 from receiver.incident.enrolled import KINDS, Enrolled
 from receiver.incident.outbox import Outbox
 from receiver.incident.runs import Run
@@ -77,6 +78,7 @@ class Book:
         self.shadow = Shadowed()
         self.silence: heartbeat.Silence | None = None  # while the heartbeat is missing
         self.enrolled = Enrolled()
+        self.drills = drills.Drills()
         self.duties = duty.Duties()
         self.silences = silences.Silences()
         self.outboxes: dict[str, Outbox] = {}
@@ -328,6 +330,8 @@ class Book:
         if message.kind == "opened":
             # The proposal stands in the same post, so its index is cited, not written into the body.
             message.proposal = entry.cites[0]
+        elif message.kind == DRILL:
+            message.drill = entry.cites[0]
         self.messages[entry.index] = self.unsettled_messages[entry.index] = message
         incident = self.incidents.get(entry.incident_id or "")
         if incident is not None:
@@ -395,6 +399,8 @@ class Book:
             self.shadow.take(entry)
         if entry.body.get("kind") in KINDS:
             self.enrolled.take(entry)
+        if entry.body.get("kind") in drills.KINDS:
+            self.drills.take(entry)
         if entry.body.get("kind") in duty.KINDS:
             self.duties.take(entry)
         if entry.body.get("kind") in silences.KINDS:

@@ -81,8 +81,14 @@ class Message:
     reply_to: int | None = None
     channel: str = "whatsapp"
     digest: bool = False  # it stands for others that were not sent
+    drill: int | None = None  # the entry that began the drill that it asks about
     sids: set[str] = field(default_factory=set)
     outcome: str | None = None
+
+    @property
+    def subject(self) -> int | None:
+        """What a tap on it is about: a PROPOSED, or the beginning of a drill."""
+        return self.proposal if self.proposal is not None else self.drill
 
 
 @dataclass(frozen=True, slots=True)

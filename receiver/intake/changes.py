@@ -41,6 +41,8 @@ class Changes(Protocol):
 
     async def suspend(self, by: str, person: str, reason: str) -> Receipt: ...
 
+    async def drill(self, by: str, person: str) -> Receipt: ...
+
 
 Change = Callable[[Changes, str, Mapping[str, str]], Awaitable[Receipt]]
 
@@ -91,6 +93,9 @@ class ChangeDesk:
 
     async def suspend(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "reason"), lambda c, i, f: c.suspend(f["by"], i, f["reason"]))
+
+    async def drill(self, request: web.Request) -> web.Response:
+        return await self._do(request, ("by", "person"), lambda c, i, f: c.drill(f["by"], f["person"]))
 
     async def _do(
         self,

@@ -77,6 +77,7 @@ def private_app(
     app.router.add_post("/api/v1/erasures", changes.erase)
     app.router.add_post("/api/v1/people/{id}/enrolments", changes.enrol)
     app.router.add_post("/api/v1/people/{id}/suspensions", changes.suspend)
+    app.router.add_post("/api/v1/drills", changes.drill)
     if nonces is not None:
         app.router.add_post("/api/v1/nonces", nonces.make)
     app.router.add_get("/metrics", exposition)

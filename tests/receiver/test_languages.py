@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from receiver.demo.phone import Refusal, rules
 from receiver.demo.phone import Template as Stored
 from receiver.governor import wording
 from receiver.governor.phrases import PHRASES, phrase
+from receiver.incident import drills
 from receiver.incident.states import Consultation, Incident, Proposal
 from receiver.papers import Recipient
 from tests.receiver.governed import NOW, Governed
@@ -58,6 +60,8 @@ def test_every_sentence_is_said_and_none_is_said_that_is_not_there() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PHRASES:
                 asked.add(node.value)
     computed = {*NEWS, "heartbeat missing", "heartbeat back", "halted", "resumed"}
+    computed |= {f"drill {outcome}" for outcome in drills.OUTCOMES}
+    computed |= {f"drill: {line}" for line in wording.DRILL_LINES}
     assert set(PHRASES) == asked | computed
 
 
@@ -147,6 +151,10 @@ def test_every_text_with_the_worst_values_keeps_whatsapps_rules(language: str, t
         shown = rendered(NOTICE.stem, reader, {"text": said, "reference": "inc-7f3a9c0012, ledger 124:9f3c21ab"}, None)
         assert "evil.example" not in shown
         assert "inc-7f3a9c0012, ledger 124:9f3c21ab" in shown  # whatever is cut, the witness is not
+    drill = wording.drill("drill-7f3a9c", text, NOW, reader)
+    shown = rendered(OPENED.stem, reader, {**drill, "code": "7K3P"}, TOKEN)
+    marked = [line for line in shown.splitlines() if re.search("DRILL|drill|EXERC|exerc", line)]
+    assert len(marked) >= 6
     incident, proposal = worst_incident(text)
     asked = wording.opened(incident, proposal.body, NOW + timedelta(minutes=15), reader)
     shown = rendered(OPENED.stem, reader, {**asked, "code": "7K3P"}, TOKEN)
