@@ -42,12 +42,14 @@ from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Charter, Desk
 from receiver.governor.loop import Governor
 from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors, Silencer
+from receiver.governor.viewing import QuestionDesk
 from receiver.incident.outbox import Pace
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk
 from receiver.intake.nonces import Nonces
+from receiver.intake.questions import Questions
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
@@ -444,7 +446,14 @@ class Service:
             measure=self._measure,
         )
         self.private_url = await self._serve(private, settings.listen)
-        public = public_app(replies=replies, calls=calls, results=results, nonces=nonces)
+        questions = Questions(
+            journal=self.journal,
+            books=lambda: [(name, QuestionDesk(governor.desk)) for name, governor in self.governors.items()],
+            public_url=settings.public_url,
+            codes_secret=self.loaded.secret,
+            address_key=self._people.digest_key,
+        )
+        public = public_app(replies=replies, calls=calls, results=results, nonces=nonces, questions=questions)
         self.public_url = await self._serve(public, settings.public_listen)
 
     async def _serve(self, app: web.Application, address: Address) -> str:

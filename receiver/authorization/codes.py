@@ -25,6 +25,7 @@ _SILENCE = re.compile(
     r"silence\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,]+(?:for\s+)?((?:\d{1,4}[dhm])+))?[\s.!]*"
 )
 _MESSAGE_ID = re.compile(r"(?P<tenant>[^/?#&\s]{1,100})-(?P<index>0|[1-9][0-9]{0,14})")
+_FORM = re.compile(r"([0-9a-f]{16})\.[0-9a-f]{32}")
 _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 
 
@@ -79,6 +80,33 @@ def delivery_of(secret: bytes, tenant: str, given: str) -> int | None:
         return None
     index = int(match["index"])
     return index if same(token(secret, f"{tenant}-{index}"), given) else None
+
+
+def page(secret: bytes, message_id: str) -> str:
+    """What stands in the link of the delivery `message_id`: as `token`, and no button's. Raises ValueError."""
+    match = _MESSAGE_ID.fullmatch(message_id)
+    if match is None:
+        raise ValueError(f"message id {message_id!r} is not TENANT-INDEX")
+    return f"{match['index']}-{_short_mac(secret, message_id, 'page')}"
+
+
+def page_of(secret: bytes, tenant: str, given: str) -> int | None:
+    """The index of the delivery in `tenant` whose link holds `given`, or None if it was not made by us."""
+    match = _TOKEN.fullmatch(given)
+    if match is None:
+        return None
+    index = int(match["index"])
+    return index if hmac.compare_digest(page(secret, f"{tenant}-{index}"), given) else None
+
+
+def form(secret: bytes, page_token: str, nonce: str) -> str:
+    """A form of the page `page_token` that counts once. nonce: 16 hex digits, another for each form."""
+    return f"{nonce}.{_mac(secret, 'form', page_token, nonce).hex()[:32]}"
+
+
+def is_form(secret: bytes, page_token: str, given: str) -> bool:
+    match = _FORM.fullmatch(given)
+    return match is not None and hmac.compare_digest(form(secret, page_token, match[1]), given)
 
 
 def split_message_id(message_id: str) -> tuple[str, int] | None:
@@ -150,5 +178,5 @@ def _mac(secret: bytes, *fields: str) -> bytes:
     return hmac.digest(secret, message, "sha256")
 
 
-def _short_mac(secret: bytes, message_id: str) -> str:
-    return base64.b32encode(_mac(secret, "token", message_id)[:15]).decode("ascii").lower()
+def _short_mac(secret: bytes, message_id: str, purpose: str = "token") -> str:
+    return base64.b32encode(_mac(secret, purpose, message_id)[:15]).decode("ascii").lower()

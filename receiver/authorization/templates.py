@@ -72,7 +72,7 @@ class Template:
 
 
 _OPENED_NAMES = (
-    *("incident", "summary", "finding", "diagnosis", "action", "risk", "links"),
+    *("incident", "summary", "finding", "diagnosis", "action", "risk", "links", "page"),
     *("expires", "code", "code", "reference", "token"),
 )
 _OPENED_LIMITS: Mapping[str, int] = {
@@ -83,6 +83,7 @@ _OPENED_LIMITS: Mapping[str, int] = {
     "action": 110,
     "risk": 100,
     "links": 120,
+    "page": 120,
     "expires": 24,
     "code": 8,
     "reference": 40,
@@ -92,6 +93,7 @@ _OPENED_SAMPLES: Mapping[str, str] = {
     "incident": "checkout-errors checkout",
     "finding": "error_ratio 0.31 >= 0.05",
     "links": "https://runbooks.example.org/checkout",
+    "page": "https://counterfoil.example.org/q/12-q5x3k2hc7m4nwzsjv6ytr2dp",
     "code": "7K3P",
     "reference": "inc-7f3a9c0012",
     "token": "12-q5x3k2hc7m4nwzsjv6ytr2dpga",
@@ -109,10 +111,11 @@ OPENED = Template(
         "*Proposed action:* {{5}}.\n"
         "Risk: {{6}}.\n"
         "Runbook: {{7}}\n"
-        "Nothing is done unless you approve before {{8}}.\n"
+        "All of it: {{8}}\n"
+        "Nothing is done unless you approve before {{9}}.\n"
         "\n"
-        "Tap a button, or reply *A {{9}}* to approve or *R {{10}}* to reject.\n"
-        "Reference {{11}}, sent by Counterfoil."
+        "Tap a button, or reply *A {{10}}* to approve or *R {{11}}* to reject.\n"
+        "Reference {{12}}, sent by Counterfoil."
     ),
     names=_OPENED_NAMES,
     limits=_OPENED_LIMITS,
@@ -139,10 +142,11 @@ OPENED_PT = Template(
         "*Ação proposta:* {{5}}.\n"
         "Risco: {{6}}.\n"
         "Manual: {{7}}\n"
-        "Nada é feito se não aprovar antes das {{8}}.\n"
+        "Tudo sobre isto: {{8}}\n"
+        "Nada é feito se não aprovar antes das {{9}}.\n"
         "\n"
-        "Toque num botão, ou responda *A {{9}}* para aprovar ou *R {{10}}* para rejeitar.\n"
-        "Referência {{11}}, enviado pelo Counterfoil."
+        "Toque num botão, ou responda *A {{10}}* para aprovar ou *R {{11}}* para rejeitar.\n"
+        "Referência {{12}}, enviado pelo Counterfoil."
     ),
     names=_OPENED_NAMES,
     limits=_OPENED_LIMITS,
@@ -169,10 +173,11 @@ OPENED_FR = Template(
         "*Action proposée :* {{5}}.\n"
         "Risque : {{6}}.\n"
         "Procédure : {{7}}\n"
-        "Rien n'est fait si vous n'approuvez pas avant {{8}}.\n"
+        "Tout le détail : {{8}}\n"
+        "Rien n'est fait si vous n'approuvez pas avant {{9}}.\n"
         "\n"
-        "Touchez un bouton, ou répondez *A {{9}}* pour approuver ou *R {{10}}* pour rejeter.\n"
-        "Référence {{11}}, envoyé par Counterfoil."
+        "Touchez un bouton, ou répondez *A {{10}}* pour approuver ou *R {{11}}* pour rejeter.\n"
+        "Référence {{12}}, envoyé par Counterfoil."
     ),
     names=_OPENED_NAMES,
     limits=_OPENED_LIMITS,

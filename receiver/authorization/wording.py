@@ -101,8 +101,8 @@ def values_for(template: Template, variables: Mapping[str, str], token: str | No
     for name in dict.fromkeys(template.names):
         if name == "token":
             values[name] = _checked(token)
-        elif name == "links":
-            values[name] = _fitting(variables.get(name, ""), template.limits[name]) or absent[name]
+        elif name in ("links", "page"):
+            values[name] = _fitting(variables.get(name, ""), template.limits[name]) or absent.get(name, absent["none"])
         else:
             cleaned = clean(variables.get(name, ""), template.limits[name])
             if name in ("action", "risk"):

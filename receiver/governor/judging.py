@@ -94,7 +94,7 @@ def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
     if token:
         index = codes.delivery_of(desk.secret, desk.tenant, token)
         return desk.book.messages.get(index) if index is not None else None
-    if code and not _locked(desk, person):
+    if code and not locked(desk, person):
         # Keyed in during a call, or typed into a page: it counts for the question that was put there.
         delivery = heard.body.get("delivery")
         make = codes.digits if heard.body.get("via") == VOICE else codes.code
@@ -112,7 +112,8 @@ def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
     return None
 
 
-def _locked(desk: Desk, person: str) -> bool:
+def locked(desk: Desk, person: str) -> bool:
+    """Whether no code of `person` is looked at now: too many were wrong of late."""
     since = desk.now() - CODE_WINDOW
     return sum(at > since for at in desk.book.wrong_codes.get(person, ())) >= CODE_TRIES
 

@@ -14,6 +14,8 @@ from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk, error, not_admitted
 from receiver.intake.nonces import PATH as NONCE_PATH
 from receiver.intake.nonces import Nonces
+from receiver.intake.questions import PATH as QUESTION_PATH
+from receiver.intake.questions import Questions
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.metrics import CONTENT_TYPE, Metrics
@@ -89,14 +91,24 @@ def private_app(
     return app
 
 
-def public_app(*, replies: Replies, calls: Calls, results: Results, nonces: Nonces | None = None) -> web.Application:
-    """The listener that a reverse proxy may publish: /twilio/* and /executions/*, and nothing else."""
+def public_app(
+    *,
+    replies: Replies,
+    calls: Calls,
+    results: Results,
+    nonces: Nonces | None = None,
+    questions: Questions | None = None,
+) -> web.Application:
+    """The listener that a reverse proxy may publish: /twilio/*, /q/* and /executions/*, and nothing else."""
     app = web.Application(middlewares=[_places(), _errors])
     app.router.add_post("/twilio/message", replies.message)
     app.router.add_post("/twilio/status", replies.status)
     app.router.add_post("/twilio/voice", calls.voice)
     if nonces is not None:
         app.router.add_get(f"{NONCE_PATH}{{nonce}}", nonces.answer)
+    if questions is not None:
+        app.router.add_get(f"{QUESTION_PATH}{{token}}", questions.show)
+        app.router.add_post(f"{QUESTION_PATH}{{token}}", questions.decide)
     app.router.add_post("/executions/{id}", results.result)
     return app
 

@@ -1,0 +1,100 @@
+"""What one person is shown of the question that they were asked: for the page that their message leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ledger.entry import Entry
+from policy_rules.readings import Alert
+from receiver.authorization.page import ALERTS_MAX, CLAIMS_MAX, HISTORY_MAX, LINE_UNITS, QuestionView
+from receiver.authorization.wording import tidy
+from receiver.governor import wording
+from receiver.governor.desk import Desk
+from receiver.governor.judging import locked
+from receiver.governor.words import DECISIONS
+from receiver.incident.states import Incident, Proposal
+from receiver.papers import Recipient
+
+SHORT_UNITS = 120
+
+
+class QuestionDesk:
+    """What the page asks of a governor."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def view(self, index: int) -> QuestionView | None:
+        """The question that the message `index` put, for the person it went to; None where they may not see it."""
+        desk = self._desk
+        await desk.level()
+        message = desk.book.messages.get(index)
+        member = desk.charter.people.get(message.person) if message is not None else None
+        if message is None or message.proposal is None or member is None or member.suspended:
+            return None
+        proposal = desk.book.proposals[message.proposal]
+        incident = desk.book.incidents[proposal.incident_id]
+        entries = await desk.journal.entries(desk.tenant, incident=incident.id, limit=10_000)
+        reader, alerts = member.recipient, desk.alerts_of(incident)
+        open_ = proposal.open and incident.open and desk.now() < proposal.expires_at
+        asked = open_ and message.person in proposal.body["approvers"] and message.person not in proposal.approvals
+        return QuestionView(
+            person=message.person,
+            language=reader.language,
+            reference=incident.id,
+            title=tidy(incident.title, LINE_UNITS),
+            summary=tidy(incident.summary, LINE_UNITS),
+            facts=[(name, tidy(text, LINE_UNITS)) for name, text in _facts(incident, proposal, reader) if text],
+            claims=[tidy(claim, LINE_UNITS) for claim in _claims(incident)][:CLAIMS_MAX],
+            action=tidy(str(proposal.body["title"]), LINE_UNITS),
+            risk=tidy(str(proposal.body["risk"]), LINE_UNITS) or "-",
+            alerts=[tidy(line, LINE_UNITS) for line in _alerts(alerts)],
+            history=[tidy(line, LINE_UNITS) for line in _history(entries, reader)],
+            open=open_,
+            asked=asked,
+            locked=locked(desk, message.person),
+        )
+
+
+def _facts(incident: Incident, proposal: Proposal, reader: Recipient) -> Iterator[tuple[str, str]]:
+    body = proposal.body
+    yield "finding", incident.reason.partition(": ")[2] or incident.reason
+    yield "state", str(incident.state)
+    yield "opened", wording.local(reader, incident.opened_at)
+    yield "diagnosis", wording.diagnosis_line(incident, reader.language)
+    if incident.diagnosis is not None:
+        yield "falsified", str(incident.diagnosis.body.get("falsified_by", ""))
+    yield "action", str(body["title"])
+    yield "risk", str(body["risk"])
+    yield "params", _pairs(body["params"])
+    yield "expires", wording.local(reader, proposal.expires_at)
+    yield "people", f"{body['quorum']}: {', '.join(body['approvers'])}"
+    yield "approved", ", ".join(proposal.approvals)
+    yield "digest", str(body["digest"])
+
+
+def _claims(incident: Incident) -> list[str]:
+    found: Any = incident.diagnosis.body.get("claims", ()) if incident.diagnosis is not None else ()
+    return [str(claim.get("text", "")) for claim in found if isinstance(claim, Mapping)]
+
+
+def _alerts(alerts: Sequence[Alert]) -> Iterator[str]:
+    for alert in sorted(alerts, key=lambda a: (not a.firing, a.starts_at))[:ALERTS_MAX]:
+        yield f"{'firing' if alert.firing else 'resolved'} {alert.starts_at:%H:%M} UTC: {_pairs(alert.labels)}"
+    if len(alerts) > ALERTS_MAX:
+        yield f"+ {len(alerts) - ALERTS_MAX}"
+
+
+def _history(entries: Sequence[Entry], reader: Recipient) -> list[str]:
+    lines = [
+        f"{wording.local(reader, entry.timestamp)} {entry.stage} {entry.actor.partition(':')[2] or entry.actor}: "
+        f"{tidy(entry.reason, SHORT_UNITS)} ({entry.index})"
+        for entry in entries
+        if entry.stage in DECISIONS
+    ]
+    return lines if len(lines) <= HISTORY_MAX else [lines[0], "…", *lines[-(HISTORY_MAX - 2) :]]
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
