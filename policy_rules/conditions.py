@@ -47,6 +47,9 @@ class Value:
     kinds: frozenset[str] = frozenset()  # of readings that are no number, where it is unknown because of such
 
 
+_NOT_ASKED, _ASKED_TWICE = Value(None, "not asked"), Value(None, "asked twice")
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """holds: True, False or None (unknown). `deciders` are those of `findings` that made it so."""
@@ -88,13 +91,12 @@ def values(
     rulebook: Rulebook, alerts: Sequence[Alert], readings: Sequence[Reading], now: datetime
 ) -> Mapping[str, Value]:
     """Every name that a condition may use, as it stands at `now`."""
-    found: dict[str, Value] = {name: Value(None, "not asked") for name in rulebook.signals}
-    for name, signal in rulebook.signals.items():
-        answers = [reading for reading in readings if reading.name == name]
-        if len(answers) == 1:
-            found[name] = _value(answers[0], signal.max_age_seconds, now)
-        elif answers:
-            found[name] = Value(None, "asked twice")
+    found = dict.fromkeys(rulebook.signals, _NOT_ASKED)
+    for reading in readings:
+        signal = rulebook.signals.get(reading.name)
+        if signal is not None:
+            first = found[signal.name] is _NOT_ASKED
+            found[signal.name] = _value(reading, signal.max_age_seconds, now) if first else _ASKED_TWICE
     return Known(found, tuple(alerts), now)
 
 
@@ -105,12 +107,16 @@ class Known(dict[str, Value]):
         super().__init__(numbers)
         self._alerts = alerts
         self._now = now
-        for name in ALERT_NUMBERS:
-            self[name] = self.of_alerts(name, ())
+
+    def __missing__(self, name: str) -> Value:
+        """The numbers of the alerts are counted when they are asked for."""
+        if name not in ALERT_NUMBERS:
+            raise KeyError(name)
+        return self.of_alerts(name, ())
 
     def of_alerts(self, name: str, matchers: tuple[Matcher, ...]) -> Value:
         """How many of the alerts that match fire or have ended, or for how many seconds the oldest of them fires."""
-        chosen = [alert for alert in self._alerts if matches(matchers, alert.labels)]
+        chosen = [alert for alert in self._alerts if matches(matchers, alert.labels)] if matchers else self._alerts
         firing = [alert for alert in chosen if alert.firing]
         if name == AGE:
             began = min((alert.starts_at for alert in firing), default=self._now)
@@ -181,7 +187,7 @@ def _no_number(state: ReadingState, detail: str) -> Value:
 def _finding(term: Term, known: Mapping[str, Value]) -> Finding:
     if term.parts and term.name not in known:  # the looks of a hold that is in the ledger know it already
         value = score(term.parts, known)
-    elif term.matchers and isinstance(known, Known) and term.of_alerts is not None:
+    elif term.of_alerts is not None and isinstance(known, Known):
         value = known.of_alerts(term.of_alerts, term.matchers)
     else:
         value = known.get(term.name, Value(None, "not defined"))

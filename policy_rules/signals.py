@@ -21,6 +21,7 @@ _LABEL = re.compile(r"\$([a-zA-Z_][a-zA-Z0-9_]*)")
 _QUOTED_LABEL = re.compile(r"([\"'`])\$([a-zA-Z_][a-zA-Z0-9_]*)\1")
 _TEXT_OR_COMMENT = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`|#[^\n]*", re.DOTALL)
 _OPERATOR = re.compile(r"[=!<>]=|[-+*/%^<>]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")  # printable ASCII without quote and backslash: nothing to escape
 _MATCH_OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Values that would break out of a string if the escaping were wrong.
@@ -64,6 +65,8 @@ def substitute_labels(promql: str, key: Mapping[str, str]) -> str:
 
 def quote(value: str) -> str:
     """`value` as a double-quoted PromQL string."""
+    if _PLAIN.fullmatch(value):
+        return f'"{value}"'
     return '"' + "".join(_ESCAPES.get(char) or _visible(char) for char in value) + '"'
 
 

@@ -16,7 +16,7 @@ from policy_rules.loading import load
 from policy_rules.permission import PastRun, Person
 from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rulebook
-from policy_rules.verdict import Memory
+from policy_rules.verdict import Memory, Verdict
 from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
 from receiver.incident.assigned import Assigned, read_assigned
@@ -191,6 +191,13 @@ class Desk:
     def policy_or_in_force(self, digest: str) -> Rulebook:
         """The rulebook of `digest`, or the one in force where a closed incident's is no longer in memory."""
         return self.policies.get(digest, self.charter.rulebook)
+
+    def looked_at(self, subject: int, verdict: Verdict, now: datetime) -> None:
+        """Policy looked at a watch or an incident: what the next look needs to know, and one more verdict counted."""
+        self.memories[subject] = verdict.memory
+        self.looked[subject] = now
+        self.nudged.discard(subject)
+        self.metrics.policy_decisions.labels(self.tenant, verdict.rule, verdict.outcome.value).inc()
 
     # --- questions that several steps ask -----------------------------------------------------------------------------
 

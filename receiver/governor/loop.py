@@ -272,6 +272,11 @@ class Governor:
         for role in self.desk.charter.duty.roles:
             self.desk.metrics.duty_vacant.labels(self.desk.tenant, role).set(1 if role in vacant else 0)
 
+    def busy(self, *, waiting_for_claude: bool) -> bool:
+        """Whether a step is under way beside the turn (for rehearsals). waiting_for_claude: a consultation is one."""
+        consult = f"{Kind.CONSULT}:"
+        return any(waiting_for_claude or not name.startswith(consult) for name in self._running)
+
     async def drain(self) -> None:
         """Wait until no step is under way (for tests and for a graceful stop)."""
         while self._running:

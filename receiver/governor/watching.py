@@ -123,10 +123,7 @@ async def look(desk: Desk, due: Due) -> None:
     alerts = desk.book.alerts_of(subject.rule, subject.key)
     decide = detection.should_detect if watch is not None else recovery.should_recover
     verdict = decide(rulebook, rule, alerts, readings, now, memory)
-    desk.memories[due.subject] = verdict.memory
-    desk.looked[due.subject] = now
-    desk.nudged.discard(due.subject)
-    desk.metrics.policy_decisions.labels(desk.tenant, rule.name, verdict.outcome.value).inc()
+    desk.looked_at(due.subject, verdict, now)
     _remember(desk, subject, memory, verdict, now)
     decided = Decided(verdict, desk.basis(now, memory, readings))
     if watch is not None:

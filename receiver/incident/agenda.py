@@ -110,7 +110,7 @@ def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime |
     due: list[Due] = []
     later: datetime | None = None
     for step in _steps(book, view, now):
-        at = max(step.at, view.deferred.get(step.name, step.at))
+        at = max(step.at, view.deferred.get(step.name, step.at)) if view.deferred else step.at
         if at <= now:
             due.append(step)
         elif later is None or at < later:

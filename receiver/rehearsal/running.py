@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 
 from ledger.entry import Entry
 from policy_rules import conditions, detection, permission
@@ -13,10 +14,10 @@ from policy_rules.approval import needed
 from policy_rules.casebook.cases import Case, CaseAlert, Event, Expectation
 from policy_rules.readings import Alert, Query
 from policy_rules.rulebook import EVERYONE, Rule, Rulebook
-from policy_rules.verdict import Finding
+from policy_rules.verdict import Finding, Verdict
 from receiver.governor.desk import Charter, Desk, Member
 from receiver.governor.loop import Governor
-from receiver.incident.states import Incident, Key
+from receiver.incident.states import Incident
 from receiver.metrics import Metrics
 from receiver.papers import Recipient
 from receiver.rehearsal.expecting import Missed, compare
@@ -27,6 +28,7 @@ from receiver.rehearsal.outside import CaseClock, CaseExecutors, Outside
 TENANT = "rehearsal"
 TURNS_MAX = 500
 REST_SECONDS = 60.0  # with nothing due, the clock goes on in steps of at most this
+ROUNDS = 4  # of the event loop, in which a step beside the turn comes to its end: nothing outside makes it wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Outcome:
     case: Case
     missed: tuple[Missed, ...]
     reached: Reached
-    log: tuple[Entry, ...]
+    log: tuple[Entry, ...] = field(repr=False)  # asyncio writes down what a task came to, and a log is long
 
 
 def run_case(case: Case, rulebook: Rulebook, people: Mapping[str, tuple[str, ...]] | None) -> Outcome:
@@ -70,18 +72,31 @@ def roster_for(case: Case, rulebook: Rulebook) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(slots=True)
+class _CaseDesk(Desk):
+    """A desk that keeps the value of every comparison that policy makes at a look. terms: as in Reached."""
+
+    terms: set[tuple[str, str, bool]] = field(default_factory=set)
+
+    def looked_at(self, subject: int, verdict: Verdict, now: datetime) -> None:
+        Desk.looked_at(self, subject, verdict, now)
+        self.keep(verdict.rule, verdict.findings)
+
+    def keep(self, rule: str, findings: Iterable[Finding]) -> None:
+        self.terms |= {(rule, term_text(found), found.holds) for found in findings if found.holds is not None}
+
+
+@dataclass(slots=True)
 class _Run:
     case: Case
     rulebook: Rulebook
     people: Mapping[str, tuple[str, ...]]
     missed: list[Missed] = field(default_factory=list)
     rules: set[str] = field(default_factory=set)
-    terms: set[tuple[str, str, bool]] = field(default_factory=set)
     states: list[tuple[datetime, Incident, str]] = field(default_factory=list)
     clock: CaseClock = field(init=False)
     outside: Outside = field(init=False)
     journal: MemoryJournal = field(init=False)
-    desk: Desk = field(init=False)
+    desk: _CaseDesk = field(init=False)
     governor: Governor = field(init=False)
     happenings: Happenings = field(init=False)
 
@@ -94,7 +109,7 @@ class _Run:
             for place, (name, roles) in enumerate(sorted(self.people.items()))
         }
         executors = {a.executor: "http://rehearsal.example/" for r in self.rulebook.rules for a in r.actions.values()}
-        self.desk = Desk(
+        self.desk = _CaseDesk(
             tenant=TENANT,
             journal=self.journal,
             clock=self.clock,
@@ -104,7 +119,7 @@ class _Run:
             carrier=self.outside,
             executors=CaseExecutors(self.outside),
             charter=Charter(self.rulebook, members, executors),
-            metrics=Metrics(),
+            metrics=_metrics(),
             secret=b"rehearsal",
             model="none",
         )
@@ -122,7 +137,7 @@ class _Run:
             (self.desk.book.incidents[p.incident_id].rule, str(p.body["action"]))
             for p in self.desk.book.proposals.values()
         )
-        reached = Reached(frozenset(self.rules), frozenset(self.terms), actions)
+        reached = Reached(frozenset(self.rules), frozenset(self.desk.terms), actions)
         return Outcome(self.case, tuple(self.missed), reached, tuple(self.journal.log))
 
     async def _play(self) -> None:
@@ -189,15 +204,19 @@ class _Run:
         for _ in range(TURNS_MAX):
             before = len(self.journal.log)
             taken, later = await self.governor.turn()
-            for _ in range(4):
+            for _ in range(ROUNDS):
+                if not self.governor.busy(waiting_for_claude=bool(taken) or self.outside.diagnosed.is_set()):
+                    break
                 await asyncio.sleep(0)  # the steps beside the turn go on
             self._look()
             if not taken and len(self.journal.log) == before:
                 return later
+            for incident in self.desk.book.open.values():
+                self._judge_actions(incident)
         raise RuntimeError(f"case {self.case.name!r}: the agenda does not come to rest")
 
     def _look(self) -> None:
-        """Keep what was reached: every state of every incident, and the value of every term at every look."""
+        """Keep what was reached: every state of every incident."""
         now = self.clock.now()
         for incident in self.desk.book.incidents.values():
             state = incident.state.value
@@ -205,22 +224,6 @@ class _Run:
             if state != known:
                 self.states.append((now, incident, state))
                 self.rules.add(incident.rule)
-        for watch in self.desk.book.watches.values():
-            self._judge(watch.index, watch.rule, watch.key, detect=True)
-        for incident in self.desk.book.open.values():
-            self._judge(incident.index, incident.rule, incident.key, detect=False)
-            self._judge_actions(incident)
-
-    def _judge(self, subject: int, name: str, key: Key, *, detect: bool) -> None:
-        if self.desk.looked.get(subject) != self.clock.now():
-            return
-        rule = self.rulebook.rule(name)
-        wanted = [(q.name, q.promql) for q in detection.queries(self.rulebook, rule, dict(key))]
-        readings = [self.outside.readings[pair] for pair in wanted if pair in self.outside.readings]
-        alerts = self.desk.book.alerts_of(name, key)
-        known = conditions.values(self.rulebook, alerts, readings, self.clock.now())
-        condition = rule.detect.when if detect else rule.recover.when
-        self._keep(name, conditions.judge(condition, known).findings)
 
     def _judge_actions(self, incident: Incident) -> None:
         """The conditions of the actions, by what was last read for them."""
@@ -230,16 +233,19 @@ class _Run:
         known = conditions.values(self.rulebook, alerts, tuple(dict.fromkeys(readings)), self.clock.now())
         for action in rule.actions.values():
             if action.when is not None:
-                self._keep(rule.name, conditions.judge(action.when, known).findings)
-
-    def _keep(self, rule: str, findings: Iterable[Finding]) -> None:
-        self.terms |= {(rule, term_text(found), found.holds) for found in findings if found.holds is not None}
+                self.desk.keep(rule.name, conditions.judge(action.when, known).findings)
 
     async def _happen(self, event: Event) -> None:
         why = await self.happenings.happen(event)
         if why is not None:
             at = (self.clock.now() - self.case.start).total_seconds()
             self.missed.append(Missed(self.case.line, at, event.what, event.value, f"impossible: {why}"))
+
+
+@cache
+def _metrics() -> Metrics:
+    """One for all cases of a process: they are counted, and nobody asks for the numbers."""
+    return Metrics()
 
 
 def term_text(finding: Finding) -> str:
