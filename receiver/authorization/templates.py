@@ -83,7 +83,7 @@ _OPENED_LIMITS: Mapping[str, int] = {
     "action": 110,
     "risk": 100,
     "links": 120,
-    "page": 120,
+    "page": 100,
     "expires": 24,
     "code": 8,
     "reference": 40,

@@ -112,7 +112,7 @@ async def test_what_twilio_is_asked(network, make):
     assert form["ValidityPeriod"] == ["900"]
     assert form["StatusCallback"] == ["https://counterfoil.example.org/base/twilio/status?m=pay%20ments%26x%3D1-12"]
     assert set(form) == {"To", "From", "ContentSid", "ContentVariables", "StatusCallback", "ValidityPeriod"}
-    assert json.loads(form["ContentVariables"][0])["9"] == "7K3P"
+    assert json.loads(form["ContentVariables"][0])["10"] == "7K3P"
 
 
 @pytest.mark.parametrize(("seconds", "sent"), [(-5, "10"), (0, "10"), (3600, "3600"), (10**9, "36000")])

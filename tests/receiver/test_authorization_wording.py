@@ -22,6 +22,7 @@ GOOD = {
     "expires": "10:21 CAT",
     "reference": "inc-7f3a9c0012",
     "code": "7K3P",
+    "page": "https://counterfoil.example.org/q/12-q5x3k2hc7m4nwzsjv6ytr2dp",
 }
 FORBIDDEN = re.compile(r"[*_~`{}“”\"\n\r\t\v\f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\u00ad]| {2,}")
 
@@ -40,6 +41,7 @@ def test_a_person_reads_what_broke_what_is_proposed_and_how_to_answer():
         "*Proposed action:* restart the checkout service.\n"
         "Risk: requests in flight are lost; undo is not needed.\n"
         "Runbook: none on record\n"
+        "All of it: https://counterfoil.example.org/q/12-q5x3k2hc7m4nwzsjv6ytr2dp\n"
         "Nothing is done unless you approve before 10:21 CAT.\n"
         "\n"
         "Tap a button, or reply *A 7K3P* to approve or *R 7K3P* to reject.\n"
@@ -77,7 +79,7 @@ def test_buttons_are_made_of_our_token_alone(hostile):
     values = values_for(OPENED, dict.fromkeys(GOOD, hostile), TOKEN)
     assert values["token"] == TOKEN
     for action in OPENED.types()["twilio/quick-reply"]["actions"]:
-        assert re.fullmatch(r"(approve|reject|onit)\.\{\{12\}\}", action["id"])
+        assert re.fullmatch(r"(approve|reject|onit)\.\{\{13\}\}", action["id"])
 
 
 @given(HOSTILE, st.integers(min_value=1, max_value=300))
