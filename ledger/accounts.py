@@ -63,7 +63,7 @@ OFFICES: Mapping[str, tuple[str, ...]] = {
     "LOOKED": ("policy",),
     "DETECTED": ("policy",),
     "RECOVERED": ("policy",),
-    "CLOSED": ("engineer", "operator"),
+    "CLOSED": ("engineer", "operator", "policy"),  # policy: what a person asked for by hand is over
     "CONSULTED": ("system",),
     "DIAGNOSED": ("claude",),
     "UNDIAGNOSED": ("system",),

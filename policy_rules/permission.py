@@ -111,6 +111,43 @@ def may_propose(
     return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, asked, now)
 
 
+def may_request(
+    in_force: Rulebook,
+    rule: str,
+    action: str,
+    key: Mapping[str, str],
+    alerts: Sequence[Alert],
+    people: Sequence[Person],
+    past: Sequence[PastRun],
+    halted: bool,
+    now: datetime,
+    readings: Sequence[Reading] = (),
+    requester: str = "",
+) -> Permission:
+    """Whether `requester` may ask for `action` by hand: an active person, for a whole key, and all that proposes.
+
+    Everything that `may_propose` looks at is looked at here; whoever asks is not among the approvers.
+    """
+    found = _action(in_force, rule, action)
+    person = next((person for person in people if person.name == requester), None)
+    active = person is not None and not person.suspended
+    state = "unknown" if person is None else "active" if active else "suspended"
+    why = f"{requester or 'nobody'} is not in the roster, or is suspended"
+    findings = [
+        checks.check("requester", "active", state, active, why),
+        checks.halt(halted),
+        checks.exists((found,), rule, action),
+    ]
+    if found is None:
+        return _answer(findings)
+    wanted, given = in_force.rule(rule).group_by, [name for name, value in key.items() if value]
+    whole = sorted(given) == sorted(wanted) and len(given) == len(key)
+    why = f"{rule} needs {', '.join(wanted) or 'no label'}"
+    findings.append(checks.check("key", ", ".join(sorted(wanted)), ", ".join(sorted(given)), whole, why))
+    asked = Asked(readings, late=False, requester=requester)
+    return _permit(findings, in_force, in_force, rule, action, key, alerts, people, past, asked, now)
+
+
 def may_ask(
     incident_book: Rulebook, in_force: Rulebook, rule: str, action: str, key: Mapping[str, str]
 ) -> tuple[Query, ...]:
@@ -173,7 +210,8 @@ def may_authorize(
     named = [found for found in actions if found is not None]
     if len(named) < len(actions):
         return _answer(findings)
-    findings.append(checks.recovery(recovery, named))
+    if not requester:  # who asks by hand does not say that the service is broken
+        findings.append(checks.recovery(recovery, named))
     needed = max(quorum, *(approval.needed(found) for found in named))
     people = as_asked(people, approved_by)  # a shift that ended since takes nothing from an answer
     # Law 3: a human authorizes. Only those who may approve under both policies count, and each of them once.

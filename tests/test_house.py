@@ -34,6 +34,7 @@ LONG_FILES: dict[str, str] = {
     "receiver/papers.py": "values without behaviour: what travels between offices is found in one place",
     "receiver/governor/acting.py": "the order of checks before a dispatch is read in one place",
     "receiver/governor/asking.py": "a proposal, its messages and what becomes of them are one step of the way",
+    "policy_rules/permission.py": "every question about an action looks at the same things, in the same order",
     "receiver/incident/agenda.py": "whatever can be due, and when, is read in one place",
     "receiver/incident/book.py": "the fold: one short function a stage, and a stage is found by its neighbours",
 }

@@ -96,4 +96,5 @@ def renew_rules(store: sqlite3.Connection, origin: str) -> None:
 
 
 # The step at index N makes format N + 1 of format N. Files from before there were versions say 0.
-STEPS: tuple[Callable[[sqlite3.Connection, str], None], ...] = (renew_rules,)
+# Format 2 lets policy post CLOSED.
+STEPS: tuple[Callable[[sqlite3.Connection, str], None], ...] = (renew_rules, renew_rules)

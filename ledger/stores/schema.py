@@ -14,7 +14,7 @@ from pathlib import Path
 from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES, STAGES, must_settle
 
 FORMAT = "1"  # of entries, checkpoints and blobs
-VERSION = 1  # of the file: its rules and tables; a new one needs a step in `migration`
+VERSION = 2  # of the file: its rules and tables; a new one needs a step in `migration`
 FROZEN = ("stage", "settlement", "office", "meta")
 
 # A connection of ours only adds, and takes no rule away. Another one still can, which signed checkpoints then show.

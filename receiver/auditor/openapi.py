@@ -251,6 +251,9 @@ def _of_incidents() -> Json:
 def paths() -> Json:
     return {
         **_of_incidents(),
+        "/api/v1/requests": {
+            "post": changes("ask for an action by hand: its name and its key's values", text=WORDS_OF_A_PERSON)
+        },
         "/api/v1/halts": {"post": changes("halt: nothing is dispatched", reason=WORDS_OF_A_PERSON)},
         "/api/v1/resumes": {"post": changes("end a halt; by another person", reason=WORDS_OF_A_PERSON)},
         "/api/v1/actions/{id}/resumes": {

@@ -100,6 +100,7 @@ class Auditor:
                 "incident": view,
                 "at": request.query.get("at", ""),
                 "steps": telling.steps(view),
+                "doubt": telling.doubt(view),
                 "moments": telling.moments(view),
                 "policy": register.policies.get(view.policy_digest),
             }

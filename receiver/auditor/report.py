@@ -138,8 +138,8 @@ def report_of(view: IncidentView, last: Entry, policy: str, parts: Sequence[Part
     parts: all parts of the incident in order, where it has several.
     """
     own = [entry for entry in view.entries if entry.incident_id == view.id]
-    detected = own[0]
-    times = times_of(view.entries, own)
+    detected = next(entry for entry in own if entry.index == view.index)
+    times = times_of(view.entries, [entry for entry in own if entry.index >= view.index])
     end = next((entry for entry in own if entry.stage in ("RECOVERED", "CLOSED")), None)
     attempts = tuple(_attempts(own))
     undiagnosed = next((entry for entry in reversed(own) if entry.stage == "UNDIAGNOSED"), None)
@@ -168,7 +168,7 @@ def report_of(view: IncidentView, last: Entry, policy: str, parts: Sequence[Part
 
 
 def times_of(entries: Iterable[Entry], own: Sequence[Entry]) -> Mapping[str, Any]:
-    """The steps of an incident. entries: its own and what they rest on."""
+    """The steps of an incident. entries: its own and what they rest on. own: those from its DETECTED on."""
     detected = own[0]
     around = {entry.index: entry for entry in entries}
     begun = around.get(detected.settles if detected.settles is not None else -1)

@@ -153,6 +153,41 @@ def steps(incident: IncidentView) -> list[Step]:
     return [_opened(last, incident), _explained(last), _authorized(last), _executed(last), _ended(last, incident)]
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An UNRESOLVED that nobody has settled: what is known of it, and who may say by message what it came to."""
+
+    index: int
+    dispatched: int
+    title: str
+    why: str
+    executor: str
+    webhook_id: str
+    may: tuple[str, ...]
+
+
+def doubt(incident: IncidentView) -> Doubt | None:
+    by_index = {entry.index: entry for entry in incident.entries}
+    settled = {entry.settles for entry in incident.entries}
+    open_now = [e for e in incident.entries if e.stage == "UNRESOLVED" and e.index not in settled]
+    for entry in open_now:
+        sent = by_index.get(entry.settles if entry.settles is not None else -1)
+        asked = by_index.get(entry.cites[0]) if entry.cites else None
+        if sent is None or asked is None:
+            continue
+        may = asked.body.get("approvers")
+        return Doubt(
+            index=entry.index,
+            dispatched=sent.index,
+            title=plain(asked.body.get("title")),
+            why=said(entry).rstrip("."),
+            executor=plain(sent.body.get("executor")),
+            webhook_id=plain(sent.body.get("webhook_id")),
+            may=tuple(map(str, may)) if isinstance(may, list) else (),
+        )
+    return None
+
+
 def _opened(last: Mapping[str, Entry], incident: IncidentView) -> Step:
     entry = last["DETECTED"]
     return Step("Policy decides", "done", f"policy {incident.policy_version}", entry.reason, entry.index)

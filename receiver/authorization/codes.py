@@ -20,7 +20,7 @@ OPT_OUT = ("stop", "stopall", "cancel", "end", "quit", "revoke", "optout", "unsu
 _PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
 _TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})[\s.!]*")
 _JOIN = re.compile(r"join[\s:.,-]+([0-9a-z]{4})[\s.!]*")
-_ABOUT = re.compile(r"(why|detail|note)\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,.-].*)?")
+_ABOUT = re.compile(r"(why|detail|note|ran|didnot|writeoff)\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,.-].*)?")
 _SILENCE = re.compile(
     r"silence\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,]+(?:for\s+)?((?:\d{1,4}[dhm])+))?[\s.!]*"
 )
@@ -33,10 +33,11 @@ _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 class Answer:
     """What a person said, before anyone judged it.
 
-    verb: approve, reject, onit, halt, resume, status, why, detail, note, silence, handover, join, stop, start, help,
-    other. token: the delivery that a button belongs to. code: what was typed after A, R or JOIN, in capitals. At most
-    one of token and code is set. about: the incident that was named after WHY, DETAIL, NOTE or SILENCE, in small
-    letters, as it was typed. span: for how long there shall be silence, "2h30m".
+    verb: approve, reject, onit, halt, resume, status, why, detail, note, run, ran, didnot, writeoff, silence, handover,
+    join, stop, start, help, other. token: the delivery that a button belongs to. code: what was typed after A, R or
+    JOIN, in capitals. At most one of token and code is set. about: the incident that was named after WHY, DETAIL, NOTE,
+    RAN, DIDNOT, WRITEOFF or SILENCE, in small letters, as it was typed. span: for how long there shall be silence,
+    "2h30m".
     """
 
     verb: str
@@ -146,6 +147,8 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     silenced = _SILENCE.fullmatch(text)
     if silenced:
         return Answer("silence", about=silenced[1], span=silenced[2])
+    if text.startswith(("run ", "run:")):
+        return Answer("run")
     word = text.rstrip(" .!")
     if word in OPT_OUT:
         return Answer("stop")

@@ -101,6 +101,19 @@ def close(config: Path, incident_id: str, by: str, reason: str, tenant: str) -> 
 
 
 @incident.command()
+@click.argument("words", nargs=-1, required=True, metavar="ACTION [VALUE]...")
+@by_option
+@tenant_option
+@click.pass_obj
+def request(config: Path, words: tuple[str, ...], by: str, tenant: str) -> None:
+    """Ask for an action by hand, without an alert: others are asked to approve it, as for any action.
+
+    ACTION may be RULE/ACTION. A VALUE is that of the rule's next group_by label, or LABEL=VALUE.
+    """
+    _change(config, "/api/v1/requests", tenant, {"by": by, "text": " ".join(words)})
+
+
+@incident.command()
 @click.argument("incident_id")
 @by_option
 @click.option("--text", required=True, help="The note; it stands in the ledger.")

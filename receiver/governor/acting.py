@@ -399,7 +399,7 @@ async def reject(desk: Desk, due: Due) -> None:
 async def withdraw(desk: Desk, due: Due) -> None:
     proposal = desk.book.proposals[due.subject]
     suspended = sorted(set(proposal.body["approvers"]) & set(desk.book.enrolled.suspended))
-    why = f"{', '.join(suspended)} may not answer any more" if suspended else "another policy is in force now"
+    why = f"{', '.join(suspended)} may not answer any more" if suspended else _outrun(desk, proposal)
     await _decide(desk, proposal, "WITHDRAWN", why)
 
 
@@ -414,7 +414,7 @@ async def expire(desk: Desk, due: Due) -> None:
 async def void(desk: Desk, due: Due) -> None:
     proposal = desk.book.authorizations[due.subject]
     late = desk.now() > proposal.authorize_until
-    why = "it could not be dispatched in time" if late else "another policy is in force now"
+    why = "it could not be dispatched in time" if late else _outrun(desk, proposal)
     await desk.post(
         by_policy(
             desk.charter.rulebook,
@@ -426,6 +426,15 @@ async def void(desk: Desk, due: Due) -> None:
             settles=due.subject,
         )
     )
+
+
+def _outrun(desk: Desk, proposal: Proposal) -> str:
+    """Why a question that is neither answered nor over does not count any more."""
+    if proposal.body["in_force"] != desk.charter.rulebook.digest:
+        return "another policy is in force now"
+    incident = incident_of(desk, proposal)
+    other = desk.book.open_incident(incident.rule, incident.key)
+    return f"an alert opened {other.id}, which asks from now on" if other is not None else "it is over"
 
 
 async def _decide(desk: Desk, proposal: Proposal, stage: str, why: str) -> None:

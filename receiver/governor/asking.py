@@ -21,6 +21,7 @@ from receiver.authorization import codes
 from receiver.authorization.wording import allowed_links
 from receiver.governor import wording
 from receiver.governor.desk import Desk, addressed, by_policy, stamp
+from receiver.governor.ending import closed
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
@@ -75,7 +76,13 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
     denials: list[str] = []
     now = desk.now()
+    beside = desk.book.asked_by_hand(incident.rule, incident.key)
+    if beside is not None and beside is not incident:
+        desk.defer(due.name, DENIED_AGAIN_SECONDS)  # one question at a time about one thing
+        return
     for name, action in rule.actions.items():
+        if incident.requested_action not in ("", name):
+            continue
         if name in incident.tried:
             denials.append(f"{name}: tried and not confirmed")
             continue
@@ -93,6 +100,7 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
             desk.book.halted(),
             now,
             readings,
+            incident.requested_by,
         )
         if permitted.outcome is not Outcome.PERMIT:
             denials.append(f"{name}: {permitted.reason}")
@@ -109,7 +117,9 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
                 continue
             await _post_proposal(desk, incident, rule, name, action, permitted, basis, request, webhook_id)
             return
-    if incident.told_at is None:
+    if incident.requested_by:
+        await desk.post(closed(desk, incident, f"it cannot be asked: {'; '.join(denials)}"))
+    elif incident.told_at is None:
         await _tell_first(desk, incident, rule, denials)
     else:
         desk.defer(due.name, DENIED_AGAIN_SECONDS)
@@ -155,6 +165,7 @@ async def _post_proposal(
             "execute_within_seconds": int(action.execute_within_seconds),
             "verify_within_seconds": int(action.verify_within_seconds),
             "in_force": desk.charter.rulebook.digest,
+            **({"requested_by": incident.requested_by} if incident.requested_by else {}),
             "verdict": basis.under(permitted.to_body()),
             **({"levels": [level.to_body() for level in permitted.levels]} if permitted.levels else {}),
         },
@@ -163,8 +174,9 @@ async def _post_proposal(
     asked = _Asked(Back(0), proposed.body, expires, frozenset(permitted.approvers))
     about = f"propose:{incident.id}:{number}"
     drafts = [proposed, *(_question(desk, about, person, incident, asked) for person in permitted.approvers)]
-    if incident.escalated < 0 and rule.escalation and rule.escalation[0].after_seconds == 0:
-        first, names = rule.escalation[0], permitted.approvers
+    ladder = rule.escalation if not incident.requested_by else ()
+    if incident.escalated < 0 and ladder and ladder[0].after_seconds == 0:
+        first, names = ladder[0], permitted.approvers
         told = set(permission.notified(desk.charter.rulebook, first.notify, desk.persons()))
         if first.channel == WHATSAPP:
             told -= asked.approvers  # the question has come that way

@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from ledger.journal import Receipt, Refused
 from ledger.stores.people import People
 from receiver.authorization import codes
-from receiver.governor import acting, drilling, halting
+from receiver.governor import acting, doubting, drilling, halting, requesting
 from receiver.governor.desk import Desk
 from receiver.governor.enrolling import enrolment, suspension
 from receiver.governor.watching import closing_drafts
@@ -121,28 +121,22 @@ class GovernorChanges:
         doubt = next((p for p in incident.proposals if p.in_suspense), None)
         if doubt is None:
             raise ChangeRefused(f"{incident_id} has no unresolved execution")
-        if outcome == "written_off":
-            return await self._post(
-                Draft(
-                    id=f"settle:{doubt.result_index}",
-                    stage="WRITTEN_OFF",
-                    actor=self._actor(by),
-                    incident_id=incident.id,
-                    decision="written_off",
-                    reason=text[:500],
-                    settles=doubt.result_index,
-                    cites=(doubt.index,),
-                    body={"text": text[:2000]},
-                )
-            )
-        ran = ExecutionOutcome.EXECUTED if outcome == "ran" else ExecutionOutcome.FAILED
-        result = ExecutionResult(ran, f"{by} says that it {'ran' if outcome == 'ran' else 'did not run'}")
-        settled = doubt.result_index
-        await acting.settle(self._desk, doubt, result, self._actor(by), text, ran=outcome == "ran")
-        entry = await self._desk.journal.find(self._desk.tenant, f"settle:{settled}")
-        if entry is None:
-            raise ChangeRefused(f"{incident_id}: it was settled meanwhile")
-        return Receipt((entry,), duplicate=False)
+        async with self._desk.deciding():
+            if not doubt.in_suspense:
+                raise ChangeRefused(f"{incident_id}: it was settled meanwhile")
+            return await self._post(*doubting.settlement(self._desk, doubt, outcome, self._actor(by), text))
+
+    async def request(self, by: str, text: str) -> Receipt:
+        """A person of the roster asks for an action by hand: "ACTION VALUE…", which others are asked to approve."""
+        await self._desk.fold()
+        if by not in self._desk.charter.people:
+            raise ChangeRefused(f"{by} is not in the roster: who asks for an action is a person who could be asked")
+        asked = await requesting.understand(self._desk, text)
+        async with self._desk.deciding():
+            made = requesting.request(self._desk, asked, by) if isinstance(asked, requesting.Asked) else asked
+            if isinstance(made, str):
+                raise ChangeRefused(made)
+            return await self._post(*made[1])
 
     async def erase(self, by: str, person: str) -> Receipt:
         """Post that the key of a person is gone, then destroy it. Who is still in the roster is not erased."""

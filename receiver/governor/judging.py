@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import drilling, duty, enrolling, silencing, wording, words
+from receiver.governor import doubting, drilling, duty, enrolling, requesting, silencing, wording, words
 from receiver.governor.answering import refuse, replies, settled
 from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
@@ -28,6 +28,8 @@ WORDS: Mapping[str, Judge] = {
     "why": words.why,
     "detail": words.detail,
     "note": words.note,
+    "run": requesting.run,
+    **dict.fromkeys(doubting.OUTCOMES, doubting.said),
     "help": words.help_,
     "handover": duty.handover,
     "silence": silencing.silence,

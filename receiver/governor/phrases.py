@@ -22,6 +22,11 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "pt": "sem diagnóstico: {why}",
         "fr": "pas de diagnostic : {why}",
     },
+    "by hand": {
+        "en": "none: {by} asks for this by hand",
+        "pt": "nenhum: {by} pede isto por iniciativa própria",
+        "fr": "aucun : {by} le demande de sa propre initiative",
+    },
     "diagnosis pending": {
         "en": "no diagnosis yet: it is still being made",
         "pt": "ainda sem diagnóstico: está a ser feito",
@@ -90,9 +95,12 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "fr": "Toujours ouvert depuis {span}, depuis {since} : {headline}",
     },
     "in doubt": {
-        "en": "{reminder} {title}: it is not known whether it ran. A person must look, and say so.",
-        "pt": "{reminder} {title}: não se sabe se correu. Uma pessoa tem de ver, e dizê-lo.",
-        "fr": "{reminder} {title} : on ne sait pas si elle a été exécutée. Quelqu'un doit regarder, et le dire.",
+        "en": "{reminder} {title}: it is not known whether it ran. Look, then send RAN {id} or DIDNOT {id}; or "
+        "WRITEOFF {id} and why, if nobody can tell.",
+        "pt": "{reminder} {title}: não se sabe se correu. Veja, e depois envie RAN {id} (correu) ou DIDNOT {id} "
+        "(não correu); ou WRITEOFF {id} e porquê, se ninguém souber.",
+        "fr": "{reminder} {title} : on ne sait pas si elle a été exécutée. Regardez, puis envoyez RAN {id} "
+        "(exécutée) ou DIDNOT {id} (non) ; ou WRITEOFF {id} et pourquoi, si nul ne sait.",
     },
     "digest": {
         "en": "There are {count} more incidents: reply STATUS for what is open, DETAIL and an id for one of them and "
@@ -140,9 +148,12 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "fr": "{incident} : {action} : échec ({reason}).",
     },
     "UNRESOLVED": {
-        "en": "{incident}: {action}: it is not known whether it ran ({reason}). A person must look, and say so.",
-        "pt": "{incident}: {action}: não se sabe se correu ({reason}). Uma pessoa tem de ver, e dizê-lo.",
-        "fr": "{incident} : {action} : exécutée ou non, on l'ignore ({reason}). Quelqu'un doit regarder, et le dire.",
+        "en": "{incident}: {action}: it is not known whether it ran ({reason}). Look, then send RAN {id} or DIDNOT "
+        "{id}; or WRITEOFF {id} and why, if nobody can tell.",
+        "pt": "{incident}: {action}: não se sabe se correu ({reason}). Veja, e depois envie RAN {id} (correu) ou "
+        "DIDNOT {id} (não correu); ou WRITEOFF {id} e porquê, se ninguém souber.",
+        "fr": "{incident} : {action} : exécutée ou non, on l'ignore ({reason}). Regardez, puis envoyez RAN {id} "
+        "(exécutée) ou DIDNOT {id} (non) ; ou WRITEOFF {id} et pourquoi, si nul ne sait.",
     },
     "UNCONFIRMED": {
         "en": "{incident}: {action}: it ran, and the service did not recover in time.",
@@ -158,6 +169,11 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "en": "{incident}: Closed by {who}: {reason}",
         "pt": "{incident}: Fechado por {who}: {reason}",
         "fr": "{incident} : Fermé par {who} : {reason}",
+    },
+    "CLOSED by hand": {
+        "en": "{incident}: It is over: {reason}.",
+        "pt": "{incident}: Terminou: {reason}.",
+        "fr": "{incident} : C'est terminé : {reason}.",
     },
     "DIAGNOSED": {
         "en": "{incident}: Claude thinks: {diagnosis}",

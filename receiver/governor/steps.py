@@ -10,6 +10,7 @@ from receiver.governor import (
     digesting,
     drilling,
     duty,
+    ending,
     explaining,
     judging,
     listening,
@@ -43,6 +44,7 @@ STEPS: dict[Kind, Step] = {
     Kind.PROPOSE: asking.propose,
     Kind.ESCALATE: asking.escalate,
     Kind.REMIND: asking.remind,
+    Kind.CLOSE: ending.close,
     Kind.TELL: asking.tell,
     Kind.DIGEST: digesting.digest,
     Kind.SEND: asking.send,
@@ -82,7 +84,7 @@ def still(book: Book, step: Due) -> bool:
         "end_drill": lambda: step.subject in book.drills.open,
         "tell": lambda: step.subject in book.news,
     }
-    if step.kind in ("consult", "mute", "propose", "escalate", "remind"):
+    if step.kind in ("consult", "mute", "propose", "escalate", "remind", "close"):
         return book.by_index[step.subject].open
     if step.kind in ("reject", "withdraw", "expire", "authorize"):
         return book.proposals[step.subject].open

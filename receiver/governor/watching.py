@@ -270,7 +270,9 @@ async def recover(desk: Desk, incident: Incident, decided: Decided) -> None:
             return
         drafts = [*closing_drafts(desk, incident, rulebook, reason, confirmed=True), recovered]
         assigned = {rule.name for rule in desk.charter.rulebook.rules} | {"unmatched"}
-        if incident.rule in assigned and any(alert.firing for alert in desk.alerts_of(incident)):
+        # Beside what was asked for by hand an alert has its own watch, or its own incident.
+        goes_on = incident.rule in assigned and not incident.requested_by
+        if goes_on and any(alert.firing for alert in desk.alerts_of(incident)):
             # An alert often outlives the fault. Repeats of it say nothing new, so the watch must begin here.
             drafts.append(watch_draft(desk.charter.rulebook, incident.rule, incident.key, incident.index))
         await desk.post(*drafts)

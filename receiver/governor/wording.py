@@ -35,6 +35,8 @@ def local(reader: Recipient, moment: datetime) -> str:
 def diagnosis_line(incident: Incident, language: str = ENGLISH) -> str:
     """Claude's words, or in plain sight why there are none."""
     diagnosis = incident.diagnosis
+    if incident.requested_by:
+        return phrase(language, "by hand", by=incident.requested_by)
     if diagnosis is not None:
         summary = str(diagnosis.body["summary"])
         if not diagnosis.confidence:
@@ -131,7 +133,7 @@ def reminder(incident: Incident, now: datetime, reader: Recipient = PLAIN) -> st
     last = incident.last
     text = phrase(reader.language, "reminder", headline=headline(incident), **_since(incident, now, reader))
     if last is not None and last.in_suspense:
-        return phrase(reader.language, "in doubt", reminder=text, title=last.body["title"])
+        return phrase(reader.language, "in doubt", reminder=text, title=last.body["title"], id=incident.id)
     return text
 
 
@@ -145,9 +147,10 @@ def news(
     """What became of it, for everyone who was asked. proposal: the one that the news is about, if it is about one."""
     who = actor.partition(":")[2] or actor
     language = reader.language
+    by_hand = stage == "CLOSED" and incident.requested_by and actor == "policy"
     return phrase(
         language,
-        stage,
+        "CLOSED by hand" if by_hand else stage,
         incident=incident.title,
         id=incident.id,
         action=proposal.body["title"] if proposal is not None else phrase(language, "the action"),

@@ -18,8 +18,9 @@ from receiver.incident.states import Heard, Incident
 
 HELP = (
     "I take: a tap on a button; A CODE or R CODE from a message of mine; STATUS; WHY id, what was decided and on what; "
-    "DETAIL id, the incident and its question again; NOTE id text; SILENCE id 2h; HALT reason; RESUME; HANDOVER name; "
-    "STOP and START. "
+    "DETAIL id, the incident and its question again; NOTE id text; RUN action key, which the others are asked for; "
+    "RAN id, DIDNOT id or WRITEOFF id, what became of a run that is in doubt; SILENCE id 2h; HALT reason; RESUME; "
+    "HANDOVER name; STOP and START. "
     "A bare yes or approve never counts."
 )
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time

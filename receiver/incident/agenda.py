@@ -47,6 +47,7 @@ class Kind(StrEnum):
     PROPOSE = "propose"
     ESCALATE = "escalate"
     REMIND = "remind"
+    CLOSE = "close"
     TELL = "tell"
     DIGEST = "digest"
     SEND = "send"
@@ -135,9 +136,9 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
     live = {incident.last.index: incident.last for incident in book.open.values() if incident.last is not None}
     live |= {proposal.index: proposal for proposal in (*book.executions.values(), *book.verifications.values())}
     for proposal in live.values():
-        yield from _of_proposal(proposal, view, now)
+        yield from _of_proposal(proposal, view, now, overtaken=_overtaken(book, proposal))
     for incident in book.open.values():
-        yield from _of_incident(incident, book, view, now)
+        yield from (_of_request if incident.requested_by else _of_incident)(incident, book, view, now)
     for index, drill in book.drills.open.items():
         yield Due(Kind.END_DRILL, index, drill.until)
     if view.shadow_at is not None:
@@ -171,9 +172,16 @@ def _of_messages(book: Book, pace: Pace, now: datetime) -> Iterator[Due]:
             yield Due(Kind.SEND, message.index, at)
 
 
-def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]:
+def _overtaken(book: Book, proposal: Proposal) -> bool:
+    """Whether an alert opened an incident of the same key since somebody asked by hand: that one asks from then on."""
+    incident = book.incidents[proposal.incident_id]
+    other = book.open_incident(incident.rule, incident.key) if incident.requested_by else None
+    return other is not None and other.index > incident.index
+
+
+def _of_proposal(proposal: Proposal, view: View, now: datetime, *, overtaken: bool) -> Iterator[Due]:
     if proposal.open:
-        outdated = proposal.body["in_force"] != view.in_force.digest
+        outdated = overtaken or proposal.body["in_force"] != view.in_force.digest
         if proposal.declined_by is not None:
             yield Due(Kind.REJECT, proposal.index, now)
         elif outdated or view.suspended & set(proposal.body["approvers"]):
@@ -189,7 +197,7 @@ def _of_proposal(proposal: Proposal, view: View, now: datetime) -> Iterator[Due]
         else:
             yield Due(Kind.EXPIRE, proposal.index, proposal.expires_at)
     elif proposal.authorized and proposal.authorization is not None:
-        if proposal.body["in_force"] != view.in_force.digest:
+        if overtaken or proposal.body["in_force"] != view.in_force.digest:
             yield Due(Kind.VOID, proposal.authorization, now)
         elif now <= proposal.authorize_until and view.may_act:
             yield Due(Kind.DISPATCH, proposal.authorization, now)
@@ -213,6 +221,23 @@ def _of_incident(incident: Incident, book: Book, view: View, now: datetime) -> I
         if not incident.muted:
             yield Due(Kind.MUTE, incident.index, now)
     yield from words
+
+
+def _of_request(incident: Incident, book: Book, view: View, now: datetime) -> Iterator[Due]:
+    """What a person asked for by hand: one question, one run, one verification; then it is over, whatever came of it.
+
+    It climbs no ladder and asks no model, for nothing says that anything is broken. Only a doubt is said again.
+    """
+    last = incident.last
+    if last is None:
+        yield Due(Kind.PROPOSE, incident.index, incident.opened_at)
+    elif last.verifying:
+        rule = view.policy(incident.policy_digest).rule(incident.rule)
+        yield Due(Kind.LOOK, incident.index, _next_look(view, incident.index, incident.opened_at, rule))
+    elif not last.live:
+        yield Due(Kind.CLOSE, incident.index, now)
+    elif last.in_suspense:
+        yield Due(Kind.REMIND, incident.index, _last_word(incident) + REMIND_EVERY)
 
 
 def _words(incident: Incident, rule: Rule) -> Iterator[Due]:

@@ -44,6 +44,7 @@ CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a mes
 DIGESTED = "digested"  # the outcome of a message for which a digest stands
 HELD_SECONDS = 900  # "On it" holds the ladder for so long
 NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
+ENDS_A_REQUEST = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "FAILED", "UNCONFIRMED"}
 NEWSWORTHY |= {"RECOVERED", "CLOSED", "DIAGNOSED", "HALTED", "RESUMED"}
 
 
@@ -135,6 +136,23 @@ class Book:
             return {}
         return {"continues": last.id, "part": last.part + 1, "reopened": why.to_body() | {"end": last.closed_index}}
 
+    def requested(self, rule: str, action: str, key: Key) -> Incident | None:
+        """The open incident in which somebody asked for this by hand."""
+        about = (rule, action, key)
+        return next((i for i in self.open.values() if (i.rule, i.requested_action, i.key) == about), None)
+
+    def asked_by_hand(self, rule: str, key: Key) -> Incident | None:
+        """An open incident about the same that somebody asked for by hand and that is not decided yet."""
+        return next(
+            (
+                i
+                for i in self.open.values()
+                if i.requested_by and (i.rule, i.key) == (rule, key) and i.last is not None
+                if i.last.open or i.last.authorized
+            ),
+            None,
+        )
+
     def held_back(self, action: str) -> bool:
         """Whether a run of `action` failed or did not help, and nobody has let it go on since."""
         return any(r.helped is False and not r.forgiven and r.proposal.body["action"] == action for r in self.runs)
@@ -152,6 +170,8 @@ class Book:
             return  # the first message will carry it
         if entry.stage in ("WITHDRAWN", "VOIDED") and incident.closed:
             return  # the end of the incident is the news
+        if incident.requested_by and entry.stage in ENDS_A_REQUEST:
+            return  # its CLOSED follows at once, and says it
         self.news[entry.index] = News(entry.index, entry.stage, incident.id, entry.timestamp, entry.actor)
 
     def _adopted(self, entry: Entry) -> None:
@@ -215,6 +235,8 @@ class Book:
             policy_version=entry.policy_version or "",
             policy_digest=entry.policy_digest or "",
             times=Times(watch.heard_at if watch is not None else None),
+            requested_by=entry.body.get("requested_by", ""),
+            requested_action=entry.body.get("requested_action", ""),
         )
         former = self.incidents.get(entry.body.get("continues") or "")
         if former is not None:
@@ -222,7 +244,8 @@ class Book:
             incident.tried_before, incident.held_until = former.tried, former.held_until
             incident.people = set(former.people)
         self.incidents[incident.id] = self.open[incident.id] = self.by_index[entry.index] = incident
-        self.last_of[incident.rule, incident.key] = incident
+        if not incident.requested_by:  # an alert's incident is its own, whatever somebody asked for meanwhile
+            self.last_of[incident.rule, incident.key] = incident
 
     def _cleared(self, entry: Entry) -> None:
         self.watches.pop(_settled(entry), None)

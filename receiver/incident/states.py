@@ -214,6 +214,8 @@ class Incident:
     tried_before: frozenset[str] = frozenset()  # in the parts before
     people: set[str] = field(default_factory=set)  # everyone who was written to about it
     gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
+    requested_by: str = ""  # who asked for it by hand; empty where an alert opened it
+    requested_action: str = ""
     times: Times = field(default_factory=lambda: Times(None))
 
     @property

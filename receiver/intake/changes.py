@@ -35,6 +35,8 @@ class Changes(Protocol):
 
     async def settle(self, incident_id: str, by: str, outcome: str, text: str) -> Receipt: ...
 
+    async def request(self, by: str, text: str) -> Receipt: ...
+
     async def erase(self, by: str, person: str) -> Receipt: ...
 
     async def enrol(self, by: str, person: str) -> tuple[str, Receipt]: ...
@@ -76,6 +78,9 @@ class ChangeDesk:
 
     async def resume_action(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "reason"), lambda c, i, f: c.resume_action(i, f["by"], f["reason"]))
+
+    async def request(self, request: web.Request) -> web.Response:
+        return await self._do(request, ("by", "text"), lambda c, i, f: c.request(f["by"], f["text"]))
 
     async def erase(self, request: web.Request) -> web.Response:
         return await self._do(request, ("by", "person"), lambda c, i, f: c.erase(f["by"], f["person"]))

@@ -70,16 +70,7 @@ def private_app(
     for path in ("/alertmanager", "/alertmanager/", "/alertmanager/{tenant}", "/alertmanager/{tenant}/"):
         app.router.add_post(path, alerts.alerts)
         app.router.add_put(path, alerts.alerts)
-    app.router.add_post("/api/v1/incidents/{id}/close", changes.close)
-    app.router.add_post("/api/v1/incidents/{id}/notes", changes.note)
-    app.router.add_post("/api/v1/incidents/{id}/resolutions", changes.resolve)
-    app.router.add_post("/api/v1/halts", changes.halt)
-    app.router.add_post("/api/v1/resumes", changes.resume)
-    app.router.add_post("/api/v1/actions/{id}/resumes", changes.resume_action)
-    app.router.add_post("/api/v1/erasures", changes.erase)
-    app.router.add_post("/api/v1/people/{id}/enrolments", changes.enrol)
-    app.router.add_post("/api/v1/people/{id}/suspensions", changes.suspend)
-    app.router.add_post("/api/v1/drills", changes.drill)
+    _change_routes(app, changes)
     if nonces is not None:
         app.router.add_post("/api/v1/nonces", nonces.make)
     app.router.add_get("/metrics", exposition)
@@ -89,6 +80,21 @@ def private_app(
     app.router.add_put("/-/reload", reread)
     reading(app)
     return app
+
+
+def _change_routes(app: web.Application, changes: ChangeDesk) -> None:
+    """What a person changes, by name."""
+    app.router.add_post("/api/v1/incidents/{id}/close", changes.close)
+    app.router.add_post("/api/v1/incidents/{id}/notes", changes.note)
+    app.router.add_post("/api/v1/incidents/{id}/resolutions", changes.resolve)
+    app.router.add_post("/api/v1/requests", changes.request)
+    app.router.add_post("/api/v1/halts", changes.halt)
+    app.router.add_post("/api/v1/resumes", changes.resume)
+    app.router.add_post("/api/v1/actions/{id}/resumes", changes.resume_action)
+    app.router.add_post("/api/v1/erasures", changes.erase)
+    app.router.add_post("/api/v1/people/{id}/enrolments", changes.enrol)
+    app.router.add_post("/api/v1/people/{id}/suspensions", changes.suspend)
+    app.router.add_post("/api/v1/drills", changes.drill)
 
 
 def public_app(

@@ -116,7 +116,8 @@ async def test_a_newer_file_is_refused_in_one_line_everywhere(tmp_path: Path) ->
     with closing(sqlite3.connect(house.ledger.path)) as store:
         store.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     before = house.ledger.path.read_bytes()
-    why = "made by a newer version (its format is 2, and this one knows 1): install that one"
+    newer, known = schema.VERSION + 1, schema.VERSION
+    why = f"made by a newer version (its format is {newer}, and this one knows {known}): install that one"
     result = house.run("verify")
     assert (result.exit_code, why in result.output) == (1, True)
     (found,) = checks_of_files.ledger(load_settings(house.config, ENVIRONMENT))

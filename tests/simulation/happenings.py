@@ -310,6 +310,22 @@ async def words(history: History) -> None:
         await _word(history, person.phone, "resume")
 
 
+async def requests(history: History) -> None:
+    """Somebody asks for an action by hand: by message or at a keyboard, for what there is and for what there is not."""
+    site, rng = _site(history), history.rng
+    person = rng.choice(list(site.staff.values()))
+    action = rng.choice([site.terms.first, site.terms.first, "rollback", "demolish"])
+    service = rng.choice(["checkout", "wallet", "warehouse"])
+    for tenant in {site.tenant for site in history.sites if site.named(person.phone) is not None}:
+        name = history.world.sites[tenant].named(person.phone)
+        history.world.said[f"request {tenant} {action} {service} {name}"] += 1
+    if rng.random() < 0.6:
+        await say(history, person.phone, {"Body": f"RUN {action} {service}"}, "run")
+    else:
+        fields = {"by": rng.choice([person.name, person.name, "operator"]), "text": f"{action} {service}"}
+        await history.during(history.doors.change(site, "request", "requests", fields))
+
+
 async def _word(history: History, phone: str, verb: str) -> None:
     for site in history.sites:
         history.world.said[f"{verb} {site.tenant} {site.named(phone)}"] += 1
@@ -475,7 +491,7 @@ async def all_break(history: History) -> None:
         await history.rest()
     for site in history.sites:
         model = history.models[site.tenant]
-        there = {case.service for case in model.cases.values() if case.ended is None}
+        there = {case.service for case in model.cases.values() if case.ended is None and not case.requested_by}
         if site.shops[name].health == terms.BAD and name not in there:
             raise Broken(f"{site.tenant}: {name} broke four minutes ago, and no incident is open")
 
@@ -530,6 +546,7 @@ EVENTS: dict[Any, float] = {
     stranger: 0.15,
     forged: 0.1,
     words: 0.6,
+    requests: 1,
     people_resume: 0.6,
     carrier_reports: 1.5,
     late_result: 1.5,

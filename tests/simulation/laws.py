@@ -45,12 +45,16 @@ def evaluated(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 def detected(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     rule, key = entry.body["rule"], entry.body["key"]
     service = key["service"] if rule != "unmatched" else None
-    former = [c for c in model.cases.values() if (c.rule, c.entry.body["key"]) == (rule, key)]
+    alike = [c for c in model.cases.values() if (c.rule, c.entry.body["key"]) == (rule, key)]
+    former = [c for c in alike if not c.requested_by]
     case = Case(entry, service, model.known_terms[entry.policy_digest or ""])
     model.need(entry.actor == "policy", entry, "law 1: not by policy")
     model.need(entry.incident_id not in model.cases, entry, "law 5: the incident is known")
-    model.need(all(c.ended is not None for c in former), entry, "law 1: a second incident of one key")
     model.cases[entry.incident_id or ""] = case
+    if case.requested_by:
+        requested(model, case, alike)
+        return
+    model.need(all(c.ended is not None for c in former), entry, "law 1: a second incident of one key")
     if service is None:
         return
     episodes = model.site.shops[service].episodes
@@ -67,6 +71,21 @@ def detected(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     else:
         model.need(Decimal(value) >= Decimal("0.05"), entry, f"law 1: {value} is no reason")
         model.need(value in model.lately(service), entry, f"law 1: Prometheus did not say {value}")
+
+
+def requested(model: Model, case: Case, alike: Sequence[Case]) -> None:
+    """A person asked for it by hand: one of the staff did, policy forbids nothing, and nobody is asked it already."""
+    entry, action, by = case.entry, case.entry.body["requested_action"], case.requested_by
+    model.need(case.service != "", entry, "law 1: asked for by hand, and the key is not whole")
+    said = model.world.said[f"request {model.site.tenant} {action} {case.service} {by}"]
+    model.need(said > 0, entry, f"law 3: {by} did not ask for it")
+    person = model.agreed.staff.get(by)
+    model.need(person is not None and not person.suspended, entry, f"law 3: {by} may ask for nothing")
+    model.need(not model.halts, entry, "law 3: asked for while halted")
+    live = [q for c in alike for q in c.questions if q.live and c.ended is None]
+    model.need(not live, entry, "law 3: a second question about one thing")
+    for why in model.denials(case, action, entry.timestamp):
+        model.wrong(entry, f"law 1: asked for by hand, although {why}")
 
 
 def number(verdict: Mapping[str, Any]) -> str | None:
@@ -93,7 +112,14 @@ def recovered(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 
 
 def closed(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
-    by = entry.actor.partition(":")[2]
+    by, case = entry.actor.partition(":")[2], model.case(entry)
+    if entry.actor == "policy":
+        model.need(bool(case.requested_by), entry, "law 1: policy closed what a person did not ask for")
+        over = all(not q.live for q in case.questions)
+        checking = [e for e in model.standing.values() if e.stage == "EXECUTED" and e.incident_id == entry.incident_id]
+        model.need(over and not checking, entry, "law 1: policy closed what is under way")
+        ended(model, entry, post)
+        return
     model.need(model.world.said[f"close {entry.incident_id} {by}"] > 0, entry, f"law 3: {by} did not close it")
     ended(model, entry, post)
 
@@ -113,7 +139,9 @@ def ended(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 
 def proposed(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     case, body = model.case(entry), entry.body
+    same = [c for c in model.cases.values() if (c.rule, c.service) == (case.rule, case.service) and c.ended is None]
     others = [q for q in case.questions if q.live]
+    beside = [q for c in same if c is not case for q in c.questions if q.live and q.dispatched is None]
     question = Question(entry, case)
     case.questions.append(question)
     model.questions[entry.index] = question
@@ -121,6 +149,8 @@ def proposed(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     model.by_webhook[body["webhook_id"]] = question
     model.need(case.ended is None, entry, "law 3: the incident has ended")
     model.need(not model.halts, entry, "law 3: asked while halted")
+    model.need(not beside or case.service is None, entry, "law 3: asked beside a question about the same thing")
+    model.need(not case.requested_by or len(case.questions) == 1, entry, "law 3: asked again, and a person asked once")
     model.need(not others, entry, "law 3: a second question beside one that lives, or beside a doubt")
     model.need(body["in_force"] == model.in_force, entry, "law 3: asked under a policy that is not in force")
     approvers = model.able(case, question.action)
@@ -144,6 +174,8 @@ def authorized(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     model.need(entry.actor == f"engineer:{last}", entry, f"law 3: by {entry.actor}; {last} completed the quorum")
     model.need(entry.timestamp <= question.until("authorize_until"), entry, "law 3: too late")
     still_permitted(model, entry, question)
+    if question.case.requested_by:
+        return  # nobody said that the service is broken
     verdict = entry.body["service"]
     value = number(verdict)
     if value is None:
@@ -190,8 +222,14 @@ def withdrawn(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     reads = model.lately(case.service, FRESH)
     refuses = any(t.refuses_unknown(action) for t in (case.terms, model.agreed.terms))
     reason = model.denials(case, action, entry.timestamp) or model.too_few(question)
-    reason = reason or terms.GOOD in reads or (refuses and None in reads)
+    reason = reason or overtaken(model, case) or terms.GOOD in reads or (refuses and None in reads)
     model.need(bool(reason), entry, f"law 3: a question was withdrawn without a reason: {entry.reason}")
+
+
+def overtaken(model: Model, case: Case) -> bool:
+    """Whether an alert opened an incident about what a person asked for by hand."""
+    others = [c for c in model.cases.values() if not c.requested_by and c.ended is None and case.requested_by]
+    return any((c.rule, c.service) == (case.rule, case.service) and c.entry.index > case.entry.index for c in others)
 
 
 def voided(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
@@ -200,6 +238,7 @@ def voided(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     late = entry.timestamp > question.until("authorize_until")
     over = any(e.stage in ("RECOVERED", "CLOSED") for e in post)
     other = question.entry.body["in_force"] != model.in_force
+    other = other or overtaken(model, question.case)
     model.need(late or over or other, entry, "law 3: an authorization was voided without a reason")
 
 

@@ -22,6 +22,8 @@ NO_EXECUTOR = "there is no such executor"
 # What the people of an incident must hear of. The end of an incident is the news, not what it took along.
 NEWS = {"REJECTED", "EXPIRED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED", "RECOVERED", "CLOSED"}
 
+NEWS_OF_A_REQUEST = {"DISPATCHED", "UNRESOLVED", "RECOVERED", "CLOSED"}  # whatever else came of it, its end says
+
 
 @dataclass
 class Question:
@@ -70,6 +72,11 @@ class Case:
     @property
     def rule(self) -> str:
         return str(self.entry.body["rule"])
+
+    @property
+    def requested_by(self) -> str:
+        """Who asked for it by hand; empty where an alert opened it."""
+        return str(self.entry.body.get("requested_by", ""))
 
 
 class Model:
@@ -123,7 +130,11 @@ class Model:
             if entry.stage in OPENS:
                 self.standing[entry.index] = entry
             self.entries.append(entry)
-            if entry.stage in NEWS and entry.incident_id in self.cases:
+            case = self.cases.get(entry.incident_id or "")
+            if (
+                entry.stage in (NEWS if case is None or not case.requested_by else NEWS_OF_A_REQUEST)
+                and case is not None
+            ):
                 self.untold[entry.index] = entry
             rule = self.rules.get(entry.stage)
             if rule is not None:
@@ -143,7 +154,8 @@ class Model:
     def able(self, case: Case, action: str) -> list[str]:
         """Who may approve the action, under the incident's policy and under the one in force."""
         both = (case.terms, self.agreed.terms)
-        return sorted(n for n, p in self.agreed.staff.items() if all(terms.eligible(t, action, p) for t in both))
+        others = {name: p for name, p in self.agreed.staff.items() if name != case.requested_by}
+        return sorted(name for name, p in others.items() if all(terms.eligible(t, action, p) for t in both))
 
     def denials(self, case: Case, action: str, now: datetime) -> list[str]:
         """Why policy forbids the action at `now`, under the incident's terms or those in force."""

@@ -12,7 +12,7 @@ from policy_rules.permission import Permission
 from policy_rules.verdict import Outcome
 from tests.simulation.reached import Reached
 
-QUESTIONS = ("may_propose", "may_answer", "may_authorize", "may_dispatch")
+QUESTIONS = ("may_request", "may_propose", "may_answer", "may_authorize", "may_dispatch")
 
 
 @contextmanager

@@ -87,6 +87,7 @@ DENIALS = {
     *_all("answer", ("expires_at", "in_force")),
     # Another policy withdraws the question before this is asked, so `in_force` and `same_action` stand behind that;
     # time only helps `limit` and `cooldown`, and `approvers` stands behind `approved`.
+    *_all("request", ("halt", "limit", "cooldown", "param", "blocked_during", "requester")),
     *_all("authorize", ("recovery", "approved", "blocked_during")),
     *_all("dispatch", ("halt", "recovery", "approved", "blocked_during")),
 }
@@ -100,6 +101,7 @@ REFUSALS = {
 
 TURNED_AWAY = {
     *_all("close", ("there is no incident", "has ended already", "an execution is under way")),
+    *_all("request", ("is not in the roster", "there is no action", "asked for it already", "has its own question")),
     *_all("note", ("there is no incident",)),
     *_all("resolve", ("there is no incident", "has no unresolved execution")),
     *_all("resume", ("nothing is halted", "so somebody else must resume")),

@@ -79,7 +79,7 @@ def _told(model: Model, incident_id: str, case: Case, now: datetime) -> Iterator
     if not case.told and now - opened > timedelta(seconds=terms.DIAGNOSIS_WAIT_SECONDS):
         yield f"{incident_id} {NOBODY_TOLD}"
     decided = any(q.outcome is not None and q.outcome.stage in ("AUTHORIZED", "REJECTED") for q in case.questions)
-    if case.told and case.service is not None and not decided and not case.acknowledged:
+    if case.told and case.service is not None and not case.requested_by and not decided and not case.acknowledged:
         for after, role in LADDER:
             # Of whoever came, or came back, after a step only the next step or reminder speaks.
             here = [p for p in model.agreed.staff.values() if model.changed_at[p.name] <= opened + after]

@@ -91,7 +91,7 @@ class History(Replay):
 
     def _fold(self, entry: Entry) -> None:
         self._tell(entry.index)
-        if entry.stage == "WATCHED":
+        if entry.stage == "WATCHED" and "requested_by" not in entry.body:  # no rule opens what is asked for by hand
             rulebook = self._charters.rulebook(entry.policy_digest)
             key = tuple(sorted(entry.body["key"].items()))
             found = Episode(entry.index, entry.body["rule"], key, rulebook, entry.timestamp)

@@ -19,7 +19,7 @@ from receiver.auditor.replay import looks
 from receiver.auditor.replay.difference import Difference, unlike
 from receiver.incident.basis import Basis
 from receiver.incident.book import Book
-from receiver.incident.states import Incident, Proposal
+from receiver.incident.states import Incident, Proposal, key_of
 
 GRACE = timedelta(minutes=2)
 STAGES = ("PROPOSED", "AUTHORIZED", "DISPATCHED")
@@ -51,6 +51,35 @@ def again(entry: Entry, book: Book, charters: Charters, blob: Blobs) -> Iterator
         wrong = _request(entry, blob)
     if wrong is not None:
         yield Difference(entry.index, entry.stage, "permit", "permit", wrong)
+
+
+def is_request(entry: Entry) -> bool:
+    """Whether the entry opens an incident that a person asked for by hand."""
+    return entry.stage == "DETECTED" and "requested_by" in entry.body
+
+
+def requested_again(entry: Entry, book: Book, charters: Charters) -> Iterator[Difference]:
+    """What comes out otherwise where policy let a person ask for an action by hand."""
+    body, basis, rulebook = entry.body, Basis.of(entry.body["verdict"]), charters.in_force()
+    key = key_of(body["key"])
+    may = permission.may_request(
+        rulebook,
+        body["rule"],
+        body["requested_action"],
+        body["key"],
+        book.alerts_of(body["rule"], key),
+        charters.people(),
+        past_runs(book),
+        book.halted(),
+        basis.now,
+        basis.readings,
+        body["requested_by"],
+    )
+    wrong = unlike(body["verdict"], may.to_body())
+    if wrong is None and entry.policy_digest != rulebook.digest:
+        wrong = f"it names the policy {entry.policy_digest}, and {rulebook.digest} was in force"
+    if may.outcome is not Outcome.PERMIT or wrong is not None:
+        yield Difference(entry.index, entry.stage, "request", may.outcome.value, wrong or may.reason)
 
 
 def is_mute(entry: Entry) -> bool:

@@ -74,7 +74,7 @@ class Replay:
         unseen = self._ahead[basis.entries - entry.index - 1]  # the first that it did not know, or itself
         if basis.now - unseen.timestamp > UNSEEN_MAX:
             yield _cannot(entry, f"it was decided without entry {unseen.index}, which stood since {unseen.timestamp}")
-        elif entry.stage in permissions.STAGES and self._adopted >= basis.entries:
+        elif (entry.stage in permissions.STAGES or permissions.is_request(entry)) and self._adopted >= basis.entries:
             yield _cannot(entry, f"it was decided before {self._adopted} put another policy or roster in force")
         else:
             self._due[basis.entries].append(entry)
@@ -101,6 +101,8 @@ class Replay:
                 found = list(self._evaluated(entry))
             elif entry.stage == "NOTED":
                 found = list(permissions.muted_again(entry, self._book, self._charters))
+            elif permissions.is_request(entry):
+                found = list(permissions.requested_again(entry, self._book, self._charters))
             elif entry.stage in looks.STAGES:
                 found = list(looks.again(entry, self._book, self._charters))
             else:

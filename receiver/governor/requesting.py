@@ -1,0 +1,154 @@
+"""What a person asks for by hand: policy says whether it may be asked, and others are asked as for any action.
+
+Law 1 holds: the incident is opened by a verdict of policy, `may_request`, about a person's word; it says so, and claims
+nothing about the service. Law 3 holds: whoever asks is not among the approvers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from ledger.entry import Back, Draft
+from policy_rules import permission
+from policy_rules.readings import Reading
+from policy_rules.rulebook import Rulebook
+from policy_rules.verdict import Outcome
+from receiver.governor.answering import heed, refuse
+from receiver.governor.desk import Desk, by_policy, key_text
+from receiver.incident.agenda import OPEN_INCIDENTS_MAX
+from receiver.incident.requested import REQUEST, Wanted, wanted
+from receiver.incident.states import Heard, key_of
+
+ASK_SECONDS = 1.0  # the turn waits for it, and only where an action has a condition of its own
+FRESH_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is wanted, under which policy, and what its own condition rests on."""
+
+    wanted: Wanted
+    rulebook: Rulebook
+    readings: tuple[Reading, ...]
+
+
+async def understand(desk: Desk, text: str) -> Asked | str:
+    """What `text` asks for, with what must be known for it; or why it cannot be told."""
+    rulebook = desk.charter.rulebook
+    found = wanted(rulebook, text)
+    if isinstance(found, str):
+        return found
+    queries = permission.may_ask(rulebook, rulebook, found.rule, found.action, found.key)
+    if not queries:
+        return Asked(found, rulebook, ())
+    read = await desk.evidence.ask(queries, timeout_seconds=ASK_SECONDS, fresh_seconds=FRESH_SECONDS)
+    return Asked(found, rulebook, tuple(read))
+
+
+def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tuple[str, list[Draft]] | str:
+    """The id and the drafts of the incident that `by` asks for; or why it cannot be asked for.
+
+    heard: the message in which it was asked. To be called inside `desk.deciding()`, and the drafts posted there.
+    """
+    book, rulebook, found = desk.book, asked.rulebook, asked.wanted
+    key, readings = key_of(found.key), asked.readings
+    if rulebook.digest != desk.charter.rulebook.digest:
+        return "another policy came into force meanwhile; ask again"
+    beside = book.requested(found.rule, found.action, key)
+    if beside is not None:
+        return f"{beside.requested_by} asked for it already: {beside.id}"
+    opened = book.open_incident(found.rule, key)
+    if opened is not None and opened.last is not None and opened.last.live:
+        return f"{opened.id} is open about it and has its own question; DETAIL {opened.id} shows it"
+    if desk.charter.observe:
+        return "nothing is run: this tenant only observes"
+    if rulebook.rule(found.rule).actions[found.action].executor not in desk.charter.executors:
+        return "its executor is not configured"
+    if len(book.open) >= OPEN_INCIDENTS_MAX:
+        return f"{OPEN_INCIDENTS_MAX} incidents are open: close some first"
+    now, persons = desk.now(), desk.persons()
+    alerts = book.alerts_of(found.rule, key)
+    may = permission.may_request(
+        rulebook,
+        found.rule,
+        found.action,
+        found.key,
+        alerts,
+        persons,
+        desk.past_runs(),
+        book.halted(),
+        now,
+        readings,
+        by,
+    )
+    if may.outcome is not Outcome.PERMIT:
+        return may.reason
+    return _drafts(desk, found, by, heard, desk.basis(now, readings=readings).under(may.to_body()))
+
+
+def _drafts(
+    desk: Desk, found: Wanted, by: str, heard: Heard | None, verdict: dict[str, object]
+) -> tuple[str, list[Draft]]:
+    rulebook = desk.charter.rulebook
+    name = str(heard.index) if heard is not None else secrets.token_hex(8)
+    seed = f"requested:{desk.tenant}:{name}".encode()
+    incident_id = "inc-" + hmac.new(desk.secret, seed, hashlib.sha256).hexdigest()[:10]
+    about = {"rule": found.rule, "key": dict(found.key), "requested_by": by}
+    asks = Draft(
+        id=f"request:{name}",
+        stage="NOTED",
+        actor=f"engineer:{by}",
+        incident_id=incident_id,
+        decision="request",
+        reason=f"asks for {found.text()}"[:500],
+        cites=(heard.index,) if heard is not None else (),
+        body={"kind": REQUEST, "rule": found.rule, "action": found.action, "key": dict(found.key)},
+    )
+    watched = by_policy(
+        rulebook,
+        id=f"watch:request:{name}",
+        stage="WATCHED",
+        decision="watch",
+        reason=f"{by} asks for {found.text()}"[:500],
+        cites=(Back(0),),
+        body=about,
+    )
+    detected = by_policy(
+        rulebook,
+        id=f"detect:request:{name}",
+        stage="DETECTED",
+        incident_id=incident_id,
+        decision="request",
+        reason=f"{found.rule}: {by} asks for it by hand"[:500],
+        settles=Back(1),
+        cites=(Back(0),),
+        body=about
+        | {
+            "requested_action": found.action,
+            "title": f"{found.action} {key_text(key_of(found.key))}"[:200],
+            "summary": "asked for by hand: no alert opened it",
+            "severity": "",
+            "firing": sum(alert.firing for alert in desk.book.alerts_of(found.rule, key_of(found.key))),
+            "verdict": verdict,
+        },
+    )
+    return incident_id, [asks, watched, detected]
+
+
+async def run(desk: Desk, heard: Heard, person: str) -> None:
+    """RUN ACTION KEY, by message. The words stand with the HEARD; what they ask for stands in the entries."""
+    entry = await desk.journal.get(desk.tenant, heard.index)
+    digest = next((blob.digest for blob in entry.blobs if blob.name == "text"), "") if entry is not None else ""
+    text = (await desk.journal.blob(desk.tenant, digest) or b"").decode("utf-8", "replace")
+    asked = await understand(desk, text)
+    async with desk.deciding():
+        made = request(desk, asked, person, heard) if isinstance(asked, Asked) else asked
+        if isinstance(made, str):
+            await refuse(desk, heard, made, reply=made)
+            return
+        incident_id, drafts = made
+        said = f"Asked for: the others are asked now. {incident_id}"
+        await heed(desk, heard, person, "run", said, incident_id=incident_id, extra=tuple(drafts))
