@@ -146,7 +146,8 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _say(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _say(said or f"{type(error).__name__}, of which the system says no more", 2)
     return code if isinstance(code, int) else 0
 
 

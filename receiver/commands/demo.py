@@ -7,7 +7,8 @@ import logging
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from receiver.commands.demo_stage import Stage
 
 MESSAGE_SECONDS, RESTART_SECONDS, RECOVERY_SECONDS = 90.0, 30.0, 120.0
+
+
+class _Late(Exception):
+    """What the story waited for did not come; the message says what, and after how long."""
 
 
 @click.command()
@@ -49,7 +54,11 @@ async def _run(folder: Path, auto: bool, port: int) -> bool:
     try:
         await stage.start()
         if auto:
-            return await _story(stage, folder)
+            try:
+                return await _story(stage)
+            except _Late as late:
+                await _broken_off(stage, late)
+                return False
         _addresses(stage, folder)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +80,29 @@ def _addresses(stage: Stage, folder: Path) -> None:
     click.echo(f"\nBreak the shop, wait for the message (about 20 s), tap Approve. Files: {folder}. Ctrl-C ends it.")
 
 
-async def _story(stage: Stage, folder: Path) -> bool:
+@asynccontextmanager
+async def _within(seconds: float, otherwise: str) -> AsyncIterator[None]:
+    """At most so long. Raises _Late, which says `otherwise`."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise _Late(f"{otherwise} in {seconds:g} s") from None
+
+
+async def _broken_off(stage: Stage, late: _Late) -> None:
+    """What was missed, and the ledger as far as it came."""
+    from receiver.auditor.timeline import all_entries
+    from receiver.commands.ledger.common import line_of
+
+    entries = await all_entries(stage.service.journal, "default")
+    click.echo("\nThe ledger as far as it came:")
+    for entry in entries:
+        click.echo(line_of(entry))
+    click.echo(f"something did NOT hold: {late}")
+
+
+async def _story(stage: Stage) -> bool:
     """The same story without hands. True only if every part of it held."""
     from ledger import checkpoint
     from ledger.audit import verify_store
@@ -92,22 +123,24 @@ async def _story(stage: Stage, folder: Path) -> bool:
     phone, journal = stage.phones.phone("tendai"), stage.service.journal
     stage.shop.break_()
     say("the shop breaks: checkout answers with errors")
-    message = await phone.next_message(lambda m: bool(m.buttons), timeout=MESSAGE_SECONDS)
+    async with _within(MESSAGE_SECONDS, "no question came to tendai's phone"):
+        message = await phone.next_message(lambda m: bool(m.buttons), timeout=MESSAGE_SECONDS + 1)
     say("tendai's phone:")
     for line in message.body.splitlines():
         click.echo(f"            | {line}")
     click.echo(f"            | {'   '.join(f'[{button.title}]' for button in message.buttons)}")
     await phone.tap("Approve", message)
     say("tendai taps Approve")
-    async with asyncio.timeout(RESTART_SECONDS):
+    async with _within(RESTART_SECONDS, "nothing restarted the shop"):
         await stage.shop.wait_restarted()
     say("the signed webhook restarted the shop; policy watches whether it helped")
-    async with asyncio.timeout(RECOVERY_SECONDS):
+    async with _within(RECOVERY_SECONDS, "policy did not declare recovery"):
         while not await journal.entries("default", stage="RECOVERED"):
             await journal.wait("default", await journal.size("default"))
     recovered = (await journal.entries("default", stage="RECOVERED"))[0]
     say(f"policy declares recovery: {recovered.reason}")
-    await phone.next_message(says="Recovered", timeout=RECOVERY_SECONDS)
+    async with _within(RECOVERY_SECONDS, "no word of the recovery came to tendai's phone"):
+        await phone.next_message(says="Recovered", timeout=RECOVERY_SECONDS + 1)
     say("tendai's phone says so")
     entries = await all_entries(journal, "default")
     await stage.service.stop()

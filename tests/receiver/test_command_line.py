@@ -162,3 +162,16 @@ def test_a_configuration_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path
     assert result.stderr.startswith("counterfoil: ")
     assert result.stderr.count("\n") == 1
     assert ".yml" in result.stderr
+
+
+def test_a_demo_that_does_not_come_to_its_end_says_what_was_missed_and_how_far_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from receiver.commands import demo
+
+    monkeypatch.setattr(demo, "MESSAGE_SECONDS", 0.01)
+    monkeypatch.setenv("PATH", "")  # the stand-ins of Prometheus and Alertmanager start at once
+    result = CliRunner().invoke(demo.demo, ["--auto"])
+    assert result.exit_code == 1
+    assert "ADOPTED" in result.output
+    assert result.output.splitlines()[-1] == "something did NOT hold: no question came to tendai's phone in 0.01 s"
