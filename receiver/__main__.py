@@ -27,6 +27,7 @@ COMMANDS = {
     "halt": ("receiver.commands.halt", "halt", "Stop all dispatch: the kill switch."),
     "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),
     "person": ("receiver.commands.person", "person", "List people, and erase what was written to and by one."),
+    "messages": ("receiver.commands.messages", "messages", "Say how many messages went out, and what they cost."),
     "whatsapp": ("receiver.commands.whatsapp", "whatsapp", "Set Twilio up, and have the messages approved."),
     "duty": ("receiver.commands.duty", "duty", "Say who is on duty, by rotations, overrides and handovers."),
     "ledger": ("receiver.commands.ledger", "ledger", "Verify, reconcile and show the ledger."),

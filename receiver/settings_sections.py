@@ -16,6 +16,7 @@ from receiver.settings_http import Section, Server
 from receiver.settings_values import (
     DAY_SECONDS,
     AccountSid,
+    Channel,
     Day,
     FilePath,
     Handover,
@@ -27,6 +28,7 @@ from receiver.settings_values import (
     Number,
     Origin,
     Phone,
+    Price,
     Seconds,
     Sender,
     TimeZone,
@@ -101,6 +103,7 @@ class Twilio(Section):
     daily_message_limit: int = Field(default=200, ge=1)
     daily_person_limit: int = Field(default=100, ge=0)
     person_pace: Seconds = 6.0
+    prices: Mapping[Channel, Price] = {}
 
 
 class Heartbeat(Section):

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from policy_rules.durations import parse_duration
 
@@ -191,6 +192,8 @@ Day = Annotated[date, BeforeValidator(_day)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Listener = Annotated[Address, BeforeValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+Channel = Literal["whatsapp", "voice", "sms", "notice"]
+Price = Annotated[Decimal, Field(ge=0, le=100)]  # US dollars a message
 LinkOrigin = Annotated[str, AfterValidator(_link_origin)]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 SigningSecret = Annotated[SecretStr, AfterValidator(is_signing_secret)]

@@ -38,7 +38,7 @@ RULES: Mapping[str, str] = {
 
 
 # A finding for the auditor, and no sign of tampering: the service met it by itself, and it stands in the log for good.
-HARMLESS = frozenset({"clock stepped"})
+HARMLESS = frozenset({"clock stepped", "unconfirmed"})
 
 
 @dataclass(frozen=True, slots=True)

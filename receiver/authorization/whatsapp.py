@@ -17,6 +17,7 @@ from urllib.parse import quote
 import aiohttp
 
 from receiver.authorization import twilio_http, wording
+from receiver.authorization.carrier_codes import words_of
 from receiver.authorization.connection import SEND_SECONDS, Connection, Unsendable
 from receiver.authorization.contents import Contents, Standing
 from receiver.authorization.templates import NOTICE, OPENED, template_for
@@ -116,9 +117,9 @@ class WhatsApp:
 
 def _outcome_of(instance: Any, content: str) -> Sent | NotSent:
     if instance.status in ("failed", "undelivered", "canceled"):
-        code = instance.error_code
-        outcome, retry_seconds = twilio_http.outcome_of_code(code if isinstance(code, int) else None)
-        return NotSent(outcome, f"Twilio took the message and failed at once, error {code}", retry_seconds)
+        code = instance.error_code if isinstance(instance.error_code, int) else None
+        outcome, retry_seconds = twilio_http.outcome_of_code(code)
+        return NotSent(outcome, f"Twilio took the message and failed at once, {words_of(code)}", retry_seconds)
     if not isinstance(instance.sid, str) or not instance.sid:
         return NotSent("unreachable", "Twilio's answer names no message sid", 10.0)
     return Sent(instance.sid, hashlib.sha256(content.encode()).hexdigest(), content)

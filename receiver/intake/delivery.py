@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ledger.entry import Draft, Entry
 from ledger.journal import Conflict, Journal, Refused
+from receiver.authorization.carrier_codes import words_of
 from receiver.authorization.twilio_http import outcome_of_code
 from receiver.authorization.voice import UNANSWERED
 
@@ -32,7 +33,7 @@ async def book_status(journal: Journal, tenant: str, addressed: Entry, sid: str,
     elif status in ("undelivered", "failed", "canceled"):
         number = int(error_code) if re.fullmatch(r"[0-9]{1,9}", error_code) else None
         outcome = outcome_of_code(number)[0]
-        detail = f"{status}, error {number}" if number is not None else status
+        detail = f"{status}, {words_of(number)}" if number is not None else status
         body = {"outcome": outcome, "detail": detail, "sid": sid}
         await _once(journal, tenant, _about(addressed, f"deliver:{index}", "UNDELIVERED", body, settles=True))
 

@@ -86,7 +86,7 @@ async def place(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[P
 async def test_a_drill_is_told_from_the_message_to_the_tap(place: Place) -> None:
     drill = place.drill()
     phone = place.network.phone("tendai")
-    question = await phone.next_message(says="DRILL")
+    question = await phone.next_message(says="DRILL", timeout=60)
     assert "DRILL, nothing will be done whatever you tap" in question.body
     assert await phone.tap("Approve") == 204
     result = await drill
@@ -98,7 +98,7 @@ async def test_a_drill_is_told_from_the_message_to_the_tap(place: Place) -> None
     assert "it is on the phone" in told
     course = ["tendai approved it", "the executor of drills did nothing, as always", "it is over: approved"]
     assert [line for line in told if line in course] == course
-    thanks = await phone.next_message(says="Nothing ran")
+    thanks = await phone.next_message(says="Nothing ran", timeout=60)
     assert thanks.body.startswith("DRILL: your approval arrived")
     assert not place.network.phone("rudo").messages  # nobody else is woken
 
@@ -106,7 +106,7 @@ async def test_a_drill_is_told_from_the_message_to_the_tap(place: Place) -> None
 async def test_nothing_of_a_drill_is_taken_for_an_incident(place: Place) -> None:
     drill = place.drill("--json")
     phone = place.network.phone("tendai")
-    question = await phone.next_message(says="DRILL")
+    question = await phone.next_message(says="DRILL", timeout=60)
     # The text code does as well as a tap.
     code = question.body.partition("reply *A ")[2][:4]
     await phone.say(f"A {code}")
@@ -135,20 +135,50 @@ async def test_nothing_of_a_drill_is_taken_for_an_incident(place: Place) -> None
     assert verified.exit_code == 0, verified.output
 
 
+async def test_what_a_drill_cost_stands_with_the_messages(place: Place) -> None:
+    drill = place.drill()
+    await place.network.phone("tendai").next_message(says="DRILL", timeout=60)
+    await place.network.phone("tendai").tap("Approve")
+    await drill
+    await place.network.phone("tendai").next_message(says="Nothing ran", timeout=60)
+    await place.network.settled()
+    plain = await place.command("messages")
+    assert plain.exit_code == 0, plain.output
+    assert "no price is known: set twilio.prices" in plain.output
+    text = place.config.read_text(encoding="utf-8")
+    place.config.write_text(
+        text.replace("daily_message_limit: 200", "daily_message_limit: 200\n  prices: {whatsapp: 0.0134}")
+    )
+    told = json.loads((await place.command("messages", "--json")).output)
+    rows = {row["kind"]: row for row in told["messages"]}
+    assert {kind: (row["sent"], row["delivered"], row["price_usd"]) for kind, row in rows.items()} == {
+        "drill": (1, 1, "0.0134"),
+        "reply": (1, 1, "0.0134"),
+    }
+    assert told["limits"] == {"daily_message_limit": 200, "daily_person_limit": 100}
+    assert "2 of 200 a day, 0.0268 USD" in (await place.command("messages")).output
+    assert (await place.command("messages", "--until", "2020-01-01T00:00:00Z")).output == "no message in that time\n"
+    wrong = place.config.read_text(encoding="utf-8").replace("{whatsapp: 0.0134}", "{pigeon: 1}")
+    place.config.write_text(wrong, encoding="utf-8")
+    assert (await place.command("messages")).exit_code == 2
+
+
 async def test_a_rejection_ends_it_too_and_a_tap_afterwards_hears_so(place: Place) -> None:
     drill = place.drill()
     phone = place.network.phone("tendai")
-    question = await phone.next_message(says="DRILL")
+    question = await phone.next_message(says="DRILL", timeout=60)
     await phone.tap("On it", question)
-    assert "in earnest nobody else would be called" in (await phone.next_message(says="DRILL")).body
+    assert "in earnest nobody else would be called" in (await phone.next_message(says="DRILL", timeout=60)).body
     await phone.tap("Reject", question)
     result = await drill
     assert result.exit_code == 0
     assert result.output.rstrip().endswith("it is over: rejected")
     assert "did nothing" not in result.output
-    await phone.next_message(says="your rejection arrived")
+    await phone.next_message(says="your rejection arrived", timeout=60)
     await phone.tap("Approve", question)
-    assert (await phone.next_message(says="over already")).body.startswith("DRILL: that one is over already.")
+    assert (await phone.next_message(says="over already", timeout=60)).body.startswith(
+        "DRILL: that one is over already."
+    )
 
 
 async def test_a_message_that_does_not_arrive_is_told_with_the_carriers_reason(place: Place) -> None:
@@ -160,7 +190,7 @@ async def test_a_message_that_does_not_arrive_is_told_with_the_carriers_reason(p
 
 async def test_no_answer_in_time_is_exit_1_and_says_how_far_it_got(place: Place) -> None:
     drill = place.drill("--timeout", "1s")
-    await place.network.phone("tendai").next_message(says="DRILL")
+    await place.network.phone("tendai").next_message(says="DRILL", timeout=60)
     result = await drill
     assert result.exit_code == 1
     assert "No answer within 1s. How far it got: it is on the phone." in result.output
