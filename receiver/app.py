@@ -58,7 +58,7 @@ from receiver.metrics import Metrics
 from receiver.papers import VOICE, WHATSAPP
 from receiver.pinging import ping_forever
 from receiver.settings import Settings
-from receiver.settings_sections import Tenant
+from receiver.settings_sections import Diagnosis, Tenant
 from receiver.settings_values import Address
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ class Offices:
     model: str
     pace: Pace
     silencer: Silencer
+    candidates: tuple[str, ...]
+    deploys: tuple[str, ...]
 
 
 class Service:
@@ -232,7 +234,8 @@ class Service:
                 claude, carrier = self._claude_for(loaded.settings), self._carrier_for(loaded.settings)
                 pace = _pace(loaded.settings)
                 channels = self._channels(loaded.settings, carrier)
-                offices = {name: self._offices(tenant, claude, channels, pace) for name, tenant in _tenants(loaded)}
+                asks = loaded.settings.diagnosis
+                offices = {n: self._offices(tenant, claude, channels, pace, asks) for n, tenant in _tenants(loaded)}
                 charters = {name: self._charter(name, charter) for name, charter in loaded.charters.items()}
             except (ConfigErrors, LedgerError, OSError) as error:
                 log.error("nothing is reloaded: %s", error)
@@ -276,8 +279,9 @@ class Service:
     # --- the offices ------------------------------------------------------------------------------------------------
 
     def _desk(self, name: str, tenant: Tenant) -> Desk:
-        channels = self._channels(self.loaded.settings, self._carrier)
-        offices = self._offices(tenant, self._claude, channels, _pace(self.loaded.settings))
+        settings = self.loaded.settings
+        channels = self._channels(settings, self._carrier)
+        offices = self._offices(tenant, self._claude, channels, _pace(settings), settings.diagnosis)
         return Desk(
             tenant=name,
             journal=self.journal,
@@ -301,7 +305,7 @@ class Service:
         }
         return replace(charter, people=people)
 
-    def _offices(self, tenant: Tenant, claude: Claude, carrier: Carrier, pace: Pace) -> Offices:
+    def _offices(self, tenant: Tenant, claude: Claude, carrier: Carrier, pace: Pace, asks: Diagnosis) -> Offices:
         """Raises OSError where a file of a `tls_config` cannot be read."""
         return Offices(
             evidence=self._evidence(tenant),
@@ -315,6 +319,8 @@ class Service:
             model=claude.model,
             pace=pace,
             silencer=Silencing(servers=_servers(tenant), session=lambda: self._session),
+            candidates=asks.candidates,
+            deploys=asks.deploys,
         )
 
     def _evidence(self, tenant: Tenant) -> Evidence:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cryptography import x509
-from pydantic import Field, PrivateAttr, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
+from policy_rules.signals import BadSignal, labels_of
 from receiver.settings_executors import Executor
 from receiver.settings_http import Section, Server
 from receiver.settings_values import (
@@ -85,12 +86,26 @@ class TokenPrice(Section):
     output: Decimal = Field(ge=0)
 
 
+def _promql(value: str) -> str:
+    """A query that may take labels of the incident, as a policy's signal does."""
+    try:
+        labels_of(value)
+    except BadSignal as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+PromQL = Annotated[str, AfterValidator(_promql)]
+
+
 class Diagnosis(Section):
     model: str = "claude-sonnet-5-5"
     api_key: SecretStr | None = None
     base_url: WebAddress | None = None
     daily_budget_usd: float = Field(default=5.0, ge=0)
     prices: Mapping[str, TokenPrice] = {}
+    candidates: tuple[PromQL, ...] = ()
+    deploys: tuple[PromQL, ...] = ()
 
 
 class Twilio(Section):

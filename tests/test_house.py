@@ -31,6 +31,7 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 300, 60
 LONG_FILES: dict[str, str] = {
     "receiver/app.py": "the one place where every concrete class is named and put together",
     "ledger/stores/sqlite.py": "opening, group commit, signing and reading share the state of one connection",
+    "receiver/governor/phrases.py": "data: every sentence stands beside itself in the other languages",
     "receiver/papers.py": "values without behaviour: what travels between offices is found in one place",
     "receiver/governor/acting.py": "the order of checks before a dispatch is read in one place",
     "receiver/governor/asking.py": "a proposal, its messages and what becomes of them are one step of the way",

@@ -91,6 +91,8 @@ class Pages:
             details=telling.details,
             comparisons=telling.comparisons,
             claims=telling.claims,
+            moved=telling.moved,
+            left_out=telling.left_out,
         )
         self._environment.globals["lasted"] = telling.lasted
 

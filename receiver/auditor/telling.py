@@ -10,16 +10,21 @@ from typing import Any
 
 from ledger.entry import Entry
 from receiver.auditor.standing import IncidentView
+from receiver.incident.moved import moved_first
 
 ON_THE_WAY = frozenset({"ADDRESSED", "SENT", "DELIVERED", "READ", "UNDELIVERED"})
+MOVED_SHOWN = 3
 VERDICTS = {"verdict": "", "service": "how the service was doing"}
 # stage → what of its body the timeline shows; the entry's own page shows everything
 SHOWN: Mapping[str, tuple[str, ...]] = {
     "RECEIVED": ("source", "receiver"),
     "DETECTED": ("severity", "key"),
-    "CONSULTED": ("until",),
-    "DIAGNOSED": ("likely_cause", "recommended_action", "falsified_by", "model"),
-    "UNDIAGNOSED": ("outcome", "detail"),
+    "CONSULTED": ("until", "model"),
+    "DIAGNOSED": (
+        *("likely_cause", "recommended_action", "falsified_by", "dropped_claims", "model"),
+        *("usage", "duration_ms", "request_id"),
+    ),
+    "UNDIAGNOSED": ("outcome", "detail", "usage", "duration_ms"),
     "PROPOSED": ("action", "params", "risk", "executor", "approvers", "quorum", "expires_at"),
     "HEARD": ("person", "verb", "code"),
     "REFUSED": ("why", "person"),
@@ -116,6 +121,26 @@ def claims(entry: Entry) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
+def moved(entry: Entry) -> list[Mapping[str, Any]]:
+    """What moved first, of a CONSULTED: rows with what, before, now, z and moved_at."""
+    return [row for row in _rows(entry, "moved") if isinstance(row, Mapping)]
+
+
+def left_out(entry: Entry) -> list[str]:
+    """What its case file does not hold, one sentence each."""
+    return [text for text in _rows(entry, "cut") if isinstance(text, str)]
+
+
+def _rows(entry: Entry, name: str) -> list[Any]:
+    rows = _case(entry).get(name)
+    return rows if isinstance(rows, list) else []
+
+
+def _case(entry: Entry | None) -> Mapping[str, Any]:
+    case = entry.body.get("case") if entry is not None else None
+    return case if isinstance(case, Mapping) else {}
+
+
 def office(actor: str) -> str:
     """Whose word an entry is: policy, ai, human, webhook or system."""
     kind = actor.partition(":")[0]
@@ -150,7 +175,13 @@ def _message_of(entry: Entry) -> int:
 def steps(incident: IncidentView) -> list[Step]:
     """Who decided, explained, authorized, executed, and whether policy saw it recover: the newest word on each."""
     last: dict[str, Entry] = {entry.stage: entry for entry in incident.entries}
-    return [_opened(last, incident), _explained(last), _authorized(last), _executed(last), _ended(last, incident)]
+    return [
+        _opened(last, incident),
+        _explained(last, incident),
+        _authorized(last),
+        _executed(last),
+        _ended(last, incident),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +224,16 @@ def _opened(last: Mapping[str, Entry], incident: IncidentView) -> Step:
     return Step("Policy decides", "done", f"policy {incident.policy_version}", entry.reason, entry.index)
 
 
-def _explained(last: Mapping[str, Entry]) -> Step:
+def _explained(last: Mapping[str, Entry], incident: IncidentView) -> Step:
     name, entry = "AI explains", _newest(last, "CONSULTED", "DIAGNOSED", "UNDIAGNOSED")
     if entry is None:
         return Step(name, "none", "", "was not asked")
     if entry.stage == "CONSULTED":
         return Step(name, "waiting", plain(entry.body.get("model")), "is being asked", entry.index)
     if entry.stage == "UNDIAGNOSED":
-        return Step(name, "none", "", f"no diagnosis: {plain(entry.body.get('outcome')) or said(entry)}", entry.index)
+        why = f"no diagnosis: {(plain(entry.body.get('outcome')) or said(entry)).replace('_', ' ')}"
+        found = moved_first(_case(last.get("CONSULTED")), incident.opened_at, MOVED_SHOWN)
+        return Step(name, "none", "", "; ".join(filter(None, (why, found))), entry.index)
     return Step(name, "done", entry.actor, plain(entry.body.get("summary")) or said(entry), entry.index)
 
 

@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import promql_parser
 
+from receiver.evidence.promql import escaped, parsed
+
 LOOKBACK_SECONDS = 300.0  # Prometheus's default of --query.lookback-delta
-# The parser crashes the interpreter on very deep nesting; policy refuses such a query when it is loaded.
-LENGTH_MAX, NESTING_MAX, SELECTORS_MAX = 4_000, 25, 20
+SELECTORS_MAX = 20
 _OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 FRESH = "1"  # the answer to an age query where a sample is young enough; empty where there is none at all
 
 
@@ -53,11 +53,8 @@ def age_query(promql: str, max_age_seconds: float) -> str | None:
 
 def _selected(promql: str) -> tuple[_Selected, ...]:
     """The selectors of `promql`; none of what cannot be read here, which the server then judges by itself."""
-    if len(promql) > LENGTH_MAX or _nesting(promql) > NESTING_MAX:
-        return ()
-    try:
-        root = promql_parser.parse(promql)
-    except ValueError:
+    root = parsed(promql)
+    if root is None:
         return ()
     found: list[_Selected] = []
     ranges: list[float] = []  # around the node that is visited
@@ -88,15 +85,11 @@ def _text(node: promql_parser.VectorSelector) -> str | None:
     """The selector as PromQL. The parser's own text does not escape values."""
     if node.matchers.or_matchers:
         return None
-    matchers = [f'__name__="{_escaped(node.name)}"'] if node.name else []
+    matchers = [f'__name__="{escaped(node.name)}"'] if node.name else []
     for matcher in node.matchers.matchers:
         operator = _OPERATORS[str(matcher.op).rpartition(".")[2]]
-        matchers.append(f'{matcher.name}{operator}"{_escaped(matcher.value)}"')
+        matchers.append(f'{matcher.name}{operator}"{escaped(matcher.value)}"')
     return "{" + ",".join(matchers) + "}"
-
-
-def _escaped(value: str) -> str:
-    return "".join(_ESCAPES.get(char, char) for char in value)
 
 
 def _shifted(node: promql_parser.VectorSelector | promql_parser.SubqueryExpr) -> bool:
@@ -105,11 +98,3 @@ def _shifted(node: promql_parser.VectorSelector | promql_parser.SubqueryExpr) ->
 
 def _seconds(span: timedelta | None) -> float:
     return 0.0 if span is None else span.total_seconds()
-
-
-def _nesting(promql: str) -> int:
-    depth = deepest = 0
-    for char in promql:
-        depth += (char in "([{") - (char in ")]}")
-        deepest = max(deepest, depth)
-    return deepest

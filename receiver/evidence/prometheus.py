@@ -15,7 +15,10 @@ from typing import Any
 import aiohttp
 
 from policy_rules.readings import Query, Reading, ReadingState
+from receiver.evidence.around import Around
 from receiver.evidence.freshness import FRESH, age_query
+from receiver.evidence.server import Server
+from receiver.papers import Gathered, Inquiry
 
 ANSWER_BYTES = 262_144
 HISTORY_POINTS = 60
@@ -53,6 +56,9 @@ class NoPrometheus:
         now, why = self._clock(), "no prometheus is configured"
         return tuple(Reading(q.name, q.promql, ReadingState.UNREACHABLE, None, None, now, why) for q in queries)
 
+    async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
+        return Gathered(cut=("no prometheus is configured: nothing was looked up",))
+
 
 class Prometheus:
     """One server. Source of the protocol: Prometheus 2.42's own HTTP API, as run."""
@@ -68,11 +74,9 @@ class Prometheus:
         count: Callable[[str, float], None] = lambda outcome, seconds: None,
     ) -> None:
         """count: called with the state and the seconds of each query that was really asked."""
-        self._address = url.rstrip("/") + "/api/v1"
-        self._session = session
+        self._server = Server(url=url, session=session, headers=headers, ssl=ssl)
+        self._around = Around(self._server, count)
         self._clock = clock
-        self._headers = dict(headers or {})
-        self._ssl = ssl
         self._count = count
         self._places = asyncio.Semaphore(QUERIES_AT_ONCE)
         self._under_way: dict[tuple[str, float, float], asyncio.Task[Reading]] = {}
@@ -83,6 +87,10 @@ class Prometheus:
     ) -> tuple[Reading, ...]:
         """One reading a query, in order; the same query at the same time is asked once."""
         return tuple(await asyncio.gather(*(self._one(q, timeout_seconds, fresh_seconds) for q in queries)))
+
+    async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
+        """Beside what policy asks, in places of its own: a case file delays no verdict."""
+        return await self._around.gather(inquiry, timeout_seconds=timeout_seconds)
 
     async def _one(self, query: Query, timeout_seconds: float, fresh_seconds: float) -> Reading:
         same = (query.promql, query.max_age_seconds)
@@ -148,7 +156,7 @@ class Prometheus:
             # How far back a series may have its last sample, where the server obeys; freshness.py is for the others.
             "lookback_delta": f"{max(1, round(max_age_seconds))}s",
         }
-        return _read(*await self._posted("query", form))
+        return _read(*await self._server.post("query", form, ANSWER_BYTES))
 
     async def history(
         self, promql: str, start: datetime, end: datetime, step_seconds: float, *, timeout_seconds: float = 5.0
@@ -171,7 +179,7 @@ class Prometheus:
         }
         try:
             async with asyncio.timeout(timeout_seconds), self._places:
-                return _points(*await self._posted("query_range", form))[-HISTORY_POINTS:]
+                return _points(*await self._server.post("query_range", form, ANSWER_BYTES))[-HISTORY_POINTS:]
         except (TimeoutError, aiohttp.ClientError, OSError):
             return []
 
@@ -180,21 +188,11 @@ class Prometheus:
         form = {"query": promql, "time": f"{self._clock().timestamp():.3f}", "timeout": f"{timeout_seconds:g}s"}
         try:
             async with asyncio.timeout(timeout_seconds), self._places:
-                return _listed(*await self._posted("query", form))
+                return _listed(*await self._server.post("query", form, ANSWER_BYTES))
         except TimeoutError:
             return Listed(None, f"no answer within {timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no address
             return Listed(None, f"{type(error).__name__}: it does not answer")
-
-    async def _posted(self, path: str, form: Mapping[str, str]) -> tuple[int, bytes | None]:
-        """The status and the body; None where the body is too large. Raises OSError and aiohttp.ClientError."""
-        session = self._session()
-        if session.closed:
-            raise aiohttp.ClientConnectionError("the service stops")
-        async with session.post(
-            f"{self._address}/{path}", data=form, headers=self._headers, ssl=self._ssl or True, allow_redirects=False
-        ) as response:
-            return response.status, await _bounded(response)
 
 
 def _read(status: int, raw: bytes | None) -> _Answer:
@@ -275,12 +273,3 @@ def _json(raw: bytes) -> Any:
         return json.loads(raw)
     except (ValueError, RecursionError):
         return None
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes | None:
-    raw = bytearray()
-    async for chunk in response.content.iter_chunked(16_384):
-        raw += chunk
-        if len(raw) > ANSWER_BYTES:
-            return None
-    return bytes(raw)

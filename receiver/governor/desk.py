@@ -84,7 +84,8 @@ class Desk:
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
     DISPATCHED, what an attempt came to and whether it was the first, until it is booked. began, heard_at: of the
-    monotonic clock, when this process began to listen for the heartbeat, and when it heard it last.
+    monotonic clock, when this process began to listen for the heartbeat, and when it heard it last. candidates,
+    deploys: PromQL of the configuration that a case file asks beside what it finds by itself.
     """
 
     tenant: str
@@ -102,6 +103,8 @@ class Desk:
     pace: Pace = NO_LIMIT
     model: str = ""
     silencer: Silencer | None = None
+    candidates: tuple[str, ...] = ()
+    deploys: tuple[str, ...] = ()
     book: Book = field(init=False)
     policies: dict[str, Rulebook] = field(default_factory=dict)
     looked: dict[int, datetime] = field(default_factory=dict)

@@ -5,35 +5,42 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ledger.entry import Blob, Draft
-from policy_rules.readings import Reading
+from receiver.governor.casework import case_body, case_bytes, case_file
 from receiver.governor.desk import Desk, stamp
-from receiver.governor.watching import LOOK_TIMEOUT_SECONDS, ask
 from receiver.incident.agenda import CONSULT_SECONDS, Due
 from receiver.incident.states import Incident
-from receiver.papers import CaseFile, Diagnosis, Exhibit, NoDiagnosis
-
-ALERTS_SHOWN_MAX = 20
+from receiver.papers import Diagnosis, NoDiagnosis
 
 
 async def consult(desk: Desk, due: Due) -> None:
-    """CONSULTED, then DIAGNOSED or UNDIAGNOSED. A crash between them is settled at `until` by the agenda."""
+    """CONSULTED with what was gathered, then DIAGNOSED or UNDIAGNOSED.
+
+    Crash while it is gathered: nothing stands, and it is gathered again. Crash after CONSULTED: settled at `until` by
+    the agenda.
+    """
     incident = desk.book.by_index[due.subject]
-    until = desk.now() + timedelta(seconds=CONSULT_SECONDS)
     number = len(incident.consultations)
-    receipt = await desk.post(
-        Draft(
-            id=f"consult:{incident.id}:{number}",
-            stage="CONSULTED",
-            actor="system",
-            incident_id=incident.id,
-            reason=f"{desk.model or 'no model'} is asked",
-            cites=(incident.index,),
-            body={"until": stamp(until), "model": desk.model},
+    began = desk.clock.monotonic()
+    case = await case_file(desk, incident)
+    took = timedelta(seconds=desk.clock.monotonic() - began)
+    async with desk.deciding():
+        if not incident.open or len(incident.consultations) != number:
+            return
+        until = desk.now() + timedelta(seconds=CONSULT_SECONDS)
+        receipt = await desk.post(
+            Draft(
+                id=f"consult:{incident.id}:{number}",
+                stage="CONSULTED",
+                actor="system",
+                incident_id=incident.id,
+                reason=f"{desk.model or 'no model'} is asked{' again: an action did not help' if number else ''}",
+                cites=(incident.index,),
+                body={"until": stamp(until), "model": desk.model, "case": case_body(case, took)},
+                blobs=(Blob("case", case_bytes(case)),),
+            )
         )
-    )
     if receipt.duplicate:
         return
-    case = await case_file(desk, incident)
     answer = await desk.diagnostician.diagnose(case, timeout_seconds=CONSULT_SECONDS - 5)
     await settle(desk, incident, receipt.entries[0].index, answer)
 
@@ -92,35 +99,3 @@ async def settle(desk: Desk, incident: Incident, consulted: int, answer: Diagnos
             blobs=blobs,
         )
     await desk.post(draft)
-
-
-async def case_file(desk: Desk, incident: Incident) -> CaseFile:
-    """All that Claude may know: the alerts, what policy read, and the actions that the configuration names."""
-    rulebook = desk.policy(incident.policy_digest)
-    rule = rulebook.rule(incident.rule)
-    readings = await ask(desk, rulebook, rule, incident.key, LOOK_TIMEOUT_SECONDS)
-    alerts = sorted(desk.alerts_of(incident), key=lambda alert: alert.starts_at)
-    first = alerts[0] if alerts else None
-    return CaseFile(
-        tenant=desk.tenant,
-        incident_id=incident.id,
-        rule=rule.name,
-        summary=incident.summary,
-        opened_at=incident.opened_at,
-        labels=dict(first.labels) if first else {},
-        annotations=dict(first.annotations) if first else {},
-        alerts=tuple(
-            {"labels": dict(a.labels), "firing": a.firing, "starts_at": stamp(a.starts_at)}
-            for a in alerts[:ALERTS_SHOWN_MAX]
-        ),
-        exhibits=(
-            Exhibit("q1", "what policy found", "", incident.opened_at, {"now": incident.reason}),
-            *(exhibit(number + 2, reading) for number, reading in enumerate(readings)),
-        ),
-        actions={name: action.title for name, action in rule.actions.items()},
-    )
-
-
-def exhibit(number: int, reading: Reading) -> Exhibit:
-    value = reading.value if reading.value is not None else f"unknown ({reading.state.value})"
-    return Exhibit(f"q{number}", reading.name, reading.promql, reading.sampled_at or reading.asked_at, {"now": value})

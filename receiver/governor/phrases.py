@@ -17,6 +17,11 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "pt": "{summary} (confiança do próprio modelo {confidence})",
         "fr": "{summary} (confiance du modèle lui-même {confidence})",
     },
+    "diagnosis worth": {
+        "en": "{summary} (model's own confidence {confidence}; {confirmed} of {tried} earlier ones confirmed)",
+        "pt": "{summary} (confiança do próprio modelo {confidence}; {confirmed} de {tried} anteriores confirmados)",
+        "fr": "{summary} (confiance du modèle lui-même {confidence} ; {confirmed} sur {tried} précédents confirmés)",
+    },
     "no diagnosis": {
         "en": "no diagnosis: {why}",
         "pt": "sem diagnóstico: {why}",
@@ -32,6 +37,20 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "pt": "ainda sem diagnóstico: está a ser feito",
         "fr": "pas encore de diagnostic : il est en cours",
     },
+    # --- what moved first, for the same place where no model answers ---
+    "moved first": {
+        "en": "; what moved first: {moved}",
+        "pt": "; o que se moveu primeiro: {moved}",
+        "fr": " ; ce qui a bougé en premier : {moved}",
+    },
+    "nothing moved": {
+        "en": "; nothing was found that moved",
+        "pt": "; nada se encontrou que se tenha movido",
+        "fr": " ; rien n'a bougé, à ce qu'on voit",
+    },
+    "minutes before": {"en": ", {minutes} min before", "pt": ", {minutes} min antes", "fr": ", {minutes} min avant"},
+    "minutes after": {"en": ", {minutes} min after", "pt": ", {minutes} min depois", "fr": ", {minutes} min après"},
+    "as it opened": {"en": ", as it opened", "pt": ", ao abrir", "fr": ", à l'ouverture"},
     # --- the question, and who must answer it ---
     "quorum": {
         "en": "{title} ({quorum} people must approve{levels})",

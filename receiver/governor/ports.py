@@ -11,6 +11,8 @@ from receiver.papers import (
     CaseFile,
     Diagnosis,
     ExecutionResult,
+    Gathered,
+    Inquiry,
     NoDiagnosis,
     NotSent,
     NotSilenced,
@@ -40,6 +42,9 @@ class Evidence(Protocol):
 
         fresh_seconds: an answer to the same query that is at most this old may be shared instead of asked again.
         """
+
+    async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
+        """What was going on around an incident, as far as it is found in time; never raises. Nothing rests on it."""
 
 
 class AlertSource(Protocol):

@@ -12,12 +12,16 @@ from zoneinfo import ZoneInfo
 
 from ledger.checkpoint import WITNESSED_DIGITS
 from policy_rules.approval import Levels, levels_of
+from receiver.authorization.wording import shorten, units_of
 from receiver.governor.phrases import phrase
+from receiver.incident.moved import Moved, moves
 from receiver.incident.states import Incident, Proposal
 from receiver.papers import Recipient
 
 ENGLISH = "en"
 DRILL_LINES = ("incident", "summary", "finding", "diagnosis", "action", "risk")
+LINE_UNITS = 240  # what the first message has room for
+MOVED_IN_LINE = 3
 PLAIN = Recipient("", "")  # whoever reads the ledger: English, and UTC
 
 
@@ -33,19 +37,47 @@ def local(reader: Recipient, moment: datetime) -> str:
 
 
 def diagnosis_line(incident: Incident, language: str = ENGLISH) -> str:
-    """Claude's words, or in plain sight why there are none."""
+    """Claude's words, with its own confidence and what its earlier ones were worth; or why there are none.
+
+    Where no model answers, what moved first is the message, and it says that it is no diagnosis.
+    """
     diagnosis = incident.diagnosis
     if incident.requested_by:
         return phrase(language, "by hand", by=incident.requested_by)
-    if diagnosis is not None:
-        summary = str(diagnosis.body["summary"])
-        if not diagnosis.confidence:
-            return summary
-        return phrase(language, "diagnosis", summary=summary, confidence=diagnosis.confidence)
+    if diagnosis is None:
+        return shorten(why_none(incident, language) + _moved(incident, language), LINE_UNITS)
+    if not diagnosis.confidence:
+        return shorten(str(diagnosis.body["summary"]), LINE_UNITS)
+    worth = diagnosis.earlier
+    key = "diagnosis worth" if worth.tried else "diagnosis"
+    values = {"confidence": diagnosis.confidence, "confirmed": worth.confirmed, "tried": worth.tried}
+    room = LINE_UNITS - units_of(phrase(language, key, summary="", **values))
+    return phrase(language, key, summary=shorten(str(diagnosis.body["summary"]), room), **values)
+
+
+def why_none(incident: Incident, language: str = ENGLISH) -> str:
     last = incident.consultations[-1] if incident.consultations else None
     if last is not None and last.outcome == "UNDIAGNOSED":
         return phrase(language, "no diagnosis", why=str(last.body["outcome"]).replace("_", " "))
     return phrase(language, "diagnosis pending")
+
+
+def _moved(incident: Incident, language: str) -> str:
+    """What moved first, and how long before it opened; empty where nothing was gathered yet."""
+    last = incident.consultations[-1] if incident.consultations else None
+    if last is None or not last.case:
+        return ""
+    found = moves(last.case, incident.opened_at, MOVED_IN_LINE)
+    if not found:
+        return phrase(language, "nothing moved")
+    return phrase(language, "moved first", moved="; ".join(one.named + _lead(one, language) for one in found))
+
+
+def _lead(one: Moved, language: str) -> str:
+    if one.minutes is None:
+        return ""
+    key = "minutes before" if one.minutes > 0 else "minutes after" if one.minutes else "as it opened"
+    return phrase(language, key, minutes=abs(one.minutes))
 
 
 def with_quorum(title: str, quorum: int, levels: Sequence[Levels], language: str = ENGLISH) -> str:

@@ -14,6 +14,7 @@ from receiver.governor import halting, wording
 from receiver.governor.answering import heed, refuse, reply_to, settled
 from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
+from receiver.governor.explained import long_form
 from receiver.incident.states import Heard, Incident
 
 HELP = (
@@ -26,7 +27,7 @@ HELP = (
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
 STATUS_INCIDENTS = 5
 QUESTIONS_AGAIN = 3  # times that one question is sent again to one person who asks for it
-WHY_CHARACTERS = 850
+WHY_CHARACTERS = 470  # beside what was explained
 # what policy and people decided, of all that stands in the ledger about an incident
 DECISIONS = frozenset(
     {"DETECTED", "PROPOSED", "APPROVED", "DECLINED", "AUTHORIZED", "REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED"}
@@ -94,7 +95,7 @@ async def why(desk: Desk, heard: Heard, person: str) -> None:
     entries = await desk.journal.entries(desk.tenant, incident=incident.id, limit=10_000)
     zone = ZoneInfo(desk.charter.people[person].recipient.timezone)
     lines = [_line(entry, zone) for entry in entries if entry.stage in DECISIONS]
-    text = f"Policy {incident.policy_version}. " + _fitting(lines, WHY_CHARACTERS)
+    text = f"Policy {incident.policy_version}. " + _fitting(lines, WHY_CHARACTERS) + f" {long_form(incident)}"
     await heed(desk, heard, person, "why", text, incident_id=incident.id)
 
 
@@ -110,12 +111,12 @@ async def detail(desk: Desk, heard: Heard, person: str) -> None:
             await heed(desk, heard, person, "detail", "You have that question already.", incident_id=incident.id)
             return
         again = question_to(desk, incident, last, person, f"detail:{heard.index}")
-        await heed(desk, heard, person, "detail", None, incident_id=incident.id, extra=(again,))
+        await heed(desk, heard, person, "detail", long_form(incident), incident_id=incident.id, extra=(again,))
         return
     asked = f"Asked to approve {last.body['title']}: {', '.join(last.body['approvers'])}." if last is not None else ""
     open_for = f", open for {wording.span(desk.now() - incident.opened_at)}" if incident.open else ""
     text = f"{incident.state.capitalize()}{open_for}: {wording.headline(incident)} {incident.summary}. "
-    text += f"Claude: {wording.diagnosis_line(incident)} {asked}"
+    text += f"{asked} {long_form(incident)}"
     await heed(desk, heard, person, "detail", text.strip(), incident_id=incident.id)
 
 

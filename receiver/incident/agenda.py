@@ -212,7 +212,7 @@ def _of_proposal(proposal: Proposal, view: View, now: datetime, *, overtaken: bo
 def _of_incident(incident: Incident, book: Book, view: View, now: datetime) -> Iterator[Due]:
     rule = view.policy(incident.policy_digest).rule(incident.rule)
     yield Due(Kind.LOOK, incident.index, _next_look(view, incident.index, incident.opened_at, rule))
-    if not incident.consultations:
+    if incident.asks_claude:
         yield Due(Kind.CONSULT, incident.index, incident.opened_at)
     words = list(_words(incident, rule))
     if any(max(d.at, view.deferred.get(d.name, d.at)) <= now for d in words) and _muted(incident, book, view, now):

@@ -17,15 +17,16 @@ from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident import drills, duty, heartbeat, silences
 from receiver.incident.assigned import Assigned
+from receiver.incident.consulting import Consultation
 from receiver.incident.drills import DRILL
 from receiver.incident.enrolled import KINDS, Enrolled
 from receiver.incident.outbox import Outbox
+from receiver.incident.past import standing
 from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
     RESUMED_ACTION,
     TAKEN,
-    Consultation,
     Heard,
     Incident,
     Key,
@@ -63,6 +64,7 @@ class Book:
         self.by_index: dict[int, Incident] = {}  # DETECTED → incident
         self.open: dict[str, Incident] = {}
         self.last_of: dict[tuple[str, Key], Incident] = {}
+        self.of_key: dict[tuple[str, Key], list[Incident]] = {}
         self.proposals: dict[int, Proposal] = {}  # PROPOSED → proposal
         self.authorizations: dict[int, Proposal] = {}  # AUTHORIZED → proposal
         self.executions: dict[int, Proposal] = {}  # DISPATCHED → proposal
@@ -246,6 +248,7 @@ class Book:
         self.incidents[incident.id] = self.open[incident.id] = self.by_index[entry.index] = incident
         if not incident.requested_by:  # an alert's incident is its own, whatever somebody asked for meanwhile
             self.last_of[incident.rule, incident.key] = incident
+        self.of_key.setdefault((incident.rule, incident.key), []).append(incident)
 
     def _cleared(self, entry: Entry) -> None:
         self.watches.pop(_settled(entry), None)
@@ -264,12 +267,13 @@ class Book:
 
     def _consulted(self, entry: Entry) -> None:
         incident = self.incidents[entry.incident_id or ""]
-        consultation = Consultation(entry.index, parse_time(entry.body["until"]))
+        consultation = Consultation(entry.index, parse_time(entry.body["until"]), case=entry.body.get("case") or {})
         incident.consultations.append(consultation)
         self.consultations[entry.index] = (incident, consultation)
 
     def _diagnosed(self, entry: Entry) -> None:
-        _, consultation = self.consultations.pop(_settled(entry))
+        incident, consultation = self.consultations.pop(_settled(entry))
+        consultation.earlier = standing(self.of_key[incident.rule, incident.key], consultation.index)
         consultation.outcome, consultation.outcome_index = entry.stage, entry.index
         consultation.body, consultation.confidence = entry.body, entry.confidence
 

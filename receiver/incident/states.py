@@ -15,6 +15,7 @@ from typing import Any
 from policy_rules.approval import levels_of
 from policy_rules.readings import Alert
 from policy_rules.verdict import Memory
+from receiver.incident.consulting import FOLLOW_UPS_MAX, Consultation
 from receiver.incident.times import Times
 
 Key = tuple[tuple[str, str], ...]
@@ -155,6 +156,11 @@ class Proposal:
         return self.open or self.authorized or self.executing or self.in_suspense
 
     @property
+    def did_not_help(self) -> bool:
+        """It ran, and failed or the service did not recover in time."""
+        return (self.result == "FAILED" and self.ran) or self.verified == "UNCONFIRMED"
+
+    @property
     def quorum_met(self) -> bool:
         return self.many_approved and all(level.met(self.approvals) for level in levels_of(self.body))
 
@@ -162,18 +168,6 @@ class Proposal:
     def many_approved(self) -> bool:
         """As many as the quorum asks, of whichever level."""
         return len(self.approvals) >= int(self.body["quorum"])
-
-
-@dataclass(slots=True)
-class Consultation:
-    """A CONSULTED; `outcome` is DIAGNOSED or UNDIAGNOSED once it is settled."""
-
-    index: int
-    until: datetime
-    outcome: str | None = None
-    outcome_index: int | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
-    confidence: str | None = None
 
 
 @dataclass(slots=True)
@@ -237,8 +231,7 @@ class Incident:
         return (self.tried_before if since is None else frozenset()) | {
             proposal.body["action"]
             for proposal in self.proposals
-            if ((proposal.result == "FAILED" and proposal.ran) or proposal.verified == "UNCONFIRMED")
-            and (since is None or proposal.proposed_at > since)
+            if proposal.did_not_help and (since is None or proposal.proposed_at > since)
         }
 
     @property
@@ -249,6 +242,15 @@ class Incident:
     def diagnosis(self) -> Consultation | None:
         """The last consultation that brought a diagnosis."""
         return next((c for c in reversed(self.consultations) if c.outcome == "DIAGNOSED"), None)
+
+    @property
+    def asks_claude(self) -> bool:
+        """When it opens; and once more when an action did not help. Law 2: what was answered has no part in it."""
+        if not self.consultations:
+            return True
+        if self.consultations[-1].outcome is None or len(self.consultations) > FOLLOW_UPS_MAX:
+            return False
+        return any(proposal.did_not_help for proposal in self.proposals)
 
     @property
     def state(self) -> IncidentState:

@@ -131,7 +131,13 @@ class Governed:
         self.clock.advance(self.clock.now() + timedelta(seconds=seconds))
         await self.rest()
 
-    async def fire(self, *hosts: str, firing: bool = True, annotations: Mapping[str, str] | None = None) -> None:
+    async def fire(
+        self,
+        *hosts: str,
+        firing: bool = True,
+        annotations: Mapping[str, str] | None = None,
+        since: datetime = NOW,
+    ) -> None:
         """Alertmanager tells of the disks of `hosts` at once, and everything that is due then is done."""
         hosts = hosts or ("db1",)
         alerts = [
@@ -139,7 +145,7 @@ class Governed:
                 "status": "firing" if firing else "resolved",
                 "labels": {"alertname": "DiskFilling", "host": host, "severity": "critical"},
                 "annotations": {"summary": f"the disk of {host} fills", **(annotations or {})},
-                "startsAt": NOW.isoformat(),
+                "startsAt": since.isoformat(),
                 "endsAt": "0001-01-01T00:00:00Z" if firing else self.clock.now().isoformat(),
                 "fingerprint": host.encode().hex().rjust(16, "0"),
             }

@@ -54,6 +54,7 @@ rules:
 ROSTER = canonical({name: {"roles": ["oncall"], "address_hmac": "0" * 64} for name in ("tendai", "rudo")})
 POLICY = {"policy_version": "1.4.0", "policy_digest": hashlib.sha256(POLICY_TEXT).hexdigest()}
 HOSTILE = "<script>alert(1)</script> \u202egnp.exe\u2066\u200b '\"&"
+CASE, PROMPT = b'{"exhibits":[]}', b'{"model":"claude-x"}'
 PAGES = (
     "/",
     f"/incidents/{INCIDENT}",
@@ -119,9 +120,14 @@ def story() -> Iterator[list[Draft]]:
     yield [
         of("detect:4", "DETECTED", "policy", settles=4, cites=(2,), body=detected, reason="error_ratio 0.31 >= 0.05")
     ]
-    yield [of("consult:1", "CONSULTED", "system", body={"model": "m", "until": later(60)})]
+    moved = {"ref": "q3", "what": HOSTILE, "before": "3", "now": "19", "z": "8.1", "moved_at": later(-420)}
+    case = {"moved": [moved], "cut": ["a part was not answered in time"]}
+    consulted = {"model": "m", "until": later(60), "case": case}
+    yield [of("consult:1", "CONSULTED", "system", body=consulted, blobs=(Blob("case", CASE),))]
     diagnosis = {"summary": "the pool is exhausted", "claims": [{"text": "it is 0.31", "refs": ["q1"]}]}
-    yield [of("diagnose:7", "DIAGNOSED", "claude", settles=7, body=diagnosis, confidence="0.87")]
+    diagnosis |= {"usage": {"input_tokens": 9, "cost_usd": "0.000120"}, "duration_ms": 2100, "model": "claude-x"}
+    prompt = (Blob("prompt", PROMPT),)
+    yield [of("diagnose:7", "DIAGNOSED", "claude", settles=7, body=diagnosis, confidence="0.87", blobs=prompt)]
     limits = {"expires_at": later(900), "authorize_until": later(1020), "quorum": 1, "approvers": ["tendai", "rudo"]}
     action = {"action": "restart", "title": "restart the checkout service"}
     proposal = {**limits, **action, "digest": "e" * 64, "webhook_id": "exec-1"}
@@ -205,6 +211,16 @@ async def test_an_incident_is_shown_as_it_stood(browser: Any, index: int, state:
     assert f"As it stood after entry {index}." in page
 
 
+async def test_a_diagnosis_is_shown_with_its_case_its_digests_and_its_cost(browser: Any) -> None:
+    page = await read(browser, f"/incidents/{INCIDENT}")
+    assert "What moved first, ranked without a model" in page
+    assert "not looked at: a part was not answered in time" in page
+    for data in (CASE, PROMPT):
+        assert f"<code>{hashlib.sha256(data).hexdigest()[:12]}</code>" in page
+    assert "cost_usd=0.000120, input_tokens=9" in page
+    assert "claude-x" in page
+
+
 async def test_an_incident_that_was_not_open_yet_is_not_there(browser: Any) -> None:
     await ask(browser, f"/api/v1/incidents/{INCIDENT}?at=5", 404)
     await ask(browser, "/api/v1/incidents/inc-another", 404)
@@ -278,7 +294,7 @@ async def test_the_links_of_every_page_lead_somewhere(browser: Any) -> None:
 
 async def test_the_policy_that_decided_is_one_link_away(browser: Any) -> None:
     page = await read(browser, f"/incidents/{INCIDENT}")
-    (link,) = set(re.findall(r'href="(/blobs/[^"]*)"', page))
+    (link,) = {link for link in re.findall(r'href="(/blobs/[^"]*)"', page) if "entry=" not in link}
     text = await read(browser, link)
     assert "# &lt;b&gt;threshold&lt;/b&gt;" in text
     entry = await read(browser, "/ledger/1")

@@ -21,7 +21,8 @@ from receiver.demo.phone import Template as Stored
 from receiver.governor import wording
 from receiver.governor.phrases import PHRASES, phrase
 from receiver.incident import drills
-from receiver.incident.states import Consultation, Incident, Proposal
+from receiver.incident.consulting import Consultation
+from receiver.incident.states import Incident, Proposal
 from receiver.papers import Recipient
 from tests.receiver.governed import NOW, Governed
 from tests.tools import ROOT

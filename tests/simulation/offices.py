@@ -17,6 +17,9 @@ from receiver.papers import (
     Diagnosis,
     ExecutionOutcome,
     ExecutionResult,
+    Exhibit,
+    Gathered,
+    Inquiry,
     NoDiagnosis,
     NotSent,
     Order,
@@ -54,6 +57,17 @@ class SimPrometheus:
         world.alive()
         too_slow = await world.hold("prometheus: slow", 0.05, timeout_seconds)
         return tuple(self._answer(query, fresh_seconds, too_slow) for query in queries)
+
+    async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
+        """Whatever it answers, and however late, decides nothing: its chances are those of Claude."""
+        world = self.site.world
+        world.alive()
+        if not self.site.prometheus_up:
+            return Gathered(cut=("the policy's signals: it does not answer",))
+        shown = Exhibit(
+            "", "workers_busy", "workers_busy", world.clock.now(), {"now": "7", "z": "12"}, kind="candidate"
+        )
+        return Gathered(candidates=(shown,))
 
     def _answer(self, query: Query, fresh_seconds: float, too_slow: bool) -> Reading:
         world = self.site.world
