@@ -16,13 +16,15 @@ class Person:
     """A person of the roster. One who is suspended approves nothing and is told nothing.
 
     roles: what they hold now. off_duty: roles that are somebody else's turn: of these they are asked nothing, and what
-    they were asked while it was theirs they may still answer.
+    they were asked while it was theirs they may still answer. pin: whether they have one, without which they approve no
+    action that asks for it.
     """
 
     name: str
     roles: frozenset[str]
     suspended: bool = False
     off_duty: frozenset[str] = frozenset()
+    pin: bool = False
 
 
 def as_asked(people: Sequence[Person], asked: Collection[str]) -> tuple[Person, ...]:
@@ -85,7 +87,7 @@ def eligible(action: Action, people: Sequence[Person], requester: str = "") -> s
 def levels(action: Action, people: Sequence[Person], requester: str = "") -> Levels:
     """Who may approve `action` at each level. requester: who asked for it; empty where policy did."""
     first, second = action.approvers, action.approvers.second
-    able = [person for person in people if not person.suspended and person.name != requester]
+    able = [p for p in people if not p.suspended and p.name != requester and (p.pin or not action.pin)]
     return Levels(
         _named(first, able),
         first.quorum,

@@ -127,6 +127,7 @@ def _action(name: str, old: Action, new: Action) -> Iterator[str]:
     yield from _changed(name, "may run", _limits(old), _limits(new))
     yield from _changed(name, "is held back after", _breaker(old), _breaker(new))
     yield from _changed(name, "is blocked during", _names(old.blocked_during), _names(new.blocked_during))
+    yield from _changed(name, "needs the PIN of whoever approves:", _yes(old.pin), _yes(new.pin))
     yield from _changed(name, "may be sent again after a doubt:", _yes(old.idempotent), _yes(new.idempotent))
     yield from _changed(name, "on missing evidence:", old.if_unknown.text(), new.if_unknown.text())
     yield from _changed(name, "is offered when", _offered(old), _offered(new))

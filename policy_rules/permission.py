@@ -7,7 +7,7 @@ and the stricter wins. Nothing here knows what a model said.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -29,7 +29,8 @@ class Permission:
     """PERMIT with whom to ask and what to pass on, or DENY with the first reason; `findings` holds every check.
 
     evidence: every comparison of the action's own condition, under both policies. levels: where people of two levels
-    must approve, who they are, by each policy that says so.
+    must approve, who they are, by each policy that says so. pin: whether
+    one of the policies wants each approver's PIN.
     """
 
     outcome: Outcome
@@ -40,6 +41,7 @@ class Permission:
     params: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     evidence: tuple[Finding, ...] = ()
     levels: tuple[Levels, ...] = ()
+    pin: bool = False
 
     def to_body(self) -> dict[str, Any]:
         """The permission as the ledger keeps it; `evidence` and `levels` only where there are some."""
@@ -48,6 +50,7 @@ class Permission:
         return (
             evidence
             | levels
+            | ({"pin": True} if self.pin else {})
             | {
                 "outcome": self.outcome.value,
                 "reason": self.reason,
@@ -270,7 +273,9 @@ def _permit(
     who = f"{', '.join(approvers)}" if quorum == 1 else f"{quorum} of {', '.join(approvers)}"
     read = offers.read_params(incident_book, books[0], actions[0], alerts, asked, now)
     params = {name: value for name, value in checks.values(actions[0], key, read).items() if value}
-    return _answer(findings, f"{action} by {who}", approvers, quorum, params, evidence, levels)
+    answer = _answer(findings, f"{action} by {who}", approvers, quorum, params, evidence, levels)
+    pin = answer.outcome is Outcome.PERMIT and any(found.pin for found in actions)
+    return replace(answer, pin=pin)
 
 
 def _answer(

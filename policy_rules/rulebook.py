@@ -153,6 +153,7 @@ class Action:
     breaker: Breaker | None = None  # None: it never trips
     blocked_during: tuple[str, ...] = ()
     idempotent: bool = False
+    pin: bool = False  # whoever approves it must say their PIN, too
     if_unknown: OnUnknown = PROCEED  # or "refuse"
     when: Condition | None = None  # beside all else; None: always
     when_unknown: OnUnknown = WAIT  # or "propose"

@@ -429,6 +429,7 @@ class Service:
             signed=signed,
             codes_secret=self.loaded.secret,
             address_key=self._people.digest_key,
+            pin_of=roster.pin_of,
         )
         calls = Calls(
             journal=self.journal,

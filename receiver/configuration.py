@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from ledger import checkpoint
 from ledger.entry import canonical
+from policy_rules.approval import Person
 from policy_rules.loading import PolicyErrors, load
 from policy_rules.matchers import parse_matchers
 from policy_rules.rulebook import Rulebook
@@ -125,12 +126,20 @@ def duty_of(tenant: Tenant) -> Duty:
     )
 
 
+def persons(tenant: Tenant) -> tuple[Person, ...]:
+    """The people as policy sees them, each with every role that they may hold at whatever time."""
+    return tuple(
+        Person(name, tenant.roles_of(name), pin=person.pin is not None) for name, person in tenant.people.items()
+    )
+
+
 def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:
     return {
         name: Member(
             Recipient(name, person.whatsapp, person.language, person.timezone, person.phone),
             frozenset(person.roles),
             codes.address_hmac(secret, person.whatsapp),
+            pin=person.pin.get_secret_value() if person.pin is not None else None,
         )
         for name, person in tenant.people.items()
     }
@@ -157,6 +166,11 @@ class Roster:
 
     def __init__(self, loaded: Callable[[], Loaded]) -> None:
         self._loaded = loaded
+
+    def pin_of(self, tenant: str, person: str | None) -> str | None:
+        """The hash of a person's PIN; None where they have none."""
+        member = self._loaded().charters[tenant].people.get(person or "")
+        return member.pin if member is not None else None
 
     def person_by_address(self, address: str) -> Sequence[tuple[str, str]]:
         return [

@@ -23,7 +23,7 @@ DRILL_OUTCOMES = ("begun", "approved", "rejected", "expired")
 MESSAGE_OUTCOMES = ("sent", "delivered", "undelivered", "read")
 REFUSALS = (
     *("unknown_sender", "suspended", "wrong_code", "no_such_message"),
-    *("not_the_recipient", "another_message", "not_permitted"),
+    *("not_the_recipient", "another_message", "wrong_pin", "not_permitted"),
 )
 DIAGNOSIS_OUTCOMES = (
     *("diagnosed", "no_key", "timeout", "overloaded", "rate_limited", "spend_limit", "refusal", "truncated"),

@@ -29,6 +29,7 @@ from receiver.settings_values import (
     Number,
     Origin,
     Phone,
+    PinHash,
     Price,
     Seconds,
     Sender,
@@ -135,6 +136,7 @@ class Person(Section):
     roles: tuple[Name, ...] = ()
     timezone: TimeZone = "UTC"
     language: Language = "en"
+    pin: PinHash | None = None
 
     def reached_by(self, channel: str) -> bool:
         """Whether there is a number of theirs on `channel`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,17 +19,19 @@ from policy_rules.durations import parse_duration
 
 SECRET_NAMES = frozenset(
     {"admin_token", "api_key", "auth_token", "previous_auth_token", "token", "secret", "previous_secret"}
-    | {"credentials", "password", "value"}
+    | {"credentials", "password", "pin", "value"}
 )
 # Of an executor these are what others are sent, and no keys of ours: a "token" in them is no secret to be read.
 _OTHERS = frozenset({"json", "form", "query", "headers"})
 OPTIONAL_SECRETS = frozenset({"api_key"})  # unset in the environment means: do without (law 2: AI only explains)
 MAX_SECRET_BYTES = 8_192
-DAY_SECONDS = 86_400
-TURN_DAYS_MAX = 366  # of one shift
+DAY_SECONDS, TURN_DAYS_MAX = 86_400, 366  # the longest shift
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _HANDOVER = re.compile(rf"(?:(?P<day>{'|'.join(WEEKDAYS)})\s+)?(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)")
+_PIN_HASH = re.compile(
+    r"scrypt\$32768\$8\$1\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}="
+)  # as authorization.pins makes it
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Place = tuple[str | int, ...]  # where a value stands: the keys and indices that lead to it
@@ -132,6 +134,12 @@ def is_signing_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _pin_hash(value: SecretStr) -> SecretStr:
+    if not _PIN_HASH.fullmatch(value.get_secret_value()):
+        raise ValueError("that is not what `counterfoil person pin NAME` writes: a PIN itself is kept nowhere")
+    return value
+
+
 def _matching(pattern: str, hint: str) -> AfterValidator:
     """A check that the whole text matches `pattern`; `hint` says what would."""
     compiled = re.compile(pattern)
@@ -157,39 +165,33 @@ def _turn(value: Any) -> float:
 
 
 class HandoverTime(NamedTuple):
-    """When a shift begins: the weekday (Monday is 0, None for any day) and the minute of the day."""
-
-    weekday: int | None
-    minute: int
+    weekday: int | None  # Monday is 0; None: any day
+    minute: int  # of the day, when a shift begins
 
 
 def _handover(value: Any) -> Any:
     found = _HANDOVER.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"{value!r} is not a time to hand over, like monday 09:00, or 09:00 for shifts of days")
-    weekday = WEEKDAYS.index(found["day"]) if found["day"] else None
-    return HandoverTime(weekday, int(found["hour"]) * 60 + int(found["minute"]))
+    day = WEEKDAYS.index(found["day"]) if found["day"] else None
+    return HandoverTime(day, int(found["hour"]) * 60 + int(found["minute"]))
 
 
-def _day(value: Any) -> Any:
-    try:
-        return date.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError(f"{value!r} is not a day like 2026-01-05") from None
+def _as_iso(parse: Callable[[str], Any], hint: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError(f"{value!r} is not {hint}") from None
 
-
-def _moment(value: Any) -> Any:
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError(f"{value!r} is not a time like 2026-12-24T09:00 or 2026-12-24T09:00+02:00") from None
+    return BeforeValidator(check)
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 TurnLength = Annotated[float, BeforeValidator(_turn)]
 Handover = Annotated[HandoverTime, BeforeValidator(_handover)]
-Day = Annotated[date, BeforeValidator(_day)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Day = Annotated[date, _as_iso(date.fromisoformat, "a day like 2026-01-05")]
+Moment = Annotated[datetime, _as_iso(datetime.fromisoformat, "a time like 2026-12-24T09:00 or 2026-12-24T09:00+02:00")]
 Listener = Annotated[Address, BeforeValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Channel = Literal["whatsapp", "voice", "sms", "notice"]
@@ -197,6 +199,7 @@ Price = Annotated[Decimal, Field(ge=0, le=100)]  # US dollars a message
 LinkOrigin = Annotated[str, AfterValidator(_link_origin)]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 SigningSecret = Annotated[SecretStr, AfterValidator(is_signing_secret)]
+PinHash = Annotated[SecretStr, AfterValidator(_pin_hash)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Language = Annotated[str, _matching(r"[a-z]{2,3}(_[A-Z]{2})?", "a language like en or pt_BR")]
 Phone = Annotated[str, _matching(r"whatsapp:\+[1-9][0-9]{6,14}", 'a number like "whatsapp:+263771234567"')]

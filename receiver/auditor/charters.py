@@ -82,6 +82,7 @@ class Charters:
                         frozenset(row["roles"]),
                         bool(row.get("suspended")),
                         frozenset(row.get("off_duty", ())),
+                        bool(row.get("pin")),
                     )
                     for name, row in sorted(rows.items())
                 )

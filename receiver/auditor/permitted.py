@@ -32,6 +32,7 @@ class _Question:
     action: str
     requester: str
     asked: frozenset[str]
+    pin: bool
     approvals: dict[int, str] = field(default_factory=dict)
 
 
@@ -43,6 +44,7 @@ class Permitted:
         self._duties = Duties(self._charters)
         self._incidents: dict[int, tuple[str, str, str]] = {}  # DETECTED → incident, rule, policy
         self._questions: dict[int, _Question] = {}  # by PROPOSED
+        self._heard: dict[int, str | None] = {}  # HEARD that nothing settled → whether the PIN was right
         self._authorized: dict[int, int] = {}  # AUTHORIZED → PROPOSED
 
     def take(self, entry: Entry) -> Iterator[Finding]:
@@ -67,6 +69,10 @@ class Permitted:
             name = entry.actor.partition(":")[2]
             if question is not None and name not in may:
                 detail = f"{name} may not answer for {question.action}; {_names(may)} may"
+                yield Finding(entry.index, "approver", detail, INTRUSION)
+            pin = self._heard.get(entry.settles if entry.settles is not None else -1)
+            if question is not None and question.pin and entry.stage == "APPROVED" and pin != "right":
+                detail = f"{name} approved {question.action} without the PIN that it asks for"
                 yield Finding(entry.index, "approver", detail, INTRUSION)
         elif entry.stage in ("AUTHORIZED", "DISPATCHED"):
             yield from self._acted(entry)
@@ -125,7 +131,8 @@ class Permitted:
                 asked_by = str(entry.body.get("requested_by", ""))
                 named = entry.body.get("approvers")
                 asked = frozenset(map(str, named)) if isinstance(named, list) else frozenset[str]()
-                return _Question(rule, policy, str(entry.body.get("action")), asked_by, asked)
+                pin = bool(entry.body.get("pin"))
+                return _Question(rule, policy, str(entry.body.get("action")), asked_by, asked, pin)
         return None
 
     def _actions(self, question: _Question) -> list[Action]:
@@ -152,6 +159,9 @@ class Permitted:
     def _keep(self, entry: Entry) -> None:
         settles = entry.settles if entry.settles is not None else -1
         self._incidents.pop(settles, None)
+        self._heard.pop(settles, None)
+        if entry.stage == "HEARD":
+            self._heard[entry.index] = entry.body.get("pin")
         if entry.stage == "DETECTED" and entry.incident_id is not None:
             rule = str(entry.body.get("rule"))
             self._incidents[entry.index] = entry.incident_id, rule, entry.policy_digest or ""

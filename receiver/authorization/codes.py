@@ -10,7 +10,7 @@ import base64
 import hmac
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ALPHABET = "34679ACDEFGHJKMNPQRTUVWXY"  # nothing that is taken for another on a small screen: no 0O 1IL 2Z 5S 8B
 CODE_LENGTH = 4
@@ -18,7 +18,8 @@ DIGITS = 6  # of a code that is keyed in during a call
 OPT_OUT = ("stop", "stopall", "cancel", "end", "quit", "revoke", "optout", "unsubscribe")  # the carrier's own words
 
 _PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
-_TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})[\s.!]*")
+_TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})(?:[\s:.,-]+([0-9]{4,12}))?[\s.!]*")
+_PIN = re.compile(r"(?:pin[\s:.,-]*)?([0-9]{4,12})[\s.!]*")
 _JOIN = re.compile(r"join[\s:.,-]+([0-9a-z]{4})[\s.!]*")
 _ABOUT = re.compile(r"(why|detail|note|ran|didnot|writeoff)\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,.-].*)?")
 _SILENCE = re.compile(
@@ -33,11 +34,12 @@ _TOKEN = re.compile(r"(?P<index>0|[1-9][0-9]{0,14})-[a-z2-7]{24}")
 class Answer:
     """What a person said, before anyone judged it.
 
-    verb: approve, reject, onit, halt, resume, status, why, detail, note, run, ran, didnot, writeoff, silence, handover,
-    join, stop, start, help, other. token: the delivery that a button belongs to. code: what was typed after A, R or
-    JOIN, in capitals. At most one of token and code is set. about: the incident that was named after WHY, DETAIL, NOTE,
-    RAN, DIDNOT, WRITEOFF or SILENCE, in small letters, as it was typed. span: for how long there shall be silence,
-    "2h30m".
+    verb: approve, reject, onit, halt, resume, status, why, detail, note, run, ran, didnot, writeoff, silence,
+    handover, join, stop, start, help, pin, other. token: the delivery that a button belongs to. code: what was typed
+    after A, R or JOIN, in capitals. At most one of token and code is set. about: the incident that was named after
+    WHY, DETAIL, NOTE, RAN, DIDNOT, WRITEOFF or SILENCE, in small letters, as it was typed. span: for how long there
+    shall be silence, "2h30m". pin: digits that may be a PIN, after a code or alone; they go no further than to be
+    compared.
     """
 
     verb: str
@@ -45,6 +47,7 @@ class Answer:
     code: str | None = None
     about: str | None = None
     span: str | None = None
+    pin: str | None = field(default=None, repr=False)
 
 
 def code(secret: bytes, tenant: str, proposal_index: int, person: str) -> str:
@@ -137,7 +140,10 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     text = _plain(body)
     typed = _TEXT_CODE.fullmatch(text)
     if typed:
-        return Answer("approve" if typed[1][0] == "a" else "reject", code=typed[2].upper())
+        return Answer("approve" if typed[1][0] == "a" else "reject", code=typed[2].upper(), pin=typed[3])
+    digits = _PIN.fullmatch(text)
+    if digits:
+        return Answer("pin", pin=digits[1])
     joining = _JOIN.fullmatch(text)
     if joining:
         return Answer("join", code=joining[1].upper())

@@ -18,7 +18,6 @@ from ledger.stores import migration, opening
 from ledger.stores.people import People, load_secret, people_path
 from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
-from policy_rules.permission import Person
 from policy_rules.rulebook import Rulebook
 from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.commands.init import (
@@ -27,7 +26,7 @@ from receiver.commands.init import (
     PLACEHOLDER_TOKEN,
     PLACEHOLDER_URL,
 )
-from receiver.configuration import targets, unknown_names
+from receiver.configuration import persons, targets, unknown_names
 from receiver.execution.addresses import forbidden_target
 from receiver.settings import Settings
 from receiver.settings_sections import Tenant
@@ -98,7 +97,7 @@ def tenant_findings(
         return
     unfilled = unknown_names(name, tenant, [rulebook])
     yield from (Finding("executors", FAIL, problem.message, "name a parameter that it has") for problem in unfilled)
-    people = [Person(person, tenant.roles_of(person)) for person in tenant.people]
+    people = persons(tenant)
     advice = loading.warnings(rulebook)
     yield from (Finding("policy", WARN, str(problem)) for problem in advice)
     unfit = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,10 +17,12 @@ from ledger.entry import Entry
 from ledger.journal import Broken
 from ledger.stores import schema
 from ledger.stores.people import STRANGER, People, load_secret, people_path
+from receiver.authorization import pins
 from receiver.commands.client import call, fail
 from receiver.commands.ledger.common import json_option, settings_of
 from receiver.settings import Settings
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose people.")
 
 
@@ -101,6 +105,42 @@ def suspend(config: Path, name: str, by: str, reason: str, tenant: str) -> None:
     body = {"by": by, "reason": reason}
     for entry in call(config, "POST", f"/api/v1/people/{name}/suspensions", tenant=tenant, body=body)["entries"]:
         click.echo(f"entry {entry['index']}: {entry['reason']}")
+
+
+@person.command("pin")
+@click.argument("name")
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="Where to [default: secrets/NAME.pin beside the configuration]."
+)
+@click.pass_obj
+def set_pin(config: Path, name: str, file: Path | None) -> None:
+    """Ask for NAME's PIN, twice, and write a slow salted hash of it, for actions whose policy says `pin: true`.
+
+    The PIN itself is kept nowhere. The file takes the place of an older one; SIGHUP or `POST /-/reload` reads it.
+    """
+    if not _NAME.fullmatch(name):
+        fail(f"{name!r} is no name of a person", 2)
+    path = file or config.parent / "secrets" / f"{name}.pin"
+    pin = click.prompt(f"PIN of {name}, 6 to 12 digits", hide_input=True, confirmation_prompt=True)
+    why = pins.weakness(pin)
+    if why is not None:
+        fail(why, 2)
+    new = path.with_name(f"{path.name}.new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+            opened.write(pins.hashed(pin) + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        new.replace(path)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", 2)
+    click.echo(f"{path} holds a hash of it. In counterfoil.yml, at {name}: pin_file: {_relative(path, config)}")
+
+
+def _relative(path: Path, config: Path) -> Path:
+    folder = config.parent.resolve()
+    return path.resolve().relative_to(folder) if path.resolve().is_relative_to(folder) else path.resolve()
 
 
 def _rows(settings: Settings, tenant: str) -> list[dict[str, Any]]:

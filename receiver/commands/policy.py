@@ -19,6 +19,7 @@ from receiver.commands import Wrong, settings_or_exit
 from receiver.commands.policy_replay import replay
 from receiver.commands.policy_test import test
 from receiver.commands.policy_today import Answers, ask_all
+from receiver.configuration import persons
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _subjects(config: Path, files: Sequence[Path]) -> list[_Subject]:
     found: dict[tuple[Path, str], _Subject] = {}
     settings = settings_or_exit(config)
     for name, tenant in settings.tenants.items():
-        people = tuple(Person(person, tenant.roles_of(person)) for person in tenant.people)
+        people = persons(tenant)
         found[(tenant.policy, name)] = _Subject(
             tenant.policy, people, tuple(tenant.executors), settings.channels(tenant)
         )

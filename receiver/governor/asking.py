@@ -163,6 +163,7 @@ async def _post_proposal(
             "webhook_id": webhook_id,
             "idempotent": action.idempotent,
             "execute_within_seconds": int(action.execute_within_seconds),
+            **({"pin": True} if permitted.pin else {}),
             "verify_within_seconds": int(action.verify_within_seconds),
             "in_force": desk.charter.rulebook.digest,
             **({"requested_by": incident.requested_by} if incident.requested_by else {}),

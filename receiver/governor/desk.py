@@ -42,9 +42,10 @@ class Member:
     address_hmac: str
     suspended: bool = False
     off_duty: frozenset[str] = frozenset()  # roles that are somebody else's turn
+    pin: str | None = field(default=None, repr=False)  # a slow hash of it
 
     def person(self) -> Person:
-        return Person(self.recipient.name, self.roles, self.suspended, self.off_duty)
+        return Person(self.recipient.name, self.roles, self.suspended, self.off_duty, self.pin is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Charter:
             rows[name] = {"roles": sorted(member.roles), "address_hmac": member.address_hmac}
             if member.suspended:
                 rows[name]["suspended"] = True
+            if member.pin is not None:
+                rows[name]["pin"] = True
             if member.off_duty:
                 rows[name]["off_duty"] = sorted(member.off_duty)
         return canonical(rows)

@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import doubting, drilling, duty, enrolling, requesting, silencing, wording, words
+from receiver.governor import doubting, drilling, duty, enrolling, pins, requesting, silencing, wording, words
 from receiver.governor.answering import refuse, replies, settled
 from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
@@ -50,6 +50,8 @@ async def judge(desk: Desk, due: Due) -> None:
         await refuse(desk, heard, "suspended", reply=None)
     elif desk.book.enrolled.is_other(person, heard.body.get("external_id_hmac")):
         await enrolling.another_identity(desk, heard, person)
+    elif verb == "pin":
+        await _judge_pin(desk, heard, person)
     elif verb in ("approve", "reject", "onit"):
         await _judge_answer(desk, heard, person, verb)
     else:
@@ -85,9 +87,23 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
     if refusal is not None:
         await refuse(desk, heard, refusal, reply=refusal, proposal=proposal, extra=learnt)
     elif verb == "approve":
-        await _approve(desk, heard, person, proposal, message, learnt)
+        if await pins.counts(desk, heard, person, proposal, message, learnt):
+            await _approve(desk, heard, person, proposal, message, learnt)
     else:
         await _decline(desk, heard, person, proposal, message, learnt)
+
+
+async def _judge_pin(desk: Desk, heard: Heard, person: str) -> None:
+    """Digits alone: with them an approval is whole that lacked nothing else when it was given. It is judged again."""
+    asked = await pins.wanted(desk, heard, person)
+    if asked is None:
+        return
+    proposal, message = asked
+    refusal = _why_not(desk, person, proposal)
+    if refusal is not None:
+        await refuse(desk, heard, refusal, reply=refusal, proposal=proposal)
+    elif await pins.counts(desk, heard, person, proposal, message, []):
+        await _approve(desk, heard, person, proposal, message, [])
 
 
 def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:

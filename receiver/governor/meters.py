@@ -19,6 +19,8 @@ REFUSALS = {
     "no such message": "no_such_message",
     "not the recipient": "not_the_recipient",
     "another message": "another_message",
+    "wrong PIN": "wrong_pin",
+    "PIN locked": "wrong_pin",
 }
 
 

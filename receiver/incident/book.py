@@ -19,7 +19,7 @@ from receiver.incident import drills, duty, heartbeat, silences
 from receiver.incident.assigned import Assigned
 from receiver.incident.consulting import Consultation
 from receiver.incident.drills import DRILL
-from receiver.incident.enrolled import KINDS, Enrolled
+from receiver.incident.enrolled import ENROLLED, KINDS, Enrolled
 from receiver.incident.outbox import Outbox
 from receiver.incident.past import standing
 from receiver.incident.runs import Run
@@ -87,6 +87,8 @@ class Book:
         self.outboxes: dict[str, Outbox] = {}
         self.helped: dict[str, datetime] = {}  # when each person last heard what words there are
         self.wrong_codes: dict[str, list[datetime]] = {}
+        self.wrong_pins: dict[str, list[datetime]] = {}
+        self.pins_wanted: dict[str, tuple[int, int, datetime]] = {}  # by person: PROPOSED, ADDRESSED, when
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
         self.policies: dict[str, str] = {}  # policy digest → digest of the blob that holds its text
@@ -299,10 +301,15 @@ class Book:
         person = entry.actor.partition(":")[2]
         if entry.stage == "APPROVED":
             self.proposals[entry.cites[0]].approvals[person] = entry.index
+            self.pins_wanted.pop(person, None)
         elif entry.stage == "DECLINED":
             self.proposals[entry.cites[0]].declined_by = person
         elif entry.stage == "HEEDED" and entry.body.get("what") == "help":
             self.helped[entry.body["person"]] = entry.timestamp
+        elif entry.stage == "HEEDED" and entry.body.get("what") == "pin wanted":
+            self.pins_wanted[entry.body["person"]] = entry.body["proposal"], entry.body["message"], entry.timestamp
+        elif entry.stage == "REFUSED" and entry.body.get("why") == "wrong PIN":
+            self.wrong_pins.setdefault(entry.body.get("person") or "", []).append(entry.timestamp)
         elif entry.stage == "REFUSED" and entry.body.get("why") == "wrong code":
             self.wrong_codes.setdefault(entry.body.get("person") or "", []).append(entry.timestamp)
 
@@ -426,6 +433,8 @@ class Book:
             self.shadow.take(entry)
         if entry.body.get("kind") in KINDS:
             self.enrolled.take(entry)
+            if entry.body["kind"] == ENROLLED:
+                self.wrong_pins.pop(entry.body["person"], None)
         if entry.body.get("kind") in drills.KINDS:
             self.drills.take(entry)
         if entry.body.get("kind") in duty.KINDS:

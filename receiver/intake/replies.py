@@ -6,6 +6,7 @@ from the governor, as a message of its own, after it has judged what was heard.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from multidict import MultiDict
 
 from ledger.entry import Blob, Draft
 from ledger.journal import Conflict, Journal, Refused, Unavailable
-from receiver.authorization import codes, wording
+from receiver.authorization import codes, pins, wording
 from receiver.intake.delivery import CARRIER, book_call, book_status
 from receiver.intake.signed import Signed
 
@@ -25,7 +26,16 @@ _TEXT_UNITS = 300
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 _ADDRESS = re.compile(r"whatsapp:[+A-Za-z0-9._-]{3,128}")
-EVERYWHERE = ("halt", "resume", "status", "handover", "join", "stop", "start")  # words that are meant for every tenant
+EVERYWHERE = (
+    "halt",
+    "resume",
+    "status",
+    "handover",
+    "join",
+    "stop",
+    "start",
+    "pin",
+)  # words that are meant for every tenant
 _LOG = logging.getLogger("counterfoil.replies")
 
 
@@ -51,6 +61,7 @@ class Replies:
     signed: Signed
     codes_secret: bytes
     address_key: Callable[[str, str | None], bytes]
+    pin_of: Callable[[str, str | None], str | None] = field(default=lambda tenant, person: None)
     count: Callable[[str, str], None] = field(default=lambda path, outcome: None)
 
     async def message(self, request: web.Request) -> web.Response:
@@ -69,7 +80,8 @@ class Replies:
                 # Silence to unknown senders: no reply, no entry, no way to fill the ledger.
                 return self._done(request, "stranger", 204)
             for tenant, person in targets:
-                await self.journal.post(tenant, [self._heard(form, sid, sender, tenant, person, answer)])
+                pin = await self._pin(tenant, person, answer)
+                await self.journal.post(tenant, [self._heard(form, sid, sender, tenant, person, answer, pin)])
         except Unavailable as error:
             _LOG.error("a message could not be booked: %s", error)
             return self._done(request, "unavailable", 503)
@@ -108,6 +120,13 @@ class Replies:
             return self._done(request, "unavailable", 503)
         return self._done(request, "status", 204)
 
+    async def _pin(self, tenant: str, person: str | None, answer: codes.Answer) -> str | None:
+        """Whether the digits that came with an answer are the PIN of who sent it: all that is kept of them."""
+        if answer.pin is None:
+            return None
+        kept = self.pin_of(tenant, person)
+        return "right" if kept is not None and await asyncio.to_thread(pins.fits, kept, answer.pin) else "wrong"
+
     async def _targets(self, sender: str, answer: codes.Answer) -> list[tuple[str, str | None]]:
         """The tenants to whose ledgers this belongs, and who the sender is there.
 
@@ -129,10 +148,19 @@ class Replies:
         return any(codes.same(codes.code(self.codes_secret, tenant, entry.index, person), code) for entry in proposals)
 
     def _heard(
-        self, form: MultiDict[str], sid: str, sender: str, tenant: str, person: str | None, answer: codes.Answer
+        self,
+        form: MultiDict[str],
+        sid: str,
+        sender: str,
+        tenant: str,
+        person: str | None,
+        answer: codes.Answer,
+        pin: str | None,
     ) -> Draft:
         external_id, original = form.get("ExternalUserId"), form.get("OriginalRepliedMessageSid", "")
         text = wording.tidy(form.get("Body", ""), _TEXT_UNITS)
+        if pin is not None or (answer.verb == "other" and self.pin_of(tenant, person) is not None):
+            text = pins.masked(text)  # what may be a PIN, or one that was mistyped, stands nowhere
         key = self.address_key(tenant, person)
         return Draft(
             id=f"heard:{sid}",
@@ -149,7 +177,8 @@ class Replies:
                 "external_id_hmac": codes.address_hmac(key, external_id) if external_id else None,
             }
             | ({"about": answer.about} if answer.about else {})
-            | ({"span": answer.span} if answer.span else {}),
+            | ({"span": answer.span} if answer.span else {})
+            | ({"pin": pin} if pin else {}),
             blobs=(Blob("text", text.encode()),),
         )
 

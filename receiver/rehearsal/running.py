@@ -105,7 +105,9 @@ class _Run:
         self.outside = Outside(self.case, self.clock)
         self.journal = MemoryJournal(TENANT, self.clock.now)
         members = {
-            name: Member(Recipient(name, f"whatsapp:+100000000{place:02}"), frozenset(roles), f"{place:064x}")
+            name: Member(
+                Recipient(name, f"whatsapp:+100000000{place:02}"), frozenset(roles), f"{place:064x}", pin="has one"
+            )
             for place, (name, roles) in enumerate(sorted(self.people.items()))
         }
         executors = {a.executor: "http://rehearsal.example/" for r in self.rulebook.rules for a in r.actions.values()}

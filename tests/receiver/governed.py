@@ -165,8 +165,10 @@ class Governed:
         await self.desk.post(draft)
         await self.rest()
 
-    async def hear(self, person: str | None, text: str, *, payload: str | None = None, identity: str = "") -> Entry:
-        """A person writes or taps; the HEARD, once it was judged."""
+    async def hear(
+        self, person: str | None, text: str, *, payload: str | None = None, identity: str = "", pin: str = ""
+    ) -> Entry:
+        """A person writes or taps; the HEARD, once it was judged. pin: what the intake says of the digits in it."""
         answer = codes.parse_answer(text, payload)
         self._heard += 1
         (entry,) = (
@@ -185,7 +187,8 @@ class Governed:
                         "external_id_hmac": identity or None,
                     }
                     | ({"about": answer.about} if answer.about else {})
-                    | ({"span": answer.span} if answer.span else {}),
+                    | ({"span": answer.span} if answer.span else {})
+                    | ({"pin": pin} if pin else {}),
                     blobs=(Blob("text", text.encode()),),
                 )
             )

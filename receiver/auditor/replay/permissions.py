@@ -175,6 +175,7 @@ def _terms(entry: Entry, incident: Incident, permitted: Permission, charters: Ch
         "levels": [level.to_body() for level in permitted.levels] or None,
         "approvers": list(permitted.approvers),
         "idempotent": action.idempotent,
+        "pin": permitted.pin or None,
         "execute_within_seconds": int(action.execute_within_seconds),
         "verify_within_seconds": int(action.verify_within_seconds),
         "in_force": charters.in_force().digest,
