@@ -63,7 +63,8 @@ class Explanation:
             holds = row.get("holds")
             held = "cannot be told" if holds is None else "holds" if holds else "does not hold"
             value = row.get("value") if row.get("value") is not None else "unknown"
-            detail = f" ({row['detail']})" if row.get("detail") else ""
+            why = row.get("detail") or row.get("meaning")
+            detail = f" ({why})" if why else ""
             yield f"  {row.get('name')} {value} {row.get('operator')} {row.get('threshold')}: {held}{detail}"
 
 

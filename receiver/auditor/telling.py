@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger.entry import Entry
+from receiver.auditor.meaning import meaning
 from receiver.auditor.standing import IncidentView
 from receiver.incident.moved import moved_first
 
@@ -42,7 +43,10 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The findings of one verdict. `told` says whose words they are; `holding` counts those that hold."""
+    """The findings of one verdict, each with its `meaning` in words where its name has none to a reader.
+
+    `told` says whose words they are; `holding` counts those that hold.
+    """
 
     told: str
     outcome: str
@@ -84,8 +88,10 @@ def comparisons(entry: Entry) -> list[Comparison]:
         if isinstance(verdict, Mapping) and isinstance(rows, list) and rows:
             evidence = verdict.get("evidence")  # of an action's own condition
             behind = evidence if isinstance(evidence, list) else []
-            kept = tuple(row for row in (*rows, *behind) if isinstance(row, Mapping))
-            found.append(Comparison(told, str(verdict.get("outcome", "")), str(verdict.get("reason", "")), kept))
+            outcome = str(verdict.get("outcome", ""))
+            kept = [{**r, "meaning": meaning(outcome, str(r.get("name")))} for r in rows if isinstance(r, Mapping)]
+            kept += [{**row, "meaning": ""} for row in behind if isinstance(row, Mapping)]
+            found.append(Comparison(told, outcome, str(verdict.get("reason", "")), tuple(kept)))
     return found
 
 

@@ -90,6 +90,10 @@ async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
     for said in ("error_ratio", ">= 0.05", "< 0.02", "tendai", "Approve"):
         await browser.until(f"{TEXT}.toLowerCase().includes({said.lower()!r})")
     await fits(browser, "incident")
+    for page, said in (("why", "rate(http_requests_total"), ("report", "Recovered")):
+        await browser.go(f"{pages}/incidents/{incident}/{page}")
+        await browser.until_it_says(said)
+        await fits(browser, page)
 
     detected = (await town.entries("DETECTED"))[0]
     await browser.go(f"{pages}/ledger/{detected.index}")

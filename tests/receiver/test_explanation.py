@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledger.entry import Entry
+from policy_rules import approval, checks, muting, offers, permission
 from policy_rules.casebook.cases import read_cases
 from policy_rules.loading import load
+from policy_rules.rulebook import ALERT_NUMBERS, Rulebook
 from receiver.auditor.explanation import Explanation
+from receiver.auditor.meaning import meaning
 from receiver.auditor.reading import Reader
 from receiver.auditor.telling import comparisons
 from receiver.rehearsal.running import TENANT, _Run, roster_for
@@ -21,9 +26,14 @@ FILES = sorted(SHOWN.glob("*.cases.yml"))
 CASES = [(path, case) for path in FILES for case in read_cases(path.read_bytes(), path.name).cases]
 
 
+def load_shown(path: Path) -> Rulebook:
+    policy = read_cases(path.read_bytes(), path.name).policy
+    return load((SHOWN / policy).read_text(), file=policy, environment={})
+
+
 def explained(path: Path, case: Any) -> tuple[list[Entry], list[Explanation]]:
     found = read_cases(path.read_bytes(), path.name)
-    book = load((SHOWN / found.policy).read_text(), file=found.policy, environment={})
+    book = load_shown(path)
 
     async def story() -> tuple[list[Entry], list[Explanation]]:
         run = _Run(case, book, found.people or roster_for(case, book))
@@ -52,6 +62,10 @@ def test_every_verdict_of_every_incident_with_its_questions(path: Path, case: An
             assert reading.query is not None
             assert reading.at.startswith("2026-01-05T")
             assert (reading.value is None) is (reading.state != "value")
+        if one.outcome in ("permit", "deny"):  # an auditor does not know what "same_action" or "target" is
+            own = (*ALERT_NUMBERS, "score", *load_shown(path).signals)
+            unexplained = [r["name"] for r in one.findings if not r["meaning"] and r["name"].split("{")[0] not in own]
+            assert unexplained == []
 
 
 def test_in_words() -> None:
@@ -76,3 +90,14 @@ def test_what_cannot_be_told_is_said() -> None:
     text = "\n".join(line for one in said for line in one.lines())
     assert "read  p95_seconds = unknown (no_data" in text
     assert "score unknown < 60: cannot be told (p95_seconds: no_data)" in text
+
+
+def test_every_comparison_that_a_permission_makes_has_words() -> None:
+    """Whatever the modules of permission name a comparison, also where no case here comes to it."""
+    sources = "".join(inspect.getsource(module) for module in (approval, checks, muting, offers, permission))
+    names = set(re.findall(r'(?:check|Finding)\(\s*f?"(\w[\w.]*)', sources)) | set(
+        re.findall(r'at_both\("(\w+)"', sources)
+    )
+    assert {"halt", "limit", "cooldown", "target", "approved", "when"} <= names
+    assert [name for name in sorted(names) if not meaning("deny", name)] == []
+    assert meaning("detect", "limit") == ""  # a signal may have any name
