@@ -71,7 +71,12 @@ def placeholders(settings: Settings) -> Iterator[Finding]:
             if person.whatsapp.startswith(PLACEHOLDER_NUMBERS):
                 yield Finding("people", WARN, f"the number of {name} is still the example", "write a real one")
     if settings.diagnosis.api_key is None:
-        yield Finding("diagnosis", WARN, "no API key: people are asked without an explanation", "set diagnosis.api_key")
+        yield Finding(
+            "diagnosis",
+            WARN,
+            "no API key: people are told what moved first, and nothing is explained",
+            "set diagnosis.api_key",
+        )
 
 
 def tenant_findings(

@@ -74,7 +74,7 @@ async def claude(settings: Settings) -> Finding:
 
     diagnosis = settings.diagnosis
     if diagnosis.api_key is None:
-        text = "no API key: people are asked without an explanation"
+        text = "no API key: people are told what moved first, and nothing is explained"
         return Finding("claude", WARN, text, "set diagnosis.api_key, or leave it so")
     found = await look_up(
         api_key=diagnosis.api_key.get_secret_value(),

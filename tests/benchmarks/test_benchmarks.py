@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from tests.benchmarks import ledger, policy, service
+from tests.benchmarks import case_file, ledger, policy, service
 
 
 def test_the_service(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,4 +28,11 @@ def test_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
     policy.main(["--rules", "2", "--cases", "2"])
     said = capsys.readouterr().out
     for figure in ("2 rules, 100 alerts", "verdicts/s", "policy test, 2 cases"):
+        assert figure in said
+
+
+def test_the_case_file(capsys: pytest.CaptureFixture[str], tool: Callable[[str], Path]) -> None:
+    case_file.main(["--outages", "1", "--rounds", "2"], tool)
+    said = capsys.readouterr().out
+    for figure in ("case file gathered", "bytes in the ledger", "shown to Claude", "tokens"):
         assert figure in said

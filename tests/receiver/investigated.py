@@ -63,8 +63,9 @@ def rank_of(outage: Outage, found: Gathered) -> int | None:
     return next(ranks, None)
 
 
-async def consulted(outage: Outage, url: str) -> tuple[Entry, dict[str, Any]]:
-    """The CONSULTED of an incident that the outage's alert opened, and the case file as it stands in the ledger."""
+@asynccontextmanager
+async def opened(outage: Outage, url: str) -> AsyncIterator[Governed]:
+    """A governor with the incident that the outage's alert opened, and Claude who does not answer."""
     clock = CaseClock(outage.alert_at)
     policy = POLICY.format(symptom=outage.symptom.replace("'", "''"), alertname=outage.labels["alertname"])
     governed = Governed(policy, clock=clock)
@@ -72,14 +73,22 @@ async def consulted(outage: Outage, url: str) -> tuple[Entry, dict[str, Any]]:
         governed.desk.evidence = office
         await governed.governor.start()
         await governed.desk.post(received(outage.labels, outage.alert_at))
-        while not governed.entries("CONSULTED"):
-            await governed.governor.turn()
-            await asyncio.gather(*[task for name, task in governed.governor._running.items() if "look" in name])
-            await asyncio.sleep(0.01)  # the office asks a real server
+        try:
+            while not governed.entries("CONSULTED"):
+                await governed.governor.turn()
+                await asyncio.gather(*[task for name, task in governed.governor._running.items() if "look" in name])
+                await asyncio.sleep(0.01)  # the office asks a real server
+            yield governed
+        finally:
+            for task in governed.governor._running.values():
+                task.cancel()
+            await governed.governor.drain()
+
+
+async def consulted(outage: Outage, url: str) -> tuple[Entry, dict[str, Any]]:
+    """The CONSULTED of that incident, and the case file as it stands in the ledger."""
+    async with opened(outage, url) as governed:
         (entry,) = governed.entries("CONSULTED")
-        for task in governed.governor._running.values():
-            task.cancel()
-        await governed.governor.drain()
     digest = next(blob.digest for blob in entry.blobs if blob.name == "case")
     return entry, json.loads(await governed.journal.blob("default", digest) or b"")
 
