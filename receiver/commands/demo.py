@@ -74,10 +74,11 @@ def _addresses(stage: Stage, folder: Path) -> None:
     claude = "Claude" if stage.real_claude else "a stand-in for Claude (set ANTHROPIC_API_KEY for the real one)"
     watched = "real Prometheus and Alertmanager" if stage.monitoring.real else "stand-ins for Prometheus, Alertmanager"
     click.echo(f"Running with {watched} and {claude}.\n")
-    click.echo(f"  1. the phone      {stage.phones.url}/#tendai")
+    click.echo(f"  1. the phones     {stage.phones.url}/#all")
     click.echo(f"  2. the shop       {stage.shop_url}/   press Break")
     click.echo(f"  3. the auditor    {stage.service.private_url}/   token: {stage.admin_token}")
-    click.echo(f"\nBreak the shop, wait for the message (about 20 s), tap Approve. Files: {folder}. Ctrl-C ends it.")
+    click.echo("\nBreak the shop, wait for the message (about 20 s), tap Approve; or wait a minute for a call.")
+    click.echo(f"Files: {folder}. Ctrl-C ends it.")
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ twilio:
   account_sid: {account}
   auth_token_file: secrets/twilio.token
   sender: "whatsapp:+14155238886"
+  voice_sender: "+14155238886"
   base_url: {twilio}
 tenants:
   default:
@@ -48,8 +49,8 @@ tenants:
     prometheus: {{url: {prometheus}}}
     policy: policy.yml
     people:
-      tendai: {{whatsapp: "whatsapp:+12025550101", roles: [oncall], timezone: Africa/Harare}}
-      rudo: {{whatsapp: "whatsapp:+12025550102", roles: [oncall], timezone: Africa/Harare}}
+      tendai: {{whatsapp: "whatsapp:+12025550101", phone: "+12025550101", roles: [oncall], timezone: Africa/Harare}}
+      rudo: {{whatsapp: "whatsapp:+12025550102", phone: "+12025550102", roles: [oncall], timezone: Africa/Harare}}
     executors:
       restart: {{url: "{executor}/run/restart", secret_file: secrets/restart.whsec, timeout: 20s}}
 """
@@ -66,8 +67,13 @@ actions:
 PROGRAM = "import sys, urllib.request as r; print(r.urlopen(r.Request(sys.argv[1], method='POST')).read().decode())"
 
 
+STEP = '      - {after: 5m, notify: ["role:oncall"]}'  # of the starter policy's ladder
+
+
 class Stage:
     """Everything that the demo needs, in one folder. `port`: of the service's private listener; 0 chooses one."""
+
+    call_after = "60s"  # whoever has not decided by then is called; "" leaves the starter policy as it is
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         self.folder = folder
@@ -133,7 +139,13 @@ class Stage:
         return {**os.environ, **TIMES, "COUNTERFOIL_DEMO_KEY": key}
 
     def _write_secrets(self) -> None:
+        policy = self.folder / "policy.yml"
+        fresh = not policy.exists()
         write_folder(self.folder)
+        if fresh and self.call_after:
+            text = policy.read_text(encoding="utf-8")
+            call = f'      - {{after: {self.call_after}, notify: ["role:oncall"], channel: voice}}'
+            policy.write_text(text.replace(STEP, f"{call}\n{STEP}"), encoding="utf-8")
         (self.folder / "executor.yml").write_text(
             EXECUTOR.format(python=sys.executable, program=PROGRAM, shop=self.shop_url), encoding="utf-8"
         )

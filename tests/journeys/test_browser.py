@@ -6,11 +6,13 @@ COUNTERFOIL_PICTURES names a folder for pictures of every page, at the width of 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from receiver.commands.demo_stage import STEP
 from tests.journeys.browser import TEXT, Browser
 from tests.journeys.town import Town
 
@@ -24,6 +26,17 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     if PICTURES:
         os.makedirs(PICTURES, exist_ok=True)
     town = Town(tmp_path / "town")
+    await town.start()
+    yield town
+    await town.stop()
+
+
+@pytest.fixture
+async def calling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    """A town where whoever has not decided is called after 20 seconds."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    town = Town(tmp_path / "calling")
+    town.write_policy({STEP: STEP.replace("5m", "20s").replace("}", ", channel: voice}")})
     await town.start()
     yield town
     await town.stop()
@@ -57,7 +70,7 @@ async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
     await browser.click(".choices button", "Approve")
     await town.shop.wait_restarted()
     await browser.until_it_says("Recovered")
-    await browser.type("#text", "STATUS")
+    await browser.type(".text", "STATUS")
     await browser.until_it_says("No open incident")
     await fits(browser, "phone")
 
@@ -111,4 +124,60 @@ async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
     assert browser.complaints == []
     ours = (phone, pages, "about:", "data:")
     assert [url for url in browser.requested if not url.startswith(ours)] == []
+    await town.ends_well()
+
+
+async def test_the_page_of_a_question_a_call_and_what_can_go_wrong(calling: Town, browser: Browser) -> None:
+    """Two phones side by side: rudo reads the page, tendai's has no signal and then rings, and the call decides."""
+    town, phone = calling, calling.phones.url
+    await browser.size(*WIDE)
+    await browser.go(f"{phone}/#tendai")
+    await browser.until_it_says("online")
+    await browser.click("summary", "What can go wrong")
+    await browser.click("#signal")
+    await browser.until_it_says("no signal")
+    town.shop.break_()
+    await town.until("PROPOSED")
+    await browser.go(f"{phone}/#rudo")
+    await browser.until_it_says("Proposed action:")
+    await browser.go(f"{phone}/#all")
+    await browser.until("document.querySelectorAll('.phone').length === 2")
+    # What was sent to tendai waits for a signal.
+    assert "Proposed action:" not in await browser.ask("document.querySelectorAll('.messages')[0].innerText")
+    await fits(browser, "phones-one-without-signal")
+    await town.phones.phone("tendai").find_signal()
+    await browser.until("document.querySelectorAll('.messages')[0].innerText.includes('Proposed action:')")
+
+    # rudo reads all of it on the page behind the link, which loads nothing and changes nothing.
+    size = len(await town.entries("HEARD"))
+    link = await browser.ask("document.querySelector('.bubble a[href*=\"/q/\"]').href")
+    await browser.go(link)
+    await browser.until_it_says("What was decided")
+    await fits(browser, "question-page")
+    await browser.click("button", "Send")  # nothing is chosen, so nothing is sent
+    assert await browser.ask("document.querySelector('form :invalid') !== null")
+    assert len(await town.entries("HEARD")) == size
+
+    await browser.go(f"{phone}/#all")
+    await browser.until("[...document.querySelectorAll('.call .answer')].filter(e => e.offsetParent).length > 0")
+    await fits(browser, "phones-ringing")
+    await browser.click(".answer")
+    await browser.until_it_says("Your code for this question is")
+    await fits(browser, "phone-call")
+    text = await browser.ask("[...document.querySelectorAll('.speech')].map(e => e.innerText).join(' ')")
+    (said,) = re.findall(r"question is ((?:\d, ){5}\d)", text)
+    for key in ["1", *said.split(", ")]:
+        await browser.click(".keys button", key)
+    await browser.until_it_says("Your approval is counted.")
+    await town.shop.wait_restarted()
+    (authorized,) = await town.entries("AUTHORIZED")
+    (heard,) = await town.entries("HEARD")
+    assert heard.body["via"] == "voice"
+    assert authorized.actor == f"engineer:{heard.body['person']}"
+
+    # The link has ended with its question, and another SIM suspends its person.
+    await browser.call("Page.navigate", url=link)
+    await browser.until_it_says("This question is closed.")
+    assert [c for c in browser.complaints if "410" not in c] == []
+    assert [url for url in browser.requested if not url.startswith(("http://127.0.0.1", "about:", "data:"))] == []
     await town.ends_well()

@@ -29,6 +29,8 @@ LOOK_SECONDS = 0.05  # between two looks at what tells nobody when it changes
 class Town(Stage):
     """A stage whose service may be stopped and started, with the questions that journeys ask."""
 
+    call_after = ""
+
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder)

@@ -514,3 +514,137 @@ def test_the_stand_in_imports_nothing_of_ours():
         assert not [
             word for word in ("receiver", "policy_rules", "ledger", "import twilio", "from twilio") if word in text
         ]
+
+
+# --- a signal, a SIM, a call ------------------------------------------------------------------------------------------
+
+
+async def test_without_a_signal_everything_waits_and_then_comes_in_order(api, network, service):
+    phone = network.phone("tendai")
+    phone.lose_signal()
+    status, first = await api.send(Body="one")
+    await api.send(Body="two")
+    assert (status, phone.messages) == (201, ())
+    assert await phone.say("HALT") is None
+    assert [form.get("Body") for _, _, form in service.posts if "Body" in form] == []
+    await phone.find_signal()
+    await network.settled()
+    assert [message.body for message in phone.messages] == ["one", "two"]
+    assert network.messages[first["sid"]].status == "delivered"
+    assert [form["Body"] for _, _, form in service.posts if "Body" in form] == ["HALT"]
+
+
+async def test_another_sim_has_another_identity(network, service):
+    phone = network.phone("tendai")
+    await phone.say("one")
+    phone.change_sim()
+    await phone.say("two")
+    first, second = (form["ExternalUserId"] for _, _, form in service.posts)
+    assert first != second
+    assert phone.external_id == second
+
+
+async def test_a_refused_phone_is_refused_until_it_is_not(api, network):
+    phone = network.phone("tendai")
+    phone.refuse(63014)
+    await api.send(Body="one")
+    phone.refuse(None)
+    await api.send(Body="two")
+    await network.settled()
+    assert [message.body for message in phone.messages] == ["two"]
+
+
+async def test_late_webhooks_come_late_and_all_the_same(api, network, service):
+    network.faults.delay_seconds = 0.05
+    await api.send(Body="one", StatusCallback=f"{service.url}/twilio/status?m=default-1")
+    assert service.posts == []
+    await network.settled()
+    assert service.statuses == ["sent", "delivered"]
+
+
+CALL = {
+    "To": "+263771234567",
+    "From": "+14155238886",
+    "Url": "https://counterfoil.example.org/twilio/voice?m=default-1",
+}
+
+
+async def place(api: Api, **fields: str) -> tuple[int, Any]:
+    form = {name: value for name, value in {**CALL, **fields}.items() if value}
+    return await api.call("POST", f"/2010-04-01/Accounts/{api.network.account_sid}/Calls.json", data=form)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"To": ""}, 21201),
+        ({"To": "whatsapp:+263771234567"}, 21211),
+        ({"From": ""}, 21213),
+        ({"From": "+15550001111"}, 21210),
+        ({"Url": ""}, 21205),
+        ({"Twiml": "<Response/>"}, 21205),
+        ({"Url": "https://under_score.example.org/x"}, 21205),
+        ({"Url": "", "Twiml": "x" * 4001}, 21218),
+        ({"StatusCallback": "nowhere"}, 21609),
+        ({"Method": "PUT"}, 20001),
+        ({"MachineDetection": "on"}, 20001),
+        ({"Timeout": "601"}, 20001),
+        ({"Colour": "green"}, 20001),
+    ],
+)
+async def test_a_call_that_twilio_would_refuse(api, fields, code):
+    status, answer = await place(api, **fields)
+    assert (status, answer["code"]) == (400, code)
+    assert api.network.calls == {}
+
+
+async def test_a_call_to_a_phone_without_a_signal_or_to_nobody_ends(api, network):
+    network.phone("tendai").lose_signal()
+    _, first = await place(api)
+    _, second = await place(api, To="+15550001111")
+    await network.settled()
+    statuses = [network.calls[call["sid"]].status for call in (first, second)]
+    assert statuses == ["no-answer", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<Response><Say>hi</Say>", "12100"),
+        ("<Answer/>", "12100"),
+        ("<!DOCTYPE x [<!ENTITY a 'b'>]><Response/>", "12100"),
+        ("<Response><Play>x</Play></Response>", "12200"),
+        ("<Response><Say colour='x'>hi</Say></Response>", "12200"),
+        ("<Response><Say/></Response>", "13520"),
+        ("<Response><Say language='en'>hi</Say></Response>", "13512"),
+        ("<Response><Gather numDigits='0'><Say>x</Say></Gather></Response>", "13314"),
+        ("<Response><Redirect/></Response>", "12200"),
+    ],
+)
+async def test_twiml_that_twilio_would_not_run_ends_the_call(api, network, text, why):
+    _, answer = await place(api, Url="", Twiml=text)
+    call = network.calls[answer["sid"]]
+    await call.answer()
+    assert call.error.startswith(why)
+    assert call.status == "completed"
+
+
+async def test_the_page_acts_on_phones_and_the_network(network, service):
+    async with aiohttp.ClientSession() as session:
+
+        async def act(path: str, **body: Any) -> int:
+            async with session.post(f"{network.url}{path}", json=body) as answer:
+                return answer.status
+
+        assert await act("/phones/tendai/signal", on=False) == 200
+        assert network.phone("tendai").online is False
+        assert await act("/phones/tendai/signal", on=True) == 200
+        assert await act("/phones/tendai/refuse", code=63016) == 200
+        assert network.faults.undeliverable == {TENDAI: 63016}
+        assert await act("/phones/tendai/refuse", code="x") == 400
+        assert await act("/phones/tendai/answer") == 400  # nobody calls
+        assert await act("/phones/tendai/fly") == 400
+        assert await act("/network", late=5, twice=True) == 200
+        assert (network.faults.delay_seconds, network.faults.duplicate_webhooks) == (5.0, True)
+        assert await act("/network", late=1000, twice=True) == 400
+        assert await act("/network", twice=True) == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ class Phone:
         self.name = name
         self.external_id = "whatsapp:XX." + hashlib.sha256(address.encode()).hexdigest()[:16]
         self.joined = False
+        self.waiting: set[str] = set()  # messages that wait for a signal
+        self._signal = asyncio.Event()
+        self._signal.set()
+        self._unsent: list[tuple[Message, Mapping[str, str]]] = []
         self.last_spoke: datetime | None = None
         self._network = network
         self._taken = 0
@@ -35,6 +40,41 @@ class Phone:
         self.last_spoke = self._network.clock()
 
     @property
+    def online(self) -> bool:
+        return self._signal.is_set()
+
+    def lose_signal(self) -> None:
+        """From now on nothing arrives and nothing leaves. What is sent meanwhile waits; a call rings for nobody."""
+        self._signal.clear()
+        self._network.touch()
+
+    async def find_signal(self) -> None:
+        """What waited arrives, and what was written meanwhile is sent, in order."""
+        self._signal.set()
+        self.waiting.clear()
+        self._network.touch()
+        unsent, self._unsent = self._unsent, []
+        for message, extra in unsent:
+            await self._deliver(message, extra)
+
+    async def signal(self) -> None:
+        """Return once there is a signal."""
+        await self._signal.wait()
+
+    def change_sim(self) -> None:
+        """The number moves to another person's phone: the carrier names another id for it from now on."""
+        self.external_id = "whatsapp:XX." + secrets.token_hex(8)
+        self._network.touch()
+
+    def refuse(self, code: int | None) -> None:
+        """Let what is sent to this phone end undelivered with an error of the carrier's; None: no more."""
+        undeliverable = self._network.faults.undeliverable
+        undeliverable.pop(self.address, None)
+        if code is not None:
+            undeliverable[self.address] = code
+        self._network.touch()
+
+    @property
     def conversation(self) -> tuple[Message, ...]:
         """Every message in either direction, oldest first."""
         everything = self._network.messages.values()
@@ -43,7 +83,9 @@ class Phone:
     @property
     def messages(self) -> tuple[Message, ...]:
         """The messages that reached this phone, oldest first."""
-        return tuple(m for m in self.conversation if not m.inbound and m.status not in ("undelivered", "failed"))
+        lost = ("undelivered", "failed")
+        mine = (m for m in self.conversation if not m.inbound and m.status not in lost)
+        return tuple(message for message in mine if message.sid not in self.waiting)
 
     @property
     def last_message(self) -> Message:
@@ -124,6 +166,13 @@ class Phone:
         network.messages[message.sid] = message
         self.last_spoke = message.at
         network.touch()
+        if not self.online:
+            self._unsent.append((message, extra))
+            return None
+        return await self._deliver(message, extra)
+
+    async def _deliver(self, message: Message, extra: Mapping[str, str]) -> int | None:
+        network = self._network
         url = network.message_url or network.webhook[0]
         if not url:
             return None

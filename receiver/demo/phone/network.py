@@ -42,6 +42,7 @@ class Faults:
     status_callbacks: bool = True
     reversed_statuses: bool = False  # "delivered" arrives before "sent"
     duplicate_webhooks: bool = False
+    delay_seconds: float = 0.0  # before each webhook that reports something; a call waits for none
 
     def error(self, status: int, code: int, message: str = "injected") -> None:
         self.next_requests.append(Fault("error", Refusal(status, code, message)))
@@ -172,8 +173,10 @@ class PhoneNetwork:
 
     def accept(self, message: Message, failure: int | None) -> None:
         """Take a message that the service sent; its statuses follow. failure: the error that it will end in."""
-        self.phone(message.recipient)
+        phone = self.phone(message.recipient)
         self.messages[message.sid] = message
+        if not phone.online:
+            phone.waiting.add(message.sid)
         self.touch()
         failure = failure or self.faults.undeliverable.get(message.recipient)
         steps: list[tuple[str, int | None]] = [("sent", None), ("delivered", None)]
@@ -191,6 +194,8 @@ class PhoneNetwork:
         async def run() -> None:
             if before is not None:
                 await asyncio.wait([before])
+            if status == "delivered":
+                await self.phone(self.messages[sid].recipient).signal()
             message = self.messages[sid]
             if _RANK.get(status, 9) > _RANK.get(message.status, 0):
                 self.messages[sid] = replace(message, status=status, error_code=error_code)
@@ -203,6 +208,8 @@ class PhoneNetwork:
 
     async def call(self, url: str, fields: Mapping[str, str]) -> WebhookCall:
         """Send a webhook, twice where that fault is set; the first one's outcome is returned."""
+        if self.faults.delay_seconds:
+            await asyncio.sleep(self.faults.delay_seconds)
         return (await self._post(url, fields))[0]
 
     async def ask(self, url: str, fields: Mapping[str, str]) -> webhooks.Answer:
@@ -221,8 +228,11 @@ class PhoneNetwork:
     def dial(self, call: Call) -> None:
         """Let a phone ring. A number that nobody has fails at once."""
         self.calls[call.sid] = call
-        known = any(phone.number == call.number for phone in self._phones.values())
-        self._spawn(call.ring() if known else call.decline("failed"))
+        phone = next((phone for phone in self._phones.values() if phone.number == call.number), None)
+        if phone is None:
+            self._spawn(call.decline("failed"))
+        else:
+            self._spawn(call.ring() if phone.online else call.decline("no-answer"))
 
     async def settled(self) -> None:
         """Return when no webhook is on its way."""
