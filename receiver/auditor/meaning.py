@@ -28,7 +28,7 @@ _ASKS: Mapping[str, str] = {
     "requester": "is whoever asked for it in the roster, and not suspended?",
     "key": "is it asked for a whole key of the rule?",
     "alerts": "alerts that fire and are not of low severity; one is enough to tell people at once",
-    "during": "does that time interval run?",
+    "muted": "does that time interval run?",
     "alerts.firing": "alerts that fire, as told to whoever is asked",
 }
 
