@@ -24,6 +24,9 @@ class UnknownSubject(ChangeRefused):
 # --- authorization: what is sent to a person, and what came of it ------------------------------------------------
 
 
+SANDBOX_SENDER = "whatsapp:+14155238886"  # Twilio's, the same for everybody
+
+
 class MessageKind(StrEnum):
     """What a message is for. Only OPENED and DRILL carry buttons, and they are made of one template."""
 

@@ -17,11 +17,11 @@ import aiohttp
 
 from receiver.authorization import twilio_http
 from receiver.authorization.contents import Contents
+from receiver.papers import SANDBOX_SENDER
 
 if TYPE_CHECKING:
     from twilio.rest import Client  # type: ignore[import-untyped]
 
-SANDBOX_SENDER = "whatsapp:+14155238886"  # Twilio's, the same for everybody
 METHOD = "POST"
 _SENDERS = 1_000  # of an account, at the most
 T = TypeVar("T")

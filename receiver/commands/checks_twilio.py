@@ -24,7 +24,11 @@ PEOPLE_AT_ONCE = 4
 async def all_of(session: aiohttp.ClientSession, settings: Settings) -> list[Finding]:
     """Ask the account first: without it nothing else of Twilio's can be known."""
     if settings.twilio.account_sid == PLACEHOLDER_ACCOUNT:
-        return [Finding("twilio", WARN, "not asked: account_sid is still the placeholder", "see contrib/first-hour.md")]
+        return [
+            Finding(
+                "twilio", WARN, "not asked: account_sid is still the placeholder", "copy yours from console.twilio.com"
+            )
+        ]
     account = account_of(settings, session)
     try:
         status, its_time = await account.clock()
@@ -124,5 +128,5 @@ def _window(name: str, last: datetime | None, now: datetime, *, sandbox: bool) -
         f"{name} last wrote {int(since.total_seconds() // 3600)} h ago" if since is not None else f"{name} never wrote"
     )
     if sandbox:
-        return Finding("people", WARN, f"{when}: the sandbox cannot reach them", 'they text it "join …", once a day')
+        return Finding("people", WARN, f"{when}: the sandbox cannot reach them", 'they text it "join …" or any word')
     return Finding("people", OK, f"{when}: approved templates reach them")

@@ -19,6 +19,7 @@ from receiver.commands.client import call
 
 POLL_SECONDS = 0.5
 PAGE = 1_000
+REPORT_SECONDS = 5.0  # after the answer, for the carrier's report on the message, which may come later
 _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.@-]")
 
 
@@ -52,21 +53,30 @@ def drill(
         if not as_json:
             click.echo(line)
     if as_json:
-        click.echo(json.dumps({"drill": course.id, "outcome": course.outcome, "course": lines}, indent=2))
-    elif course.outcome is None:
+        click.echo(
+            json.dumps(
+                {"drill": course.id, "outcome": course.outcome, "delivered": course.delivered, "course": lines},
+                indent=2,
+            )
+        )
+    elif course.outcome is not None:
+        click.echo(course.ended())
+    elif not course.lost:
         click.echo(f"No answer within {timeout}. {course.advice()}")
     ctx.exit(0 if course.outcome in ("approved", "rejected") else 1)
 
 
 def _watch(config: Path, tenant: str, course: Course, deadline: float) -> Iterator[str]:
     after = course.message["index"]
-    while course.outcome is None and not course.lost:
+    while not course.done:
         page = call(config, "GET", f"/api/v1/ledger?after={after}&limit={PAGE}", tenant=tenant)["entries"]
         for entry in page:
             after = entry["index"]
             line = course.take(entry)
             if line is not None:
                 yield line
+        if course.outcome is not None:
+            deadline = min(deadline, time.monotonic() + REPORT_SECONDS)
         if time.monotonic() > deadline:
             return
         if len(page) < PAGE:
@@ -80,7 +90,7 @@ class Course:
         self.person, self.began, self.message = person, began, message
         self.id = str(began["body"]["drill"])
         self.outcome: str | None = None
-        self.lost = False
+        self.lost = self.delivered = False
         self._reached = "the message was not handed over yet"
 
     def begun(self) -> str:
@@ -93,13 +103,27 @@ class Course:
             self._reached = "Twilio took the message" if stage == "SENT" else f"{self.person} has read the message"
             return _line(entry, f"{self._reached} ({body['sid']})")
         if stage in ("DELIVERED", "UNDELIVERED") and entry["settles"] == self.message["index"]:
-            self.lost = stage == "UNDELIVERED"
+            self.lost, self.delivered = stage == "UNDELIVERED", stage == "DELIVERED"
             self._reached = "it is on the phone" if not self.lost else f"it was not delivered: {body['detail']}"
             return _line(entry, self._reached)
         if stage == "NOTED" and body.get("drill") == self.id:
             self.outcome = body.get("outcome", self.outcome)
             return _line(entry, str(body["text"]))
         return None
+
+    @property
+    def done(self) -> bool:
+        """Nothing more is to be waited for: the answer and the carrier's report are there, or the message is lost."""
+        return self.lost or (self.outcome is not None and self.delivered)
+
+    def ended(self) -> str:
+        """What the drill showed, once it is over."""
+        if self.delivered or self.outcome == "expired":
+            return f"The drill is over: {self.outcome}."
+        why = (
+            "and Twilio reported no delivery: its status callbacks do not arrive here, see `counterfoil check --online`"
+        )
+        return f"The drill is over: {self.outcome}, {why}."
 
     def advice(self) -> str:
         """Where it stopped, for whoever asks why no answer came."""

@@ -20,11 +20,11 @@ import click
 from ledger.checkpoint import make_key_file
 from ledger.stores.people import make_secret
 from receiver.commands import Wrong
+from receiver.papers import SANDBOX_SENDER
 
 LISTEN = "127.0.0.1:9877"
 PUBLIC_LISTEN = "127.0.0.1:9878"
 SERVICE_USER = "counterfoil"  # whom the units name where root runs `init`
-SANDBOX_SENDER = "whatsapp:+14155238886"  # Twilio's, the same for everybody
 PLACEHOLDER_SENDER = "whatsapp:+12025550100"
 PLACEHOLDER_NUMBERS = "whatsapp:+1202555010"  # numbers that are nobody's: +1 202 555 0100 to 0109
 PLACEHOLDER_ACCOUNT = "AC" + "0" * 32
@@ -43,6 +43,20 @@ Next:
   6. alertmanager-receiver.yml: paste it into alertmanager.yml
 Keep a copy of secrets/ledger.key elsewhere: nothing can be appended to the ledger without it.
 Whoever audits you needs the verifier key that `counterfoil ledger checkpoint` shows.\
+"""
+
+
+SANDBOX_STEPS = """\
+
+With Twilio's sandbox:
+  - counterfoil --config {config} whatsapp setup
+    says which address to paste where in the console, so that answers come here
+  - each person texts "join …", as console.twilio.com says, to +1 415 523 8886; again every three days, and the
+    sandbox reaches only who has written to it within 24 hours
+  - counterfoil --config {config} person enrol NAME --by YOU
+    prints a word, by which they show that the phone is theirs
+  - counterfoil --config {config} drill --person NAME
+    asks them about nothing, in earnest: a tap, and the whole way has been tried\
 """
 
 
@@ -76,9 +90,7 @@ def init(folder: Path, sandbox: bool) -> None:
     sender_step = "" if sandbox else "its sender, "
     click.echo(NEXT_STEPS.format(config=config, folder=shlex.quote(str(folder)), sender_step=sender_step))
     if sandbox:
-        click.echo(
-            'Each person texts "join …", as console.twilio.com says, to +1 415 523 8886, and does so again daily.'
-        )
+        click.echo(SANDBOX_STEPS.format(config=config))
 
 
 def write_folder(folder: Path, *, sandbox: bool = False) -> tuple[str, ...]:

@@ -91,7 +91,8 @@ async def test_a_drill_is_told_from_the_message_to_the_tap(place: Place) -> None
     assert await phone.tap("Approve") == 204
     result = await drill
     assert result.exit_code == 0, result.output
-    lines = result.output.splitlines()
+    *lines, last = result.output.splitlines()
+    assert last == "The drill is over: approved."
     told = [line.split(maxsplit=3)[3] for line in lines]
     assert told[0].startswith("DRILL drill-")
     assert told[1].startswith("Twilio took the message (MM")
@@ -172,7 +173,7 @@ async def test_a_rejection_ends_it_too_and_a_tap_afterwards_hears_so(place: Plac
     await phone.tap("Reject", question)
     result = await drill
     assert result.exit_code == 0
-    assert result.output.rstrip().endswith("it is over: rejected")
+    assert result.output.rstrip().endswith("The drill is over: rejected.")
     assert "did nothing" not in result.output
     await phone.next_message(says="your rejection arrived", timeout=60)
     await phone.tap("Approve", question)
@@ -186,6 +187,19 @@ async def test_a_message_that_does_not_arrive_is_told_with_the_carriers_reason(p
     result = await place.drill()
     assert result.exit_code == 1
     assert "it was not delivered: undelivered, error 63024" in result.output
+
+
+async def test_an_answer_without_a_report_of_the_delivery_is_told(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.commands.drill.REPORT_SECONDS", 0.2)
+    place.network.faults.status_callbacks = False
+    drill = place.drill()
+    await place.network.phone("tendai").next_message(says="DRILL", timeout=60)
+    await place.network.phone("tendai").tap("Approve")
+    result = await drill
+    assert result.exit_code == 0
+    assert "approved, and Twilio reported no delivery: its status callbacks do not arrive" in result.output
 
 
 async def test_no_answer_in_time_is_exit_1_and_says_how_far_it_got(place: Place) -> None:

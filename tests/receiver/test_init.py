@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 
 from policy_rules.loading import load
 from receiver.__main__ import counterfoil
-from receiver.commands.init import PLACEHOLDER_TOKEN, SANDBOX_SENDER
+from receiver.commands.init import PLACEHOLDER_TOKEN
 from receiver.execution.runner_config import load_runner_config
+from receiver.papers import SANDBOX_SENDER
 from receiver.settings import load_settings
 from tests.tools import ROOT
 
