@@ -73,7 +73,8 @@ def still(book: Book, step: Due) -> bool:
         "judge": lambda: step.subject in book.heard,
         "give_up_diagnosis": lambda: step.subject in book.consultations,
         "give_up_message": lambda: step.subject in book.unsettled_messages,
-        "send": lambda: step.subject in book.unsettled_messages,
+        # Sent since the agenda was asked, by the same step begun before: once more would be a second message.
+        "send": lambda: step.subject in book.unsettled_messages and not book.messages[step.subject].sids,
         "digest": lambda: step.subject in book.unsettled_messages,
         "execute": lambda: step.subject in book.executions,
         "unresolve": lambda: step.subject in book.executions,
