@@ -13,6 +13,7 @@ from policy_rules.readings import Reading
 from policy_rules.verdict import Outcome
 from receiver.governor import polling
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
+from receiver.governor.ending import last_look
 from receiver.governor.proving import proof_of
 from receiver.governor.watching import ask
 from receiver.incident.agenda import Due
@@ -386,7 +387,7 @@ async def unconfirm(desk: Desk, due: Due) -> None:
             decision="unconfirmed",
             reason=f"the service did not recover within {within} s of the action",
             settles=due.subject,
-            body={"within_seconds": within},
+            body={"within_seconds": within, **last_look(desk, incident)},
         )
     )
 

@@ -11,8 +11,8 @@ from ledger.stores.people import People
 from receiver.authorization import codes
 from receiver.governor import acting, doubting, drilling, halting, requesting
 from receiver.governor.desk import Desk
+from receiver.governor.ending import closing_drafts
 from receiver.governor.enrolling import enrolment, suspension
-from receiver.governor.watching import closing_drafts
 from receiver.incident.states import RESUMED_ACTION, Incident
 from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, UnknownSubject
 

@@ -20,7 +20,7 @@ from policy_rules.verdict import Memory, Verdict
 from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
 from receiver.incident.assigned import Assigned, read_assigned
-from receiver.incident.basis import Basis
+from receiver.incident.basis import Basis, Decided
 from receiver.incident.book import Book
 from receiver.incident.duty import NO_DUTY, Duty
 from receiver.incident.heartbeat import Heartbeat, Pulse
@@ -83,7 +83,8 @@ class Charter:
 class Desk:
     """One tenant's working place. Everything mutable here is a cache, or is about this process alone.
 
-    looked, memories, holds: the last look, its memory, and the verdicts of the hold that runs, by subject.
+    looked, decided, memories, holds: when policy looked last, what it said, its memory, and the verdicts of the hold
+    that runs, by subject.
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
     DISPATCHED, what an attempt came to and whether it was the first, until it is booked. began, heard_at: of the
@@ -111,6 +112,7 @@ class Desk:
     book: Book = field(init=False)
     policies: dict[str, Rulebook] = field(default_factory=dict)
     looked: dict[int, datetime] = field(default_factory=dict)
+    decided: dict[int, Decided] = field(default_factory=dict)
     memories: dict[int, Memory] = field(default_factory=dict)
     holds: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
     nudged: set[int] = field(default_factory=set)

@@ -1,11 +1,45 @@
-"""The end of what a person asked for by hand: one question, one run, one verification, and policy closes it."""
+"""How incidents end: what is settled together with one, and the end of what a person asked for by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from ledger.entry import Draft
+from policy_rules.rulebook import Rulebook
 from receiver.governor.desk import Desk, by_policy
 from receiver.incident.agenda import Due
 from receiver.incident.states import Incident
+
+
+def last_look(desk: Desk, incident: Incident) -> Mapping[str, Any]:
+    """What policy said of the incident at its last look, on which readings; nothing where none was since a start."""
+    decided = desk.decided.get(incident.index)
+    return {"verdict": decided.to_body()} if decided is not None else {}
+
+
+def closing_drafts(desk: Desk, incident: Incident, rulebook: Rulebook, reason: str, *, confirmed: bool) -> list[Draft]:
+    """What must be settled together with the end of an incident: question, authorization, verifications."""
+    drafts: list[Draft] = []
+    last = incident.last
+
+    def settle(stage: str, id: str, settles: int, body: Mapping[str, Any] = MappingProxyType({})) -> None:
+        drafts.append(
+            by_policy(
+                rulebook, id=id, stage=stage, incident_id=incident.id, reason=reason, settles=settles, body=dict(body)
+            )
+        )
+
+    if last is not None and last.open:
+        settle("WITHDRAWN", f"withdraw:{last.index}", last.index)
+    if last is not None and last.authorized and last.authorization is not None:
+        settle("VOIDED", f"void:{last.index}", last.authorization)
+    for proposal in incident.proposals:
+        if proposal.verifying and proposal.result_index is not None:
+            stage = "CONFIRMED" if confirmed else "WAIVED"
+            settle(stage, f"confirm:{proposal.result_index}", proposal.result_index, last_look(desk, incident))
+    return drafts
 
 
 async def close(desk: Desk, due: Due) -> None:

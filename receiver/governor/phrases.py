@@ -82,6 +82,11 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "pt": "Entre {names}, {quorum} têm de aprovar.",
         "fr": "Parmi {names}, {quorum} doivent approuver.",
     },
+    "tried": {
+        "en": "{finding}. Tried without effect: {titles}",
+        "pt": "{finding}. Tentado sem efeito: {titles}",
+        "fr": "{finding}. Essayé sans effet : {titles}",
+    },
     "asked": {
         "en": "{headline} Asked to approve: {names}.",
         "pt": "{headline} Pedida a aprovação a: {names}.",

@@ -14,6 +14,7 @@ from policy_rules.readings import Alert, Query, Reading
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Memory, Outcome, Verdict
 from receiver.governor.desk import Desk, by_policy, key_text
+from receiver.governor.ending import closing_drafts
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
 from receiver.incident.assigned import Assigned, write_assigned
 from receiver.incident.basis import Decided
@@ -126,6 +127,8 @@ async def look(desk: Desk, due: Due) -> None:
     desk.looked_at(due.subject, verdict, now)
     _remember(desk, subject, memory, verdict, now)
     decided = Decided(verdict, desk.basis(now, memory, readings))
+    if incident is not None:
+        desk.decided[incident.index] = decided
     if watch is not None:
         await _watched(desk, watch, rulebook, rule, alerts, decided)
     elif incident is not None and verdict.outcome is Outcome.RECOVER:
@@ -276,22 +279,3 @@ async def recover(desk: Desk, incident: Incident, decided: Decided) -> None:
             # An alert often outlives the fault. Repeats of it say nothing new, so the watch must begin here.
             drafts.append(watch_draft(desk.charter.rulebook, incident.rule, incident.key, incident.index))
         await desk.post(*drafts)
-
-
-def closing_drafts(desk: Desk, incident: Incident, rulebook: Rulebook, reason: str, *, confirmed: bool) -> list[Draft]:
-    """What must be settled together with the end of an incident: question, authorization, verifications."""
-    drafts: list[Draft] = []
-    last = incident.last
-
-    def settle(stage: str, id: str, settles: int) -> None:
-        drafts.append(by_policy(rulebook, id=id, stage=stage, incident_id=incident.id, reason=reason, settles=settles))
-
-    if last is not None and last.open:
-        settle("WITHDRAWN", f"withdraw:{last.index}", last.index)
-    if last is not None and last.authorized and last.authorization is not None:
-        settle("VOIDED", f"void:{last.index}", last.authorization)
-    for proposal in incident.proposals:
-        if proposal.verifying and proposal.result_index is not None:
-            stage = "CONFIRMED" if confirmed else "WAIVED"
-            settle(stage, f"confirm:{proposal.result_index}", proposal.result_index)
-    return drafts

@@ -132,7 +132,7 @@ def opened(
     return {
         "incident": incident.title,
         "summary": incident.summary,
-        "finding": incident.reason.partition(": ")[2] or incident.reason,
+        "finding": _finding(incident, reader.language),
         "diagnosis": diagnosis_line(incident, reader.language),
         "action": action,
         "risk": body["risk"],
@@ -140,6 +140,16 @@ def opened(
         "expires": local(reader, expires_at),
         "reference": incident.id,
     }
+
+
+def _finding(incident: Incident, language: str) -> str:
+    """Why it is an incident, and what was tried already without effect."""
+    finding = incident.reason.partition(": ")[2] or incident.reason
+    tried = [str(p.body["title"]) for p in incident.proposals if p.did_not_help]
+    # Of an earlier part only the names of its actions are at hand.
+    own = {str(p.body["action"]) for p in incident.proposals}
+    tried += sorted(incident.tried_before - own)
+    return phrase(language, "tried", finding=finding, titles=", ".join(dict.fromkeys(tried))) if tried else finding
 
 
 def asked(incident: Incident, names: Iterable[str], reader: Recipient) -> str:

@@ -24,6 +24,7 @@ import pytest
 from ledger.audit import read_entries
 from ledger.entry import Entry
 from ledger.reconcile import findings, trial_balance
+from receiver.auditor.outside.receipts import Receipts, read_receipts
 from receiver.commands.demo_stage import Stage
 from tests.journeys.town import Town, audit_of
 from tests.tools import ROOT
@@ -198,6 +199,10 @@ def ends_well(process: Process) -> None:
     ran = begun(process)
     assert len(ran) == len(set(ran)), "the executor ran one webhook-id twice"
     assert {e.body["webhook_id"] for e in entries if e.stage == "DISPATCHED"} >= set(ran)
+    receipts = Receipts(read_receipts(process.stage.folder / "executor.log"))
+    for entry in entries:
+        receipts.take(entry)
+    assert not list(receipts.findings())
     # Nothing that was acknowledged is lost.
     heard = {e.id for e in entries if e.stage == "HEARD"}
     calls = [c for c in process.stage.phones.webhook_calls if c.url.endswith("/twilio/message")]

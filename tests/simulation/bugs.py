@@ -40,7 +40,9 @@ def breaks(law: str, **flavour: Any) -> Callable[[Callable[[], Iterator[None]]],
 
     def enter(bug: Callable[[], Iterator[None]]) -> Any:
         planted = contextmanager(bug)
-        BUGS[bug.__name__] = Bug(planted, law, Flavour(**flavour))
+        # What people ask for by hand would only make the history longer in which another bug shows.
+        often = {"requests": 0.0, **flavour.pop("often", {})}
+        BUGS[bug.__name__] = Bug(planted, law, Flavour(often=often, **flavour))
         return planted
 
     return enter
@@ -122,6 +124,17 @@ def takes_the_taps_of_other_tenants() -> Iterator[None]:
         yield
 
 
+@breaks("may answer, not", often={"requests": 30.0})
+def lets_whoever_asks_approve() -> Iterator[None]:
+    real = permission._approvers
+
+    def approvers(actions: Any, people: Any, requester: str) -> Any:
+        return real(actions, people, "")
+
+    with patch.object(permission, "_approvers", approvers):
+        yield
+
+
 @breaks("law 3: fewer than the quorum", terms={"quorum": 2}, often={"changes_hands": 10})
 def counts_people_who_were_suspended() -> Iterator[None]:
     real = permission.eligible
@@ -135,7 +148,7 @@ def counts_people_who_were_suspended() -> Iterator[None]:
 
 @breaks("law 3: a good answer did not count", often={"tap": 12})
 def loses_an_answer_by_code() -> Iterator[None]:
-    with patch.object(judging, "_locked", lambda desk, person: True):
+    with patch.object(judging, "locked", lambda desk, person: True):
         yield
 
 
@@ -143,10 +156,10 @@ def loses_an_answer_by_code() -> Iterator[None]:
 def keeps_the_question_of_an_old_policy() -> Iterator[None]:
     real = agenda_module._of_proposal
 
-    def of_proposal(proposal: Any, view: Any, now: Any) -> Any:
+    def of_proposal(proposal: Any, view: Any, now: Any, **more: Any) -> Any:
         body = {**proposal.body, "in_force": view.in_force.digest}
         before, proposal.body = proposal.body, body
-        yield from list(real(proposal, view, now))
+        yield from list(real(proposal, view, now, **more))
         proposal.body = before
 
     # The steps look at it once more before they post.
