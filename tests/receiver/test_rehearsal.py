@@ -184,19 +184,28 @@ tests:
     assert run_case(found.cases[0], book, found.people).missed == ()
 
 
-def test_the_same_case_gives_the_same_log_in_every_process() -> None:
+def test_the_same_cases_give_the_same_logs_in_every_process() -> None:
+    """Verdicts among them, byte for byte: of every case that policy_rules/README.md is shown by."""
     script = (
         "from tests.receiver.test_rehearsal import *\n"
         "events = '    events: [{at: 4m, answer: approve, by: rudo}]\\n'\n"
         "found = read_cases(BREAKS + events + '    expect: [{never: [closed]}]\\n', 'c')\n"
         "out = run_case(found.cases[0], load(AT_ONCE, file='p', environment={}), found.people)\n"
-        "import hashlib, getpass\n"
-        "print(hashlib.sha256(b''.join(e.raw for e in out.log)).hexdigest(), len(out.log))\n"
+        "import hashlib, re\n"
+        "shown, logs = Path('tests/policy_rules/shown'), [out.log]\n"
+        "for file in sorted(shown.glob('*.cases.yml')):\n"
+        "    found = read_cases(file.read_bytes(), file.name)\n"
+        "    book = load((shown / found.policy).read_bytes(), file=found.policy, environment={})\n"
+        "    logs += [run_case(case, book, found.people).log for case in found.cases]\n"
+        "raw = b''.join(entry.raw for log in logs for entry in log)\n"
+        "raw = re.sub(rb'(halt|note):[0-9a-f]{16}', rb'', raw)  # what a person does by hand is named at random\n"
+        "print(hashlib.sha256(raw).hexdigest(), len(logs))\n"
     )
     seen = set()
-    for seed in ("0", "1", "random"):
+    for seed in ("1", "2"):
         result = subprocess.run(
             [sys.executable, "-c", script],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=True,
