@@ -353,6 +353,30 @@ def test_a_doubt_holds_the_next_question_and_a_late_result_settles_it() -> None:
     assert scribe.store.execute("SELECT count(*) FROM outstanding").fetchone() == (0,)
 
 
+def test_rules_that_others_keep_out_of_reach_hold_by_themselves() -> None:
+    """Each is a second lock: the attack comes to it only where the rule before it is gone."""
+    scribe = Scribe(connection()).story("APPROVED")
+    scribe.store.execute("DROP TRIGGER entry_together")
+    p, approved = scribe.marks["PROPOSED"], scribe.marks["APPROVED"]
+    heard = scribe.post("HEARD", "carrier:whatsapp")
+    scribe.post("DECLINED", "engineer:rudo", "inc1", settles=heard, cites=[p])
+    authorize = partial(scribe.post, "AUTHORIZED", "engineer:tendai", "inc1", settles=p, cites=[approved])
+    refused(scribe, "authorization: declined", authorize)
+
+    scribe = Scribe(connection()).story("DISPATCHED")
+    scribe.store.execute("DROP TRIGGER entry_proposed")
+    p = scribe.post("PROPOSED", "policy", "inc1", body=scribe.proposal())
+    heard = scribe.post("HEARD", "carrier:whatsapp")
+    approved = scribe.post("APPROVED", "engineer:tendai", "inc1", settles=heard, cites=[p])
+    authorized = scribe.post("AUTHORIZED", "engineer:tendai", "inc1", settles=p, cites=[approved])
+    dispatch = partial(scribe.post, "DISPATCHED", "policy", "inc1", settles=authorized, body={"digest": DIGEST})
+    refused(scribe, "dispatch: one at a time", dispatch)
+    doubt = scribe.post("UNRESOLVED", "system", "inc1", settles=scribe.marks["DISPATCHED"])
+    refused(scribe, "dispatch: one at a time", lambda: dispatch())
+    scribe.post("WRITTEN_OFF", "engineer:rudo", "inc1", settles=doubt)
+    dispatch()
+
+
 def test_a_version_has_one_content() -> None:
     scribe = Scribe(connection())
     scribe.post("ADOPTED", "operator:x", body={"name": "p"}, policy_digest="1" * 64)
