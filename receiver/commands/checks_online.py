@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -18,12 +20,14 @@ from receiver.commands import checks_twilio
 from receiver.commands.client import service_address
 from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.configuration import targets
+from receiver.execution.signature import signed_headers
 from receiver.papers import ExecutorTarget, NoDiagnosis
 from receiver.settings import Settings
 from receiver.settings_http import Server
 
 ASK_SECONDS = 5.0
 SKEW_SECONDS = 5.0  # more than this between two clocks, and "two minutes old" means little
+RUN = "/run/"  # in the addresses of `executor serve`, whose pings stand beside it
 ANSWER_BYTES = 1_000_000
 
 
@@ -117,7 +121,15 @@ async def alertmanager(session: aiohttp.ClientSession, server: Server) -> Findin
 
 
 async def executor(session: aiohttp.ClientSession, name: str, target: ExecutorTarget) -> Finding:
-    """Whether anything speaks HTTP there. Nothing is asked of it: a GET runs nothing."""
+    """Whether it is there; of `executor serve` also whether it knows our secret, by a signed ping that runs nothing.
+
+    Of any other executor nothing is asked but a GET: who knows what a signed POST would run there.
+    """
+    signs = target.credentials is not None and target.credentials.type == "standard_webhooks"
+    if signs and target.request is None and RUN in target.url:
+        pinged = await _pinged(session, name, target, target.credentials.secrets if target.credentials else ())
+        if pinged is not None:
+            return pinged
     url = target.url if target.request is None or target.address is None else f"{target.address.origin}/"
     context = target.tls if target.tls is not None else True
     try:
@@ -125,6 +137,37 @@ async def executor(session: aiohttp.ClientSession, name: str, target: ExecutorTa
             return Finding("executors", OK, f"{name}: {url} answers HTTP ({response.status} to an unsigned GET)")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return _silent("executors", f"{name}: {url}", error)
+
+
+async def _pinged(
+    session: aiohttp.ClientSession, name: str, target: ExecutorTarget, keys: Sequence[str]
+) -> Finding | None:
+    """What a signed ping is answered; None where nobody there knows of pings."""
+    before, _, action = target.url.rpartition(RUN)
+    url, body = f"{before}/ping/{action}", json.dumps({"type": "counterfoil.ping"})
+    webhook_id = f"ping-{secrets.token_hex(8)}"
+    headers = signed_headers(keys, webhook_id, datetime.now(UTC), body)
+    context = target.tls if target.tls is not None else True
+    headers["Content-Type"] = "application/json"
+    try:
+        async with session.post(url, data=body, headers=headers, allow_redirects=False, ssl=context) as response:
+            said = json.loads(await response.content.read(ANSWER_BYTES))
+            status = response.status
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return _silent("executors", f"{name}: {url}", error)
+    except ValueError:
+        return None
+    if status == 200 and isinstance(said, dict) and said.get("ran") is False:
+        return Finding("executors", OK, f"{name}: {url} knows our secret, and ran nothing")
+    told = said.get("error") if isinstance(said, dict) else None
+    code = told.get("code") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or code not in ("unauthorized", "unknown_action"):
+        return None
+    text = f"{name}: {url} refuses our signature: {told.get('message')}"
+    remedy = "the same secret on both machines, and both clocks set by NTP"
+    if code == "unknown_action":
+        text, remedy = f"{name}: {url}: {told.get('message')}", "name it in executor.yml there, or change the url"
+    return Finding("executors", FAIL, text, remedy)
 
 
 class _Odd(Exception):

@@ -44,7 +44,9 @@ class _Run:
 
 
 class Runner:
-    """The HTTP side: POST /run/{action}, GET /-/healthy. Setting up its app opens the log and raises RunLogError.
+    """The HTTP side: POST /run/{action} and /ping/{action}, GET /-/healthy.
+
+    Setting up its app opens the log and raises RunLogError.
 
     verify: checks proofs, where the configuration demands one. Raises ValueError where it does and there is none.
     """
@@ -63,6 +65,7 @@ class Runner:
         most = BODY_BYTES if self._config.proof is None else PROVED_BODY_BYTES
         app = web.Application(client_max_size=most)
         app.router.add_post("/run/{action}", self.run)
+        app.router.add_post("/ping/{action}", self.ping)
         app.router.add_get("/-/healthy", self._healthy)
         app.cleanup_ctx.append(self._lifetime)
         return app
@@ -84,6 +87,35 @@ class Runner:
         401, 403 without the proof that is demanded, 404, 400, 413; 409 to an id that was begun before, with its result
         if there is one; 503 with Retry-After when nothing was begun and another try may be.
         """
+        signed = await self._signed(request)
+        if isinstance(signed, web.Response):
+            return signed
+        name, action, headers, body = signed
+        carried = unwrapped(body)
+        if self._config.proof is not None and self._verify is not None:
+            # Law 3: a human authorizes. The signature says who sent it, and the proof that a person agreed to it.
+            try:
+                body = demanded(
+                    self._config.proof, self._verify, carried, request.path, headers[ID_HEADER], datetime.now(UTC)
+                )
+            except NotProved as error:
+                log.warning("refused a request for %s: %s", name, error)
+                return _error(403, "unproved", str(error))
+        elif carried is not None:
+            body = str(carried[0]["body"]).encode("utf-8", "replace")
+        order = self._order(body, headers[ID_HEADER], name, action)
+        return order if isinstance(order, web.Response) else await self._take(order)
+
+    async def ping(self, request: web.Request) -> web.Response:
+        """200 where the request is signed as an order must be; 401, 404, 400, 413 as for one. Nothing runs.
+
+        What a ping says is no order, so one that was overheard runs nothing at /run either.
+        """
+        signed = await self._signed(request)
+        return signed if isinstance(signed, web.Response) else web.json_response({"action": signed[0], "ran": False})
+
+    async def _signed(self, request: web.Request) -> tuple[str, ActionConfig, dict[str, str], bytes] | web.Response:
+        """The action, its configuration, the headers and the body of a request that is signed for it."""
         name = request.match_info["action"]
         action = self._config.actions.get(name)
         if action is None:
@@ -99,20 +131,7 @@ class Runner:
         if why is not None:
             log.warning("refused a request for %s: %s", name, why)
             return _error(401, "unauthorized", why)
-        carried = unwrapped(body)
-        if self._config.proof is not None and self._verify is not None:
-            # Law 3: a human authorizes. The signature says who sent it, and the proof that a person agreed to it.
-            try:
-                body = demanded(
-                    self._config.proof, self._verify, carried, request.path, headers[ID_HEADER], datetime.now(UTC)
-                )
-            except NotProved as error:
-                log.warning("refused a request for %s: %s", name, error)
-                return _error(403, "unproved", str(error))
-        elif carried is not None:
-            body = str(carried[0]["body"]).encode("utf-8", "replace")
-        order = self._order(body, headers[ID_HEADER], name, action)
-        return order if isinstance(order, web.Response) else await self._take(order)
+        return name, action, headers, body
 
     def _order(self, body: bytes, webhook_id: str, name: str, action: ActionConfig) -> _Run | web.Response:
         """What a signed body orders, or why it is not taken."""

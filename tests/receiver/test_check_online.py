@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,9 @@ from receiver.commands.init import PLACEHOLDER_NUMBERS, write_folder
 from receiver.configuration import load_config
 from receiver.demo.claude import ClaudeStandIn
 from receiver.demo.phone import PhoneNetwork
+from receiver.execution.runner import Runner
+from receiver.execution.runner_config import load_runner_config
+from receiver.execution.signature import signed_headers
 from receiver.intake import nonces
 from receiver.settings import Settings, load_settings
 
@@ -258,4 +262,58 @@ async def test_the_command_tells_it_all_in_json(place: Place) -> None:
     assert {"twilio", "clock", "sender", "templates", "people", "claude", "public_url"} <= {
         row["check"] for row in answer["findings"]
     }
-    assert answer["not_checked"] == ["a signed ping to each executor"]
+    assert answer["not_checked"] == []
+
+
+# --- executors --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_executor_is_pinged_with_a_signature_and_runs_nothing(place: Place, tmp_path: Path) -> None:
+    runner = TestServer(Runner(load_runner_config(place.folder / "executor.yml")).app())
+    await runner.start_server()
+    try:
+        address = str(runner.make_url("/run/restart"))
+        place.edit("http://127.0.0.1:1/run/restart", address)
+        (good,) = await place.found("executors")
+        assert (good.state, "knows our secret, and ran nothing" in good.message) == (OK, True)
+        log = place.folder / "executor.log"
+        assert not log.exists() or "ping" not in log.read_text(encoding="utf-8")
+        place.edit(address, address.replace("restart", "reboot"))
+        (unknown,) = await place.found("executors")
+        assert (unknown.state, "there is no action reboot" in unknown.message) == (FAIL, True)
+        place.edit(address.replace("restart", "reboot"), address)
+        other = "whsec_" + base64.b64encode(b"x" * 32).decode("ascii")
+        (place.folder / "secrets/restart.whsec").write_text(other, encoding="utf-8")
+        (refused,) = await place.found("executors")
+        assert (refused.state, "refuses our signature" in refused.message) == (FAIL, True)
+        assert "NTP" in refused.remedy
+    finally:
+        await runner.close()
+
+
+async def test_a_ping_that_was_overheard_is_no_order(place: Place) -> None:
+    secret = (place.folder / "secrets/restart.whsec").read_text(encoding="utf-8").strip()
+    body = json.dumps({"type": "counterfoil.ping"})
+    headers = signed_headers([secret], "ping-1", datetime.now(UTC), body)
+    app = Runner(load_runner_config(place.folder / "executor.yml")).app()
+    async with TestServer(app) as runner, aiohttp.ClientSession() as session:
+        for path, status in (("/ping/restart", 200), ("/run/restart", 400)):
+            async with session.post(runner.make_url(path), data=body, headers=headers) as answer:
+                assert answer.status == status
+        async with session.post(runner.make_url("/ping/restart"), data=body) as answer:
+            assert answer.status == 401
+
+
+async def test_somebody_elses_executor_is_only_looked_at(place: Place) -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(f"{request.method} {request.path}")
+        return web.Response(text="no such page", status=404)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    async with TestServer(app) as server:
+        place.edit("http://127.0.0.1:1/run/restart", str(server.make_url("/hooks/restart")))
+        (found,) = await place.found("executors")
+        assert (found.state, asked) == (OK, ["GET /hooks/restart"])
