@@ -361,7 +361,12 @@ class SqliteJournal:
         return self._heads.get(tenant, Head()).note or None
 
     async def tree_hashes(self, tenant: str, ranges: Sequence[Range]) -> list[bytes]:
-        return await self._forest.hashes(tenant, await self.size(tenant), ranges)
+        size, wanted = await self.size(tenant), max((end for _, end in ranges), default=0)
+        if wanted > size:
+            # A reader sees a commit a moment before its head is known here, and may ask about it in that moment.
+            rows = await self._fetch("SELECT max(n) FROM entry WHERE tenant = ?", (tenant,))
+            size = max(size, (rows[0][0] if rows[0][0] is not None else -1) + 1)
+        return await self._forest.hashes(tenant, size, ranges)
 
     async def _bytes(self, tenant: str, first: int, end: int) -> list[bytes]:
         """The bytes of the entries from `first` to before `end`. Raises Unavailable where one of them is missing."""

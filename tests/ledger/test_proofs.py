@@ -260,6 +260,22 @@ async def test_a_message_bears_the_root_of_the_tree_that_ends_with_its_entry(fil
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
+async def test_a_tree_is_hashed_for_who_has_read_an_entry_whose_head_is_not_known_yet(files: Files) -> None:
+    journal = await files.open()
+    try:
+        before = journal._heads["default"]
+        receipt = await journal.post("default", [note("one more")])
+        index = receipt.entries[0].index
+        wanted = await journal.tree_hashes("default", [(0, index + 1)])
+        journal._heads["default"] = before  # as it is between the commit and the word of it
+        assert [entry.index for entry in await journal.entries("default", after=index - 1)] == [index]
+        assert await journal.tree_hashes("default", [(0, index + 1)]) == wanted
+        with pytest.raises(IndexError):
+            await journal.tree_hashes("default", [(0, index + 2)])
+    finally:
+        await journal.close()
+
+
 @pytest.fixture
 async def house(tmp_path: Path) -> House:
     found = House(tmp_path)
