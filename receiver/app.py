@@ -29,6 +29,8 @@ from receiver.authorization.approvals import watch_forever
 from receiver.authorization.channels import Channel, Channels
 from receiver.authorization.codes import address_hmac
 from receiver.authorization.connection import Connection
+from receiver.authorization.notices import Notices
+from receiver.authorization.sms import Sms
 from receiver.authorization.voice import Voice
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
@@ -55,7 +57,7 @@ from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
 from receiver.intake.signed import Signed
 from receiver.metrics import Metrics
-from receiver.papers import VOICE, WHATSAPP
+from receiver.papers import NOTICE, SMS, VOICE, WHATSAPP
 from receiver.pinging import ping_forever
 from receiver.settings import Settings
 from receiver.settings_sections import Diagnosis, Tenant
@@ -109,6 +111,7 @@ class Service:
         self._runners: list[web.AppRunner] = []
         self._ready = False
         self._stopping = False
+        self._notices = Notices()
         self._changing = asyncio.Lock()  # a start, and one reload after the other
         self._admission = Admission(*_tokens(loaded), self.clock.now)
         self.private_url = self.public_url = ""
@@ -219,6 +222,7 @@ class Service:
         await self.journal.close()
         await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
         await self._session.close()
+        self._notices.close()
         self._locks.release()
 
     async def reload(self) -> bool:
@@ -352,9 +356,11 @@ class Service:
         twilio = settings.twilio
         token = twilio.auth_token.get_secret_value()
         connection = Connection(twilio.account_sid, token, lambda: self._session, twilio.base_url)
-        channels: dict[str, Channel] = {WHATSAPP: whatsapp}
+        channels: dict[str, Channel] = {WHATSAPP: whatsapp, NOTICE: self._notices}
         if twilio.voice_sender is not None:
             channels[VOICE] = Voice(connection, twilio.voice_sender, settings.public_url)
+        if twilio.sms_sender is not None:
+            channels[SMS] = Sms(connection, twilio.sms_sender, settings.public_url)
         return Channels(channels)
 
     def _make_whatsapp(self, settings: Settings) -> WhatsApp:

@@ -15,7 +15,7 @@ from policy_rules.approval import Person
 from policy_rules.loading import PolicyErrors, load
 from policy_rules.matchers import parse_matchers
 from policy_rules.rulebook import Rulebook
-from receiver.authorization import codes
+from receiver.authorization import codes, notices
 from receiver.executor_papers import Learning
 from receiver.governor.desk import Charter, Member
 from receiver.incident.duty import Duty, Override, Rotation
@@ -23,6 +23,7 @@ from receiver.incident.heartbeat import Heartbeat
 from receiver.papers import ExecutorTarget, Recipient
 from receiver.settings import Settings, load_settings, placed
 from receiver.settings_executors import Executor
+from receiver.settings_sections import Person as PersonSection
 from receiver.settings_sections import Tenant
 from receiver.settings_templates import Compiler
 from receiver.settings_values import DAY_SECONDS, Misplaced, SettingsErrors, in_zone
@@ -133,10 +134,16 @@ def persons(tenant: Tenant) -> tuple[Person, ...]:
     )
 
 
+def _notices(tenant: Tenant, person: PersonSection) -> tuple[str, ...]:
+    """Where a notice of last resort for a person goes: to their own addresses, or else to the tenant's."""
+    given = person.notices or tenant.notices
+    return notices.addresses(given.get_secret_value()) if given is not None else ()
+
+
 def members(tenant: Tenant, secret: bytes) -> dict[str, Member]:
     return {
         name: Member(
-            Recipient(name, person.whatsapp, person.language, person.timezone, person.phone),
+            Recipient(name, person.whatsapp, person.language, person.timezone, person.phone, _notices(tenant, person)),
             frozenset(person.roles),
             codes.address_hmac(secret, person.whatsapp),
             pin=person.pin.get_secret_value() if person.pin is not None else None,

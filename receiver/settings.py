@@ -17,7 +17,7 @@ from policy_rules import strict_yaml
 from policy_rules.matchers import BadMatcher, parse_matchers
 from policy_rules.problems import nearest
 from policy_rules.rulebook import EVERYONE
-from receiver.papers import CHANNELS, VOICE, WHATSAPP
+from receiver.papers import CHANNELS, NOTICE, SMS, VOICE, WHATSAPP
 from receiver.settings_http import Section, Server
 from receiver.settings_sections import Diagnosis, Ledger, Tenant, Twilio
 from receiver.settings_templates import Compiler
@@ -51,9 +51,12 @@ class Settings(Section):
 
     def channels(self, tenant: Tenant) -> Mapping[str, frozenset[str]]:
         """By which channels each person of `tenant` can be reached: a channel needs a sender and a number of theirs."""
-        set_up = {VOICE: self.twilio.voice_sender is not None}
+        twilio = self.twilio
+        set_up = {WHATSAPP: True, VOICE: twilio.voice_sender is not None, SMS: twilio.sms_sender is not None}
+        set_up[NOTICE] = find_spec("apprise") is not None
+        by_tenant = {NOTICE} if tenant.notices is not None else set()
         return {
-            name: frozenset(c for c in CHANNELS if set_up.get(c, c == WHATSAPP) and person.reached_by(c))
+            name: frozenset(c for c in CHANNELS if set_up[c] and (person.reached_by(c) or c in by_tenant))
             for name, person in tenant.people.items()
         }
 

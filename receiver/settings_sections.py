@@ -33,6 +33,7 @@ from receiver.settings_values import (
     Price,
     Seconds,
     Sender,
+    SmsSender,
     TimeZone,
     TurnLength,
     WebAddress,
@@ -115,6 +116,7 @@ class Twilio(Section):
     previous_auth_token: SecretStr | None = None
     sender: Sender
     voice_sender: Number | None = None
+    sms_sender: SmsSender | None = None
     base_url: WebAddress | None = None
     daily_message_limit: int = Field(default=200, ge=1)
     daily_person_limit: int = Field(default=100, ge=0)
@@ -133,6 +135,7 @@ class Heartbeat(Section):
 class Person(Section):
     whatsapp: Phone
     phone: Number | None = None
+    notices: SecretStr | None = None
     roles: tuple[Name, ...] = ()
     timezone: TimeZone = "UTC"
     language: Language = "en"
@@ -140,7 +143,8 @@ class Person(Section):
 
     def reached_by(self, channel: str) -> bool:
         """Whether there is a number of theirs on `channel`."""
-        return {"whatsapp": True, "voice": self.phone is not None}.get(channel, False)
+        known = self.phone is not None
+        return {"whatsapp": True, "voice": known, "sms": known, "notice": self.notices is not None}[channel]
 
 
 class Rotation(Section):
@@ -177,6 +181,7 @@ class Override(Section):
 
 class Tenant(Section):
     token: SecretStr
+    notices: SecretStr | None = None
     alertmanagers: tuple[Server, ...] = ()
     prometheus: Server | None = None
     policy: FilePath

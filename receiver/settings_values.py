@@ -19,7 +19,7 @@ from policy_rules.durations import parse_duration
 
 SECRET_NAMES = frozenset(
     {"admin_token", "api_key", "auth_token", "previous_auth_token", "token", "secret", "previous_secret"}
-    | {"credentials", "password", "pin", "value"}
+    | {"credentials", "password", "notices", "pin", "value"}
 )
 # Of an executor these are what others are sent, and no keys of ours: a "token" in them is no secret to be read.
 _OTHERS = frozenset({"json", "form", "query", "headers"})
@@ -204,6 +204,7 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Language = Annotated[str, _matching(r"[a-z]{2,3}(_[A-Z]{2})?", "a language like en or pt_BR")]
 Phone = Annotated[str, _matching(r"whatsapp:\+[1-9][0-9]{6,14}", 'a number like "whatsapp:+263771234567"')]
 Number = Annotated[str, _matching(r"\+[1-9][0-9]{6,14}", 'a number like "+263771234567"')]
+SmsSender = Annotated[str, _matching(r"\+[1-9][0-9]{6,14}|MG[0-9a-fA-F]{32}", "a number, or MG and 32 hex digits")]
 Sender = Annotated[
     str,
     _matching(r"whatsapp:\+[1-9][0-9]{6,14}|MG[0-9a-fA-F]{32}", 'a sender like "whatsapp:+14155238886" or MG + 32 hex'),

@@ -19,6 +19,7 @@ from ledger.stores.people import People, load_secret, people_path
 from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.rulebook import Rulebook
+from receiver.commands.checks_of_notices import notices
 from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.commands.init import (
     PLACEHOLDER_ACCOUNT,
@@ -44,6 +45,7 @@ def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> 
             for name, tenant in settings.tenants.items()
             for finding in tenant_findings(name, tenant, environment, settings.channels(tenant))
         ),
+        *notices(settings),
         *ledger(settings),
         *personal(settings),
         *room(settings),

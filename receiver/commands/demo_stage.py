@@ -41,6 +41,7 @@ twilio:
   auth_token_file: secrets/twilio.token
   sender: "whatsapp:+14155238886"
   voice_sender: "+14155238886"
+  sms_sender: "+14155238886"
   base_url: {twilio}
 tenants:
   default:

@@ -26,6 +26,7 @@ from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
 from receiver.papers import (
+    NOTICE,
     VOICE,
     WHATSAPP,
     MessageKind,
@@ -416,7 +417,7 @@ async def send(desk: Desk, due: Due) -> None:
     if member is None or member.suspended:
         await undelivered(desk, message, "not in the roster", "the person is no longer in the roster or is suspended")
         return
-    if message.person in desk.book.enrolled.opted_out:
+    if message.channel != NOTICE and message.person in desk.book.enrolled.opted_out:
         await undelivered(desk, message, "opted_out", "they sent the carrier's word for no more messages")
         return
     if message.kind != MessageKind.REPLY and desk.book.outbox(message.person).full(desk.pace, desk.now()):
@@ -452,7 +453,10 @@ async def send(desk: Desk, due: Due) -> None:
         else:
             desk.defer(due.name, answer.retry_seconds)
         return
-    await desk.post(sent_draft(message, answer.sid, answer.content_digest))
+    drafts = [sent_draft(message, answer.sid, answer.content_digest)]
+    if message.channel == NOTICE:
+        drafts.append(handed_over(message, answer.sid))
+    await desk.post(*drafts)
 
 
 def message_id(desk: Desk, message: Message) -> str:
@@ -468,6 +472,20 @@ def sent_draft(message: Message, sid: str, digest: str = "") -> Draft:
         reason=f"to {message.person}",
         cites=(message.index,),
         body={"message": message.index, "sid": sid, "content_digest": digest},
+    )
+
+
+def handed_over(message: Message, sid: str) -> Draft:
+    """DELIVERED of a notice of last resort: who took it will report nothing more."""
+    return Draft(
+        id=f"deliver:{message.index}",
+        stage="DELIVERED",
+        actor=f"carrier:{message.channel}",
+        incident_id=message.incident_id,
+        decision="delivered",
+        reason=f"to {message.person}",
+        settles=message.index,
+        body={"outcome": "delivered", "detail": "handed over; nothing more is reported", "sid": sid},
     )
 
 

@@ -25,6 +25,7 @@ from receiver.intake.signed import Signed
 _TEXT_UNITS = 300
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+_NUMBER = re.compile(r"\+?[0-9]{3,20}")
 _ADDRESS = re.compile(r"whatsapp:[+A-Za-z0-9._-]{3,128}")
 EVERYWHERE = (
     "halt",
@@ -71,6 +72,9 @@ class Replies:
             return signed
         form = signed.form
         sid, sender = form.get("MessageSid", ""), form.get("From", "")
+        if _NUMBER.fullmatch(sender):
+            # SMS is one way here: its sender can be forged, and many networks take none back.
+            return self._done(request, "sms", 204)
         if not _SID.fullmatch(sid) or not _ADDRESS.fullmatch(sender):
             return self._done(request, "malformed", 400)
         answer = codes.parse_answer(form.get("Body", ""), _payload_of(form))

@@ -346,12 +346,16 @@ async def test_fields_that_run_into_each_other_are_refused(house):
         {"MessageSid": SID + "a"},
         {"MessageSid": ""},
         {"From": ""},
-        {"From": "+263771234567"},
         {"From": "whatsapp:a b"},
     ],
 )
 async def test_signed_and_still_not_a_message(house, changes):
     assert await house.say("HALT", **changes) == 400
+    assert house.journal.stages() == []
+
+
+async def test_an_sms_counts_for_nothing(house):
+    assert await house.say("A 7K3P", From="+263771234567") == 204
     assert house.journal.stages() == []
 
 

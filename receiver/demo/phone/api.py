@@ -121,6 +121,8 @@ class Api:
     def _take(self, pairs: list[tuple[str, str]]) -> Refusal | tuple[Message, int | None]:
         """The message that a form asks for and the error it will end in, or why it is refused."""
         network = self.network
+        if dict(pairs).get("From") == network.caller:
+            return self._take_sms(pairs)
         fields = rules.check_form(pairs, network.sender)
         if isinstance(fields, Refusal):
             return fields
@@ -151,6 +153,20 @@ class Api:
             fields=fields,
         )
         return message, failure.code if failure else None
+
+    def _take_sms(self, pairs: list[tuple[str, str]]) -> Refusal | tuple[Message, int | None]:
+        network = self.network
+        fields = rules.check_sms(pairs)
+        if isinstance(fields, Refusal):
+            return fields
+        known = any(phone.number == fields["To"] for phone in network.phones)
+        callback = fields.get("StatusCallback")
+        message = Message(
+            *(new_sid("SM"), False, network.caller, fields["To"], fields["Body"], "queued", network.clock()),
+            status_callback=callback,
+            fields=fields,
+        )
+        return message, None if known else 30003
 
     def _render(self, fields: Mapping[str, str], template: Template | None) -> Refusal | tuple[str, tuple[Button, ...]]:
         if "ContentSid" not in fields:

@@ -77,8 +77,8 @@ class Phone:
     @property
     def conversation(self) -> tuple[Message, ...]:
         """Every message in either direction, oldest first."""
-        everything = self._network.messages.values()
-        return tuple(message for message in everything if self.address in (message.sender, message.recipient))
+        mine = {self.address, self.number}
+        return tuple(m for m in self._network.messages.values() if mine & {m.sender, m.recipient})
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -144,7 +144,7 @@ class PhoneNetwork:
     def phone(self, who: str) -> Phone:
         """The phone of a person (by name) or of an address. An address that is new has not joined the sandbox."""
         for phone in self._phones.values():
-            if who in (phone.name, phone.address):
+            if who in (phone.name, phone.address, phone.number):
                 return phone
         if not rules.WHATSAPP_ADDRESS.fullmatch(who):
             raise LookupError(f"no phone of {who!r}")
@@ -173,9 +173,8 @@ class PhoneNetwork:
 
     def accept(self, message: Message, failure: int | None) -> None:
         """Take a message that the service sent; its statuses follow. failure: the error that it will end in."""
-        phone = self.phone(message.recipient)
         self.messages[message.sid] = message
-        if not phone.online:
+        if failure != 30003 and not (phone := self.phone(message.recipient)).online:
             phone.waiting.add(message.sid)
         self.touch()
         failure = failure or self.faults.undeliverable.get(message.recipient)

@@ -52,6 +52,7 @@ function bubble(phone, message) {
   element.dataset.sid = message.sid;
   element.setAttribute("aria-label", message.mine ? `${phone.name} wrote` : "Counterfoil wrote");
   const box = make("div", "bubble");
+  if (message.sms) box.append(make("span", "quote", "SMS"));
   const original = phone.messages.find((other) => other.sid === message.reply_to);
   if (original) box.append(make("span", "quote", original.body.replace(/[*]/g, "").split("\n")[0]));
   format(box, message.body);

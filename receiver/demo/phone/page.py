@@ -216,4 +216,5 @@ def _shown(message: Message) -> dict[str, Any]:
         "at": message.at.isoformat(),
         "buttons": [button.title for button in message.buttons],
         "reply_to": message.reply_to,
+        "sms": not message.inbound and not message.recipient.startswith("whatsapp:"),
     }

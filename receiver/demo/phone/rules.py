@@ -48,6 +48,22 @@ def check_form(pairs: Sequence[tuple[str, str]], sender: str) -> Refusal | dict[
     return _check_content_fields(fields) or _check_delivery_fields(fields) or fields
 
 
+def check_sms(pairs: Sequence[tuple[str, str]]) -> Refusal | dict[str, str]:
+    """The fields of a request to send an SMS, from the account's own number, or why they are refused."""
+    fields = dict(pairs)
+    if unknown := sorted(set(fields) - _FIELDS):
+        return Refusal(400, 20001, f"Unknown parameters: {', '.join(unknown)}")
+    if len(fields) != len(pairs):
+        return Refusal(400, 20001, "A parameter is given twice")
+    if not fields.get("To"):
+        return Refusal(400, 21604, "A 'To' phone number is required.")
+    if not NUMBER.fullmatch(fields["To"]):
+        return Refusal(400, 21211, f"Invalid 'To' Phone Number: {fields['To']}")
+    if "ContentSid" in fields:
+        return Refusal(400, 21620, "This stand-in sends templates over WhatsApp alone")
+    return _check_content_fields(fields) or _check_delivery_fields(fields) or fields
+
+
 def _check_content_fields(fields: Mapping[str, str]) -> Refusal | None:
     if "MediaUrl" in fields:
         return Refusal(400, 21620, "This stand-in takes no media")

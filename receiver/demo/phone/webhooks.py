@@ -89,7 +89,10 @@ def status_fields(message: Message, status: str, error_code: int | None, account
         "SmsStatus": status,
         "To": message.recipient,
     }
-    if status in ("delivered", "read"):
+    if not message.recipient.startswith("whatsapp:"):
+        for name in ("ChannelInstallSid", "ChannelPrefix", "ChannelToAddress"):
+            del fields[name]
+    elif status in ("delivered", "read"):
         fields["EventType"] = status.upper()
     if error_code is not None:
         fields["ErrorCode"] = str(error_code)
