@@ -96,8 +96,11 @@ class Auditor:
             if view is None:
                 return None
             register = await self.reader.register(tenant)
+            detected = next(entry for entry in view.entries if entry.index == view.index)
             return {
                 "incident": view,
+                "followed": None if request.query.get("at") else register.followed_by(view.id),
+                "requested_by": telling.plain(detected.body.get("requested_by")),
                 "at": request.query.get("at", ""),
                 "steps": telling.steps(view),
                 "doubt": telling.doubt(view),

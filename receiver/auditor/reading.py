@@ -32,6 +32,11 @@ class Register:
     policies: dict[str, str] = field(default_factory=dict)  # policy digest → digest of the blob with its text
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def followed_by(self, incident_id: str) -> str | None:
+        """The incident that counts as the next part of this one."""
+        found = (s.detected for s in self.incidents.values() if s.detected.body.get("continues") == incident_id)
+        return next((entry.incident_id for entry in found), None)
+
     def take(self, entry: Entry) -> None:
         self.size = entry.index + 1
         if entry.stage == "DETECTED" and entry.incident_id is not None:

@@ -58,7 +58,17 @@ async def test_the_page_shows_what_is_known_and_the_ways_out() -> None:
     assert (found.dispatched, found.webhook_id) == (dispatched.index, dispatched.body["webhook_id"])
     values = {"incident": view, "at": "", "steps": telling.steps(view), "moments": telling.moments(view)}
     page = Pages().render(
-        "incident.html", 200, {**values, "policy": None, "doubt": found, "tenant": "default", "tenants": ["default"]}
+        "incident.html",
+        200,
+        {
+            **values,
+            "policy": None,
+            "followed": None,
+            "requested_by": "",
+            "doubt": found,
+            "tenant": "default",
+            "tenants": ["default"],
+        },
     )
     for words in (f"DIDNOT {incident}", f"counterfoil incident settle {incident} --outcome", found.webhook_id):
         assert words.encode() in (page.body or b"")

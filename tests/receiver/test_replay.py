@@ -156,7 +156,9 @@ PLANTS: dict[str, tuple[str, Change, str]] = {
     "authorized in other names": ("AUTHORIZED", body(approved_by=["eve"]), "approved_by was recorded"),
     "authorized with a smaller quorum": ("AUTHORIZED", body(quorum=1), "quorum was recorded as 1"),
     "authorized with another check": ("AUTHORIZED", finding(0, value="x"), "halt x == none"),
-    "authorized on fewer answers": ("AUTHORIZED", lambda d: both(d, 22), "1 of 2 needed approvals count"),
+    "authorized on fewer answers": (
+        "AUTHORIZED", lambda d: both(d, entry_of("APPROVED", 1).index), "1 of 2 needed approvals count"
+    ),
     "authorized on an old look": (
         "AUTHORIZED", lambda d: d["body"]["service"]["basis"].update(entries=20), "policy looked at"
     ),
