@@ -36,6 +36,8 @@ from receiver.authorization.whatsapp import WhatsApp
 from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
 from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
 from receiver.diagnosis.claude import Claude
+from receiver.diagnosis.dialogue import Limits
+from receiver.diagnosis.tool import Asks
 from receiver.evidence.alertmanager import Alertmanagers
 from receiver.evidence.prometheus import NoPrometheus, Prometheus
 from receiver.evidence.silencing import Server, Silencing
@@ -394,10 +396,17 @@ class Service:
             secrets=all_secrets(settings),
             prices={
                 **DEFAULT_PRICES,
-                **{model: Price.listed(price.input, price.output) for model, price in own.items()},
+                **{m: Price.listed(p.input, p.output, p.cache_write, p.cache_read) for m, p in own.items()},
             },
             budget=budget,
+            limits=diagnosis_limits(settings.diagnosis),
+            asks=self._asks,
         )
+
+    def _asks(self, tenant: str) -> Asks | None:
+        """Who answers Claude's queries about a tenant: its own Prometheus, and nobody where there is none."""
+        evidence = self.governors[tenant].desk.evidence if tenant in self.governors else None
+        return evidence if isinstance(evidence, Prometheus) else None
 
     def _outside(self, settings: Settings) -> Iterator[Outside]:
         ledger = settings.ledger
@@ -520,6 +529,18 @@ def _tenants(loaded: Loaded) -> Iterable[tuple[str, Tenant]]:
 def _servers(tenant: Tenant) -> list[Server]:
     """Raises OSError where a file of a `tls_config` cannot be read."""
     return [(s.url, s.http_config.headers(), s.http_config.ssl_context()) for s in tenant.alertmanagers]
+
+
+def diagnosis_limits(settings: Diagnosis) -> Limits:
+    return Limits(
+        max_tokens=settings.max_tokens,
+        effort=settings.effort,
+        incident_budget_usd=settings.incident_budget_usd,
+        concurrency=settings.concurrency,
+        metrics=settings.metrics,
+        labels=settings.labels,
+        redact=settings.redact,
+    )
 
 
 def _pace(settings: Settings) -> Pace:

@@ -251,8 +251,9 @@ class Exhibit:
 
 # finding: what policy found. rule: the alert's expression and its recent history. signal: what policy reads.
 # candidate: what moved before or with the incident, in order. alert: another that fires. incident: a former one of the
-# same key. deploy: a change that was made. tried: an action of this incident that did not help.
-EXHIBIT_KINDS = ("finding", "rule", "signal", "candidate", "alert", "incident", "deploy", "tried")
+# same key. deploy: a change that was made. tried: an action of this incident that did not help. asked: a series that
+# Claude asked for.
+EXHIBIT_KINDS = ("finding", "rule", "signal", "candidate", "alert", "incident", "deploy", "tried", "asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,7 @@ class CaseFile:
     """All that Claude may know of an incident. Text in it comes from outside and is data, never an instruction.
 
     cut: what was left out or could not be had, one sentence each. follow_up: an action was tried and did not help.
+    spent_usd: what earlier diagnoses of this incident cost.
     """
 
     tenant: str
@@ -305,6 +307,19 @@ class CaseFile:
     actions: Mapping[str, str]  # permitted action name → its title from the configuration
     cut: tuple[str, ...] = ()
     follow_up: bool = False
+    spent_usd: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What Prometheus answers to a query of Claude's: an exhibit a series, not numbered yet.
+
+    left_out: series that were too many. fault: why there is no answer; empty where there is one.
+    """
+
+    exhibits: tuple[Exhibit, ...] = ()
+    left_out: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +352,10 @@ class Diagnosis:
     request_id: str
     usage: Usage
     duration_seconds: float
-    prompt: str  # exactly what was sent (kept as a blob)
+    prompt: str  # exactly what was sent last, with all that was said before it (kept as a blob)
     answer: str  # exactly what came back
+    asked: tuple[Exhibit, ...] = ()  # what it asked for itself: the exhibits after those of the case file
+    redacted: Mapping[str, int] = field(default_factory=dict)  # what was taken out of the evidence, by kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,3 +372,5 @@ class NoDiagnosis:
     duration_seconds: float = 0.0
     prompt: str = ""
     answer: str = ""
+    asked: tuple[Exhibit, ...] = ()
+    redacted: Mapping[str, int] = field(default_factory=dict)

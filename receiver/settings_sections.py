@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import re2
 from cryptography import x509
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
@@ -81,11 +82,31 @@ class Ledger(Section):
         return self.path.with_name(f"{self.path.name}.timestamps")
 
 
+def _expression(value: str) -> str:
+    """An expression in RE2's syntax that matches something, but not everything."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        empty = re2.compile(value, options).match("")
+    except re2.error as error:
+        raise ValueError(f"is no expression of RE2: {error}") from None
+    if empty is not None:
+        raise ValueError("would match where there is nothing")
+    return value
+
+
+MetricPattern = Annotated[str, Field(pattern=r"^[a-zA-Z_:*][a-zA-Z0-9_:*]{0,200}$")]
+LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,100}$")]
+Expression = Annotated[str, AfterValidator(_expression)]
+
+
 class TokenPrice(Section):
     """US dollars per million tokens."""
 
     input: Decimal = Field(ge=0)
     output: Decimal = Field(ge=0)
+    cache_write: Decimal | None = Field(default=None, ge=0)
+    cache_read: Decimal | None = Field(default=None, ge=0)
 
 
 def _promql(value: str) -> str:
@@ -105,6 +126,13 @@ class Diagnosis(Section):
     api_key: SecretStr | None = None
     base_url: WebAddress | None = None
     daily_budget_usd: float = Field(default=5.0, ge=0)
+    incident_budget_usd: float = Field(default=0.5, ge=0)
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    max_tokens: int = Field(default=1_500, ge=500, le=32_000)
+    concurrency: int = Field(default=2, ge=1, le=32)
+    metrics: tuple[MetricPattern, ...] = ()
+    labels: tuple[LabelName, ...] = ()
+    redact: tuple[Expression, ...] = ()
     prices: Mapping[str, TokenPrice] = {}
     candidates: tuple[PromQL, ...] = ()
     deploys: tuple[PromQL, ...] = ()

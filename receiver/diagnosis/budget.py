@@ -27,9 +27,18 @@ class Price:
     cache_read: Decimal
 
     @classmethod
-    def listed(cls, tokens_in: Decimal, tokens_out: Decimal) -> Price:
-        """By the two prices of a list: writing the cache costs a quarter more than input, reading a tenth."""
-        return cls(tokens_in, tokens_out, tokens_in * Decimal("1.25"), tokens_in * Decimal("0.1"))
+    def listed(
+        cls, tokens_in: Decimal, tokens_out: Decimal, write: Decimal | None = None, read: Decimal | None = None
+    ) -> Price:
+        """By a list. Where it names no price of the cache, writing costs a quarter more than input, reading a tenth."""
+        write = tokens_in * Decimal("1.25") if write is None else write
+        return cls(tokens_in, tokens_out, write, tokens_in * Decimal("0.1") if read is None else read)
+
+    def most(self, tokens_in: int, tokens_out: int) -> Decimal:
+        """What a call may cost at the most, however much of it is cached."""
+        return self.cost(
+            Usage(0, tokens_out, tokens_in) if self.cache_creation > self.input else Usage(tokens_in, tokens_out)
+        )
 
     def cost(self, usage: Usage) -> Decimal:
         millionths = (
@@ -66,6 +75,16 @@ def usage_of(raw: Any, price: Price) -> Usage | None:
         tokens.append(count)
     usage = Usage(tokens[0], tokens[1], tokens[2], tokens[3])
     return replace(usage, cost_usd=dollars(price.cost(usage)))
+
+
+def total(first: Usage, second: Usage) -> Usage:
+    return Usage(
+        first.input_tokens + second.input_tokens,
+        first.output_tokens + second.output_tokens,
+        first.cache_creation_tokens + second.cache_creation_tokens,
+        first.cache_read_tokens + second.cache_read_tokens,
+        dollars(Decimal(first.cost_usd) + Decimal(second.cost_usd)),
+    )
 
 
 def dollars(amount: Decimal) -> str:

@@ -11,40 +11,44 @@ import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from receiver.diagnosis.budget import CHARACTERS_PER_TOKEN_MIN, DEFAULT_PRICES, Breaker, DailyBudget, Price, usage_of
+from receiver.diagnosis import tool
+from receiver.diagnosis.budget import (
+    CHARACTERS_PER_TOKEN_MIN,
+    DEFAULT_PRICES,
+    Breaker,
+    DailyBudget,
+    Price,
+    total,
+    usage_of,
+)
 from receiver.diagnosis.budget import price_of as price_of_model
-from receiver.diagnosis.citations import BadAnswer, check, read_answer
+from receiver.diagnosis.dialogue import INPUT_TOKENS_MAX, ROUNDS_MAX, Dialogue, Limits, Wanted
 from receiver.diagnosis.failures import Failure, read_failure
-from receiver.diagnosis.prompt import SYSTEM, Evidence, answer_schema, evidence
+from receiver.diagnosis.prompt import evidence
+from receiver.diagnosis.reading import STORED_CHARACTERS_MAX, read_reply, stop_reason, texts_of
 from receiver.diagnosis.redaction import Redactor
 from receiver.diagnosis.text import clean, storable
-from receiver.papers import CaseFile, Diagnosis, NoDiagnosis, Usage
+from receiver.papers import Answered, CaseFile, Diagnosis, NoDiagnosis, Usage
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 OFFICIAL_URL = "https://api.anthropic.com"
 HEADERS = {"accept-encoding": "identity"}
-OUTPUT_TOKENS_MAX = 1_500
-CALLS_AT_ONCE = 2
 RETRY_SECONDS = 1.0  # before the one retry, where the vendor names no time
 ANSWER_SECONDS_MIN = 2.0  # with less than this left there is no use in asking again
+QUERY_SECONDS_MIN = 12.0  # with less than this left nothing more is looked up
+CHARACTERS_PER_TOKEN = 3  # to guess whether one more round fits in the tokens of a diagnosis
 DETAIL_CHARACTERS_MAX = 300
-STORED_CHARACTERS_MAX = 200_000
 # Outcomes in which the service gave no usable answer. What Claude itself declines or fails to found is none of them.
 FAILURES = frozenset(
     {"timeout", "overloaded", "rate_limited", "spend_limit", "bad_answer", "unauthorized", "api_error", "unreachable"}
 )
-_TRUNCATED = {
-    "max_tokens": "the answer did not fit in the tokens that were allowed",
-    "model_context_window_exceeded": "the evidence and the answer did not fit in the model's window",
-}
-
 log = logging.getLogger(__name__)
 
 
@@ -55,8 +59,12 @@ class Course:
     deadline: float  # of the event loop's clock
     prompt: str = ""
     answer: str = ""
-    usage: Usage = field(default_factory=Usage)
+    talk: Dialogue | None = None
     asked: bool = False  # a slot was free; before that, waiting for one is not the vendor's fault
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - asyncio.get_running_loop().time()
 
 
 class Claude:
@@ -73,14 +81,18 @@ class Claude:
         secrets: Sequence[str] = (),
         prices: Mapping[str, Price] = DEFAULT_PRICES,
         budget: DailyBudget | None = None,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        asks: Callable[[str], tool.Asks | None] = tool.nobody,
     ) -> None:
         """base_url: None is the vendor's own; the SDK's environment variables and profiles are never asked.
 
         secrets: exact values that must not leave this machine, beside the key itself.
         prices: model → price; "*" is any other model. budget: the day's, where it was begun by another.
+        asks: tenant → who answers Claude's queries there, if anybody does.
         """
         self._key = (api_key or "").strip()
         self._model = model
+        self.model = model if self._key else ""  # empty where there is no key to ask it with
         self._base_url = base_url or OFFICIAL_URL
         self._clock = clock
         self._secrets = (*secrets, self._key)
@@ -89,14 +101,11 @@ class Claude:
         self.budget = budget or DailyBudget(daily_budget_usd)
         self.budget.limit = Decimal(str(daily_budget_usd))
         self.breaker = Breaker()
-        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._limits = limits
+        self._asks = asks
+        self._slots = asyncio.Semaphore(limits.concurrency)
         self._starting = asyncio.Lock()
         self._client: AsyncAnthropic | None = None
-
-    @property
-    def model(self) -> str:
-        """The model that is asked; empty where there is no key to ask it with."""
-        return self._model if self._key else ""
 
     async def diagnose(self, case: CaseFile, *, timeout_seconds: float) -> Diagnosis | NoDiagnosis:
         """Claude's answer with every claim checked, or why there is none. Never raises, never takes longer."""
@@ -110,7 +119,7 @@ class Claude:
             if course.asked:
                 result = NoDiagnosis("timeout", f"no answer within {timeout_seconds:g} s")
             else:
-                result = NoDiagnosis("busy", f"{CALLS_AT_ONCE} other questions are still being answered")
+                result = NoDiagnosis("busy", f"{self._limits.concurrency} other questions are still being answered")
         except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
             # The SDK promises no closed list of errors, and an outage of the model never costs the incident.
             log.warning("asking Claude failed in an unknown way: %s", type(error).__name__)
@@ -123,7 +132,17 @@ class Claude:
             return replace(result, duration_seconds=seconds)
         # A library's message may quote a header, and so the key.
         detail = clean(Redactor(self._secrets).text(result.detail), DETAIL_CHARACTERS_MAX)
-        return NoDiagnosis(result.outcome, detail, course.usage, seconds, course.prompt, course.answer)
+        talk = course.talk
+        return NoDiagnosis(
+            result.outcome,
+            detail,
+            talk.usage if talk else Usage(),
+            seconds,
+            course.prompt,
+            course.answer,
+            talk.asked if talk else (),
+            dict(talk.redactor.counts) if talk else {},
+        )
 
     async def close(self) -> None:
         """Close the connections; a later question opens new ones."""
@@ -138,36 +157,84 @@ class Claude:
             return NoDiagnosis("unauthorized", "diagnosis.api_key holds a character that no key has")
         async with self._slots:
             # In a thread: a case full of long texts takes tenths of a second, and others wait for the event loop.
-            shown = await asyncio.to_thread(evidence, case, self._secrets)
-            question = self._question(shown)
-            prompt = json.dumps(question, ensure_ascii=False, sort_keys=True)
-            # Until the vendor has said what it cost, or that it took nothing, the whole reservation counts as spent.
-            reserved = self._price.cost(Usage(len(prompt) // CHARACTERS_PER_TOKEN_MIN, OUTPUT_TOKENS_MAX))
-            if not self.budget.reserve(reserved, self._clock()):
-                return NoDiagnosis("budget", self._over_budget())
-            day = self.budget.day
-            wait = self.breaker.wait(self._clock())
-            if wait is not None:
-                self.budget.settle(reserved, Decimal(0), day)
-                minutes = max(1, round(wait / timedelta(minutes=1)))
-                return NoDiagnosis("busy", f"Claude failed several times in a row; asked again in {minutes} min")
-            course.prompt = prompt
-            course.asked = True
+            talk = course.talk = await asyncio.to_thread(self.begin, case)
+            while True:
+                last = talk.rounds + 1 >= ROUNDS_MAX or course.left() < QUERY_SECONDS_MIN
+                reply = await self._paid(talk, case, course, last=last)
+                if isinstance(reply, NoDiagnosis):
+                    return reply
+                course.answer = storable("".join(texts_of(reply)), STORED_CHARACTERS_MAX)
+                if stop_reason(reply) != "tool_use" or not talk.asks or talk.rounds >= ROUNDS_MAX:
+                    return read_reply(reply, talk, course.prompt)
+                wanted = await asyncio.to_thread(talk.heard, reply)
+                if not wanted:
+                    return NoDiagnosis(
+                        "bad_answer", f"the answer stopped for {stop_reason(reply)} and asks for nothing"
+                    )
+                talk.told(await asyncio.gather(*(self._looked_up(one, case, course) for one in wanted)))
+
+    def begin(self, case: CaseFile) -> Dialogue:
+        """The dialogue about `case`, with nothing said yet."""
+        redactor = Redactor(self._secrets, self._limits.redact, self._limits.labels)
+        asks = self._asks(case.tenant) is not None
+        known = (tool.names_in(exhibit.query) for exhibit in case.exhibits if exhibit.query)
+        metrics = tuple(sorted({*self._limits.metrics, *(name for names in known for name in names)})) if asks else ()
+        return Dialogue(self._model, evidence(case, redactor, metrics), self._limits, redactor, bool(metrics), metrics)
+
+    async def _looked_up(self, wanted: Wanted, case: CaseFile, course: Course) -> tuple[Wanted, Answered]:
+        asks, call = self._asks(case.tenant), wanted.call
+        if asks is None or call is None:
+            return wanted, Answered(fault="nothing can be looked up")
+        seconds = min(tool.QUERY_SECONDS, course.left() - ANSWER_SECONDS_MIN)
+        if seconds <= 0:
+            return wanted, Answered(fault="there is no time left to look it up")
+        span = call.minutes * 60
+        return wanted, await asks.series(call.query, end=self._clock(), seconds=span, timeout_seconds=seconds)
+
+    async def _paid(self, talk: Dialogue, case: CaseFile, course: Course, *, last: bool) -> Any:
+        """One round: the message that came back, its usage counted; or why there is none."""
+        question = talk.question(last=last)
+        prompt = json.dumps(question, ensure_ascii=False, sort_keys=True)
+        if talk.rounds and len(prompt) // CHARACTERS_PER_TOKEN > talk.input_left:
+            return NoDiagnosis("budget", f"the dialogue would take more than {INPUT_TOKENS_MAX:,} tokens")
+        # Until the vendor has said what it cost, or that it took nothing, the whole reservation counts as spent.
+        reserved = self._price.most(len(prompt) // CHARACTERS_PER_TOKEN_MIN, question["max_tokens"])
+        spent, most = Decimal(case.spent_usd) + Decimal(talk.usage.cost_usd), self._limits.incident_budget_usd
+        if spent + reserved > Decimal(str(most)):
+            return NoDiagnosis("budget", f"one more question does not fit in the incident's budget of {most} USD")
+        if not self.budget.reserve(reserved, self._clock()):
+            return NoDiagnosis("budget", self._over_budget())
+        day = self.budget.day
+        client = self._paused() if not talk.rounds else None
+        if client is None:
+            course.prompt, course.asked = prompt, True
             client = await self._connect()
-            if isinstance(client, NoDiagnosis):
-                course.asked = False
+        if isinstance(client, NoDiagnosis):
+            course.asked = False
+            self.budget.settle(reserved, Decimal(0), day)
+            return client
+        talk.rounds += 1
+        reply = await self._ask(client, question, course)
+        if isinstance(reply, Failure):
+            if reply.free:
                 self.budget.settle(reserved, Decimal(0), day)
-                return client
-            reply = await self._ask(client, question, course)
-            if isinstance(reply, Failure):
-                if reply.free:
-                    self.budget.settle(reserved, Decimal(0), day)
-                return NoDiagnosis(reply.outcome, reply.detail)
-            usage = usage_of(getattr(reply, "usage", None), self._price)
-            if usage is not None:
-                course.usage = usage
-                self.budget.settle(reserved, self._price.cost(usage), day)
-            return self._read(reply, usage, shown, course)
+            return NoDiagnosis(reply.outcome, reply.detail)
+        usage = usage_of(getattr(reply, "usage", None), self._price)
+        if usage is not None:
+            talk.usage = total(talk.usage, usage)
+            self.budget.settle(reserved, Decimal(usage.cost_usd), day)
+        if not isinstance(reply, importlib.import_module("anthropic.types").Message):
+            course.answer = storable(str(reply), STORED_CHARACTERS_MAX)
+            return NoDiagnosis("bad_answer", f"the answer is no message but {type(reply).__name__}")
+        if usage is None:
+            course.answer = storable("".join(texts_of(reply)), STORED_CHARACTERS_MAX)
+            return NoDiagnosis("bad_answer", "the answer does not say what it used")
+        return reply
+
+    def _paused(self) -> AsyncAnthropic | NoDiagnosis | None:
+        wait = self.breaker.wait(self._clock())
+        minutes = max(1, round(wait / timedelta(minutes=1))) if wait is not None else 0
+        return NoDiagnosis("busy", f"Claude failed several times; asked again in {minutes} min") if minutes else None
 
     def _over_budget(self) -> str:
         spent = f"one more question does not fit in today's budget of {self.budget.limit} USD"
@@ -175,16 +242,6 @@ class Claude:
             return spent
         price = f"{self._price.input} and {self._price.output} USD for a million tokens in and out"
         return f"{spent}; {clean(self._model, 60)} is not in the price table and counts as {price}"
-
-    def _question(self, shown: Evidence) -> dict[str, Any]:
-        return {
-            "model": self._model,
-            "max_tokens": OUTPUT_TOKENS_MAX,
-            "system": SYSTEM,
-            "messages": [{"role": "user", "content": shown.document}],
-            "thinking": {"type": "between_tools"},
-            "output_config": {"format": {"type": "json_schema", "schema": answer_schema(shown.actions)}},
-        }
 
     async def _connect(self) -> AsyncAnthropic | NoDiagnosis:
         async with self._starting:
@@ -216,58 +273,6 @@ class Claude:
             return await client.messages.create(**question, timeout=left)
         except errors as error:
             return read_failure(error, self._clock())
-
-    def _read(self, reply: object, usage: Usage | None, shown: Evidence, course: Course) -> Diagnosis | NoDiagnosis:
-        """The checks, in the order in which each makes the next one safe."""
-        message_type = importlib.import_module("anthropic.types").Message
-        if not isinstance(reply, message_type):
-            course.answer = storable(str(reply), STORED_CHARACTERS_MAX)
-            return NoDiagnosis("bad_answer", f"the answer is no message but {type(reply).__name__}")
-        message: Any = reply
-        text = "".join(texts_of(message))
-        course.answer = storable(text, STORED_CHARACTERS_MAX)
-        if usage is None:
-            return NoDiagnosis("bad_answer", "the answer does not say what it used")
-        stopped = str(getattr(message, "stop_reason", None))
-        if stopped == "refusal":
-            category = getattr(getattr(message, "stop_details", None), "category", None)
-            return NoDiagnosis("refusal", f"Claude declined to answer ({category or 'no reason given'})")
-        if stopped in _TRUNCATED:
-            return NoDiagnosis("truncated", _TRUNCATED[stopped])
-        if stopped not in ("end_turn", "stop_sequence"):
-            return NoDiagnosis("bad_answer", f"the answer stopped for {stopped}")
-        if not text:
-            return NoDiagnosis("bad_answer", "the answer holds no text")
-        try:
-            answer = read_answer(text, shown.actions)
-        except BadAnswer as error:
-            return NoDiagnosis("bad_answer", str(error))
-        checked = check(answer, shown.exhibits, shown.document)
-        if checked is None:
-            return NoDiagnosis("no_claims", f"{len(answer.claims)} claims were made, and none stands in the evidence")
-        return Diagnosis(
-            summary=checked.summary,
-            likely_cause=checked.likely_cause,
-            claims=checked.claims,
-            recommended_action=checked.recommended_action,
-            confidence=checked.confidence,
-            falsified_by=checked.falsified_by,
-            dropped_claims=checked.dropped,
-            model=clean(str(getattr(message, "model", "")), 100),
-            request_id=clean(str(getattr(message, "_request_id", None) or getattr(message, "id", "")), 100),
-            usage=usage,
-            duration_seconds=0.0,
-            prompt=course.prompt,
-            answer=course.answer,
-        )
-
-
-def texts_of(message: Any) -> list[str]:
-    """Real text alone: thinking may come first, and an unknown block looks like text with None in it."""
-    content = getattr(message, "content", None)
-    blocks = content if isinstance(content, list) else []
-    texts = [getattr(block, "text", None) for block in blocks if getattr(block, "type", None) == "text"]
-    return [text for text in texts if isinstance(text, str)]
 
 
 def known_errors() -> tuple[type[BaseException], ...]:

@@ -23,6 +23,7 @@ ACTIONS_MAX = 20
 LABELS_MAX = 30
 VALUES_MAX = 12
 CUT_MAX = 20
+METRICS_MAX = 200
 POINTS_MAX = 60
 POINT_DIGITS = 4  # of a point in a series; what may be cited stands among the values as it was measured
 NAME_CHARACTERS_MAX = 64
@@ -57,6 +58,8 @@ How to answer:
 - `recommended_action` is one of the actions in the document, or "none". Choose "none" unless the evidence asks for
   it.
 - `confidence` is between 0 and 1. `falsified_by` is what would show that you are wrong, and how to look for it.
+- If you can query Prometheus, do so only where the answer could change what you say. Each series of an answer is an
+  exhibit like the others.
 - At most six claims. Summary: one sentence of at most 300 characters. Plain words, no links, no formatting.
 """
 
@@ -71,9 +74,12 @@ class Evidence:
     redacted: Mapping[str, int]
 
 
-def evidence(case: CaseFile, secrets: Sequence[str] = ()) -> Evidence:
-    """The document for `case`, at most DOCUMENT_CHARACTERS_MAX: the last alerts go first, then the last exhibits."""
-    redactor = Redactor(secrets)
+def evidence(case: CaseFile, redactor: Redactor | None = None, metrics: Sequence[str] = ()) -> Evidence:
+    """The document for `case`, at most DOCUMENT_CHARACTERS_MAX: the last alerts go first, then the last exhibits.
+
+    metrics: the names that the tool may read; it is not offered where there are none.
+    """
+    redactor = redactor or Redactor([])
     exhibits = [shown_exhibit(exhibit, redactor) for exhibit in case.exhibits[:EXHIBITS_MAX]]
     actions = dict(list(case.actions.items())[:ACTIONS_MAX])
     alerts = [shown_alert(alert, redactor) for alert in case.alerts[:ALERTS_MAX]]
@@ -87,6 +93,7 @@ def evidence(case: CaseFile, secrets: Sequence[str] = ()) -> Evidence:
         "labels": shown_mapping(case.labels, redactor, LABELS),
         "annotations": shown_mapping(case.annotations, redactor, ANNOTATIONS),
         "actions": {name: shown(title, redactor, TEXT_CHARACTERS_MAX) for name, title in actions.items()},
+        "metrics": [shown(name, redactor, TEXT_CHARACTERS_MAX) for name in metrics[:METRICS_MAX]],
         "not_gathered": [shown(text, redactor, TEXT_CHARACTERS_MAX) for text in case.cut[:CUT_MAX]],
     }
     while True:
@@ -188,6 +195,7 @@ def shown_alert(alert: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
 
 
 def shown_mapping(values: Mapping[str, Any], redactor: Redactor, allowed: frozenset[str]) -> dict[str, str]:
+    allowed = allowed | redactor.labels if allowed is LABELS else allowed
     listed = [(name, str(value)) for name, value in values.items() if name in allowed][:LABELS_MAX]
     return {name: shown(value, redactor, TEXT_CHARACTERS_MAX) for name, value in listed}
 

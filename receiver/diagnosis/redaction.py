@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, quote_plus
+
+import re2
 
 SECRET_CHARACTERS_MIN = 6  # a shorter value would take ordinary words with it
 TEXT_CHARACTERS_MAX = 20_000  # far above what prompt.py shows of one text, so that no secret is cut in its middle
@@ -45,13 +48,22 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
 }
 
 
+def re2_options() -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return options
+
+
 class Redactor:
     """Takes secrets out of texts and counts them by kind; one for each case.
 
-    secrets: exact values of our own, also found in their URL-encoded form.
+    secrets: exact values of our own, also found in their URL-encoded form. patterns: expressions of the configuration,
+    in RE2's syntax, which takes no time that an attacker could choose. labels: names that may be shown beside ours.
     """
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, secrets: Sequence[str], patterns: Sequence[str] = (), labels: Sequence[str] = ()) -> None:
+        self.labels = frozenset(labels)
+        self._configured = [re2.compile(pattern, re2_options()) for pattern in patterns]
         long = [secret for secret in secrets if len(secret) >= SECRET_CHARACTERS_MIN]
         quoted = [spell(secret, errors="replace") for secret in long for spell in (quote, quote_plus)]
         forms = {*long, *quoted}
@@ -65,11 +77,15 @@ class Redactor:
         text = text[:TEXT_CHARACTERS_MAX]
         if self._own is not None:
             text = self._replace("own_secret", self._own, text)
+        if self._configured:
+            text = text.encode("utf-8", "replace").decode()  # a lone surrogate is nothing that RE2 reads
+        for expression in self._configured:
+            text = self._replace("configured", expression, text)
         for kind, pattern in PATTERNS.items():
             text = self._replace(kind, pattern, text)
         return text
 
-    def _replace(self, kind: str, pattern: re.Pattern[str], text: str) -> str:
+    def _replace(self, kind: str, pattern: Any, text: str) -> str:
         text, count = pattern.subn(f"[redacted:{kind}]", text)
         if count:
             self.counts[kind] += count

@@ -16,9 +16,10 @@ import aiohttp
 
 from policy_rules.readings import Query, Reading, ReadingState
 from receiver.evidence.around import Around
+from receiver.evidence.asking import Asking
 from receiver.evidence.freshness import FRESH, age_query
 from receiver.evidence.server import Server
-from receiver.papers import Gathered, Inquiry
+from receiver.papers import Answered, Gathered, Inquiry
 
 ANSWER_BYTES = 262_144
 HISTORY_POINTS = 60
@@ -76,6 +77,7 @@ class Prometheus:
         """count: called with the state and the seconds of each query that was really asked."""
         self._server = Server(url=url, session=session, headers=headers, ssl=ssl)
         self._around = Around(self._server, count)
+        self._asking = Asking(self._server, count)
         self._clock = clock
         self._count = count
         self._places = asyncio.Semaphore(QUERIES_AT_ONCE)
@@ -87,6 +89,10 @@ class Prometheus:
     ) -> tuple[Reading, ...]:
         """One reading a query, in order; the same query at the same time is asked once."""
         return tuple(await asyncio.gather(*(self._one(q, timeout_seconds, fresh_seconds) for q in queries)))
+
+    async def series(self, promql: str, *, end: datetime, seconds: int, timeout_seconds: float) -> Answered:
+        """What Claude asks for, in a place of its own."""
+        return await self._asking.series(promql, end=end, seconds=seconds, timeout_seconds=timeout_seconds)
 
     async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
         """Beside what policy asks, in places of its own: a case file delays no verdict."""

@@ -68,7 +68,7 @@ class Round:
             try:
                 async with asyncio.timeout(QUESTION_SECONDS):
                     status, raw = await ask(path, {**form, **limits}, ANSWER_BYTES)
-                outcome, data, why = await asyncio.to_thread(_read, status, raw)
+                outcome, data, why = await asyncio.to_thread(read_answer, status, raw)
                 self.bytes += len(raw) if raw is not None else ANSWER_BYTES
             except TimeoutError:
                 why = f"no answer within {QUESTION_SECONDS:g} s"
@@ -80,7 +80,7 @@ class Round:
         return data
 
 
-def _read(status: int, raw: bytes | None) -> tuple[str, Any, str]:
+def read_answer(status: int, raw: bytes | None) -> tuple[str, Any, str]:
     """The word for the metric, the data, and why there is none."""
     if raw is None:
         return "error", None, f"an answer of more than {ANSWER_BYTES:,} bytes"

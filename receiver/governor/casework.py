@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from policy_rules import detection
@@ -21,6 +22,7 @@ from receiver.diagnosis.text import clean, storable
 from receiver.governor import wording
 from receiver.governor.desk import Desk, stamp
 from receiver.governor.watching import LOOK_TIMEOUT_SECONDS, ask
+from receiver.incident.consulting import Consultation
 from receiver.incident.past import approved, helped, past_incidents, standing
 from receiver.incident.states import Incident
 from receiver.papers import CaseFile, Exhibit, Gathered, Inquiry
@@ -78,11 +80,17 @@ async def case_file(desk: Desk, incident: Incident) -> CaseFile:
         actions={name: action.title for name, action in rule.actions.items()},
         cut=(*missing, *gathered.cut),
         follow_up=any(proposal.did_not_help for proposal in incident.proposals),
+        spent_usd=str(sum((_cost(one) for one in incident.consultations), Decimal(0))),
     )
 
 
 async def _around(desk: Desk, inquiry: Inquiry) -> Gathered:
     return await desk.evidence.around(inquiry, timeout_seconds=CASE_SECONDS)
+
+
+def _cost(consultation: Consultation) -> Decimal:
+    usage = consultation.body.get("usage")
+    return Decimal(str(usage.get("cost_usd") or 0)) if isinstance(usage, Mapping) else Decimal(0)
 
 
 def _inquiry(
@@ -219,6 +227,12 @@ def case_bytes(case: CaseFile) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
+def exhibits_text(exhibits: Sequence[Exhibit]) -> str:
+    """Exhibits as they are kept beside the ledger, as `case_bytes` writes them; empty where there are none."""
+    shown = [_to_json(exhibit) for exhibit in exhibits]
+    return json.dumps(shown, sort_keys=True, separators=(",", ":")) if shown else ""
+
+
 def _to_json(exhibit: Exhibit) -> dict[str, Any]:
     return {
         "ref": exhibit.ref,
@@ -240,15 +254,16 @@ def case_body(case: CaseFile, took: timedelta) -> dict[str, Any]:
     candidates = [one for one in case.exhibits if one.kind == "candidate"]
     return {
         "moved": [_moved(one, case) for one in candidates[:MOVED_SHOWN_MAX]],
-        "items": [_item(one, case) for one in case.exhibits[:ITEMS_MAX]],
+        "items": [item(one, case.labels) for one in case.exhibits[:ITEMS_MAX]],
         "cut": [storable(clean(text, TEXT_CHARACTERS), TEXT_CHARACTERS) for text in case.cut[:CUT_SHOWN_MAX]],
         "gathered_ms": int(took.total_seconds() * 1000),
         "follow_up": case.follow_up,
     }
 
 
-def _item(exhibit: Exhibit, case: CaseFile) -> dict[str, str]:
-    labels = told_labels(exhibit.labels, case.labels)
+def item(exhibit: Exhibit, known: Mapping[str, str]) -> dict[str, str]:
+    """One exhibit in few words. known: the incident's labels, which need not be said again."""
+    labels = told_labels(exhibit.labels, known)
     return {
         "ref": exhibit.ref,
         "kind": exhibit.kind,

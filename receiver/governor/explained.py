@@ -22,7 +22,7 @@ def long_form(incident: Incident) -> str:
     body = diagnosis.body
     claims = [claim for claim in body.get("claims", ()) if isinstance(claim, Mapping)]
     cited = list(dict.fromkeys(ref for claim in claims for ref in claim.get("refs", ())))
-    known = {item["ref"]: item for item in diagnosis.case.get("items", ())}
+    known = {item["ref"]: item for item in (*diagnosis.case.get("items", ()), *body.get("asked", ()))}
     readings = [f"{ref} {known[ref]['what']} {known[ref].get('now', '')}".strip() for ref in cited if ref in known]
     parts = [
         f"Claude: {diagnosis_line(incident)}",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ledger.entry import Blob, Draft
-from receiver.governor.casework import case_body, case_bytes, case_file
+from receiver.governor.casework import case_body, case_bytes, case_file, exhibits_text, item
 from receiver.governor.desk import Desk, stamp
 from receiver.incident.agenda import CONSULT_SECONDS, Due
 from receiver.incident.states import Incident
 from receiver.papers import Diagnosis, NoDiagnosis
+
+ASKED_SHOWN_MAX = 20
 
 
 async def consult(desk: Desk, due: Due) -> None:
@@ -52,7 +54,8 @@ async def give_up(desk: Desk, due: Due) -> None:
 
 async def settle(desk: Desk, incident: Incident, consulted: int, answer: Diagnosis | NoDiagnosis) -> None:
     usage = answer.usage
-    blobs = tuple(Blob(n, t.encode()) for n, t in (("prompt", answer.prompt), ("answer", answer.answer)) if t)
+    texts = (("prompt", answer.prompt), ("answer", answer.answer), ("asked", exhibits_text(answer.asked)))
+    blobs = tuple(Blob(name, text.encode()) for name, text in texts if text)
     common = {
         "usage": {
             "input_tokens": usage.input_tokens,
@@ -62,6 +65,8 @@ async def settle(desk: Desk, incident: Incident, consulted: int, answer: Diagnos
             "cost_usd": usage.cost_usd,
         },
         "duration_ms": int(answer.duration_seconds * 1000),
+        "asked": [item(exhibit, {}) for exhibit in answer.asked[:ASKED_SHOWN_MAX]],
+        "redacted": dict(answer.redacted),
     }
     if isinstance(answer, NoDiagnosis):
         draft = Draft(

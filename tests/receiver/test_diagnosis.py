@@ -630,7 +630,7 @@ def test_our_own_secrets_never_leave(secret: str, before: str, after: str) -> No
 
 def test_a_hidden_character_does_not_save_a_secret() -> None:
     case = replace(CASE, summary="key sk-ant-\u200bapi03-abcdefghijkl and hun\u200bter2-hunter2")
-    shown = evidence(case, ["hunter2-hunter2"])
+    shown = evidence(case, Redactor(["hunter2-hunter2"]))
     assert "abcdefghijkl" not in shown.document
     assert "hunter2" not in shown.document
     assert shown.redacted == {"model_key": 1, "own_secret": 1}

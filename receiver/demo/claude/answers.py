@@ -9,6 +9,22 @@ from typing import Any
 from aiohttp import web
 
 CITED_MAX = 3
+STOPS = {
+    "refusal": "refusal",
+    "max_tokens": "max_tokens",
+    "context_exceeded": "model_context_window_exceeded",
+    "pause_turn": "pause_turn",
+}
+# Of a request for the tool: how many uses, by which name, with which input; "" for the first metric that may be read.
+TOOL_CHANGES: Mapping[str, tuple[int, str, Any]] = {
+    "tool_use": (1, "promql_query", ""),
+    "tool_loop": (1, "promql_query", ""),
+    "parallel_tools": (3, "promql_query", ""),
+    "many_tools": (9, "promql_query", ""),
+    "unknown_tool": (1, "shell", {"command": "id"}),
+    "bad_tool_input": (1, "promql_query", {"query": ["up"], "as": "root"}),
+    "forbidden_metric": (1, "promql_query", {"query": "secret_metric_of_another_team"}),
+}
 
 # kind → status, error type, message; "error_code" of `details` where there is one
 
@@ -39,17 +55,15 @@ def message_for(body: Mapping[str, Any], change: str | None) -> dict[str, Any]:
         content.insert(0, {"type": "thinking", "thinking": "First the error ratio.", "signature": "c2ln"})
     if change in ("unknown_blocks", "only_unknown"):
         content = [{"type": "hologram", "shape": 3}, *(content if change == "unknown_blocks" else [])]
-    if change == "tool_use":
-        content = [{"type": "tool_use", "id": "toolu_1", "name": "promql_query", "input": {"query": "up"}}]
+    if change is not None and change in TOOL_CHANGES:
+        content = tool_uses(body, change)
     message: dict[str, Any] = {
         "id": "msg_01",
         "type": "message",
         "role": "assistant",
         "model": body["model"],
         "content": [] if change == "refusal" else content,
-        "stop_reason": {"context_exceeded": "model_context_window_exceeded"}.get(change or "", change)
-        if change in ("refusal", "max_tokens", "tool_use", "context_exceeded")
-        else "end_turn",
+        "stop_reason": STOPS.get(change or "", "tool_use" if change in TOOL_CHANGES else "end_turn"),
         "stop_sequence": None,
         "usage": {"input_tokens": max(1, len(json.dumps(body)) // 4), "output_tokens": max(1, len(text) // 4)},
     }
@@ -62,7 +76,9 @@ def message_for(body: Mapping[str, Any], change: str | None) -> dict[str, Any]:
 
 def answer_for(body: Mapping[str, Any], schema: Mapping[str, Any], change: str | None) -> dict[str, Any]:
     """An answer in the shape of `schema` that cites the first exhibits of the evidence by reference."""
-    cited = [item for item in evidence_of(body).get("exhibits", []) if item.get("values")][:CITED_MAX]
+    exhibits = [item for item in evidence_of(body).get("exhibits", []) if item.get("values")]
+    looked_up = [item for item in results_of(body) if item.get("values")]
+    cited = [*exhibits[: CITED_MAX - len(looked_up[:1])], *looked_up[:1]]
     claims = []
     for item in cited:
         ref, name = item["ref"], next(iter(item["values"]))
@@ -105,6 +121,32 @@ def evidence_of(body: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(document, dict) and isinstance(document.get("exhibits"), list):
             return document
     return {}
+
+
+def results_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The exhibits that the tool answered with."""
+    found: list[dict[str, Any]] = []
+    for message in body.get("messages", []):
+        for block in message["content"] if isinstance(message["content"], list) else []:
+            if block.get("type") == "tool_result" and not block.get("is_error"):
+                found += json.loads(block["content"]).get("exhibits", [])
+    return found
+
+
+def tool_uses(body: Mapping[str, Any], change: str) -> list[dict[str, Any]]:
+    """Uses of the tool; each has an id that no other of the dialogue has."""
+    times, name, given = TOOL_CHANGES[change]
+    metrics = [name for name in evidence_of(body).get("metrics", []) if "*" not in name] or ["up"]
+    before = len(body.get("messages", []))
+    return [
+        {
+            "type": "tool_use",
+            "id": f"toolu_{before}_{number}",
+            "name": name,
+            "input": given or {"query": f"sum({metrics[number % len(metrics)]})", "minutes": 15},
+        }
+        for number in range(times)
+    ]
 
 
 def texts_of(messages: list[Any]) -> Iterator[str]:

@@ -26,6 +26,14 @@ FIELDS = frozenset(
 )
 THINKING_KINDS = frozenset({"between_tools", "adaptive"})
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
+CACHE_MARKS_MAX = 4
+BLOCKS = {
+    "text": {"type", "text"},
+    "thinking": {"type", "thinking", "signature"},
+    "redacted_thinking": {"type", "data"},
+    "tool_use": {"type", "id", "name", "input"},
+    "tool_result": {"type", "tool_use_id", "content"},
+}
 SCHEMA_WORDS = frozenset(
     [
         "type",
@@ -80,11 +88,68 @@ def check_messages(body: Mapping[str, Any]) -> str | None:
         content = message.get("content") if isinstance(message, dict) else None
         if not content or not isinstance(content, str | list) or message.get("role") not in ("user", "assistant"):
             return "messages: a role of user or assistant and some content are required"
-        if isinstance(content, list) and not all(isinstance(block, dict) and "type" in block for block in content):
-            return "messages: every block needs a type"
+        if isinstance(content, list) and (why := check_blocks(content)) is not None:
+            return why
     if messages[0]["role"] != "user":
         return "messages: first message must use the user role"
-    return "messages: prefilling assistant messages is not supported" if messages[-1]["role"] != "user" else None
+    if messages[-1]["role"] != "user":
+        return "messages: prefilling assistant messages is not supported"
+    return check_results(messages, bool(body.get("tools")))
+
+
+def check_blocks(content: list[Any]) -> str | None:
+    for block in content:
+        parts = BLOCKS.get(str(block.get("type"))) if isinstance(block, dict) else None
+        if parts is None:
+            return "messages: every block needs a type that is known"
+        missing = sorted(parts - set(block))
+        if missing:
+            return f"messages: {block['type']}.{missing[0]}: Field required"
+        extra = sorted(set(block) - parts - {"cache_control", "is_error", "caller"})
+        if extra:
+            return f"messages: {block['type']}.{extra[0]}: Extra inputs are not permitted"
+        if block["type"] == "text" and not block["text"]:
+            return "messages: text content blocks must be non-empty"
+        if block["type"] == "tool_use" and not isinstance(block["input"], dict):
+            return "messages: tool_use.input: Input should be an object"
+    return None
+
+
+def check_results(messages: list[Any], tools: bool) -> str | None:
+    """Every use of a tool is answered in the next message, before anything else, and nothing else is."""
+    wanted: list[str] = []
+    for message in messages:
+        blocks = message["content"] if isinstance(message["content"], list) else []
+        told = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        if sorted(told) != sorted(wanted):
+            return "messages: tool_use ids were found without tool_result blocks immediately after, or the reverse"
+        if any(block["type"] != "tool_result" for block in blocks[: len(told)]):
+            return "messages: tool_result blocks must come first"
+        wanted = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        if wanted and message["role"] != "assistant":
+            return "messages: tool_use blocks can only be in assistant messages"
+        if wanted and not tools:
+            return "messages: requests with tool_use blocks must define tools"
+    return None
+
+
+def check_cache(body: Mapping[str, Any]) -> str | None:
+    marks = [block["cache_control"] for block in blocks_of(body) if "cache_control" in block]
+    if len(marks) > CACHE_MARKS_MAX:
+        return f"cache_control: at most {CACHE_MARKS_MAX} blocks may carry it"
+    good = all(
+        isinstance(mark, dict) and mark.get("type") == "ephemeral" and not set(mark) - {"type", "ttl"} for mark in marks
+    )
+    return None if good else "cache_control: only type ephemeral is supported"
+
+
+def blocks_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is cached by prefix, in its order: the tools, the system's blocks, the messages' blocks."""
+    found = [*(body.get("tools") or [])]
+    texts = [body.get("system") or [], *(message["content"] for message in body["messages"])]
+    for text in texts:
+        found += [{"type": "text", "text": text}] if isinstance(text, str) else text
+    return found
 
 
 def check_thinking(body: Mapping[str, Any]) -> str | None:
@@ -103,6 +168,13 @@ def check_tools(body: Mapping[str, Any]) -> str | None:
     for tool in body.get("tools") or []:
         if not isinstance(tool, dict) or not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", str(tool.get("name", ""))):
             return "tools: a name of letters, digits, _ and - is required"
+        schema = tool.get("input_schema")
+        if not isinstance(schema, dict) or schema.get("type") != "object":
+            return "tools.input_schema: a schema of type object is required"
+        if set(tool) - {"name", "description", "input_schema", "cache_control", "strict", "type"}:
+            return "tools: Extra inputs are not permitted"
+    if choice is not None and not body.get("tools"):
+        return "tool_choice: may only be specified while providing tools"
     return None
 
 
@@ -142,4 +214,4 @@ def schema_fault(schema: Any, where: str) -> str | None:
     return next((fault for place, part in below if (fault := schema_fault(part, place)) is not None), None)
 
 
-CHECKS = (check_fields, check_messages, check_thinking, check_tools, check_output)
+CHECKS = (check_fields, check_messages, check_thinking, check_tools, check_output, check_cache)

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from .answers import error, message_for, reply
+from .answers import TOOL_CHANGES, error, message_for, reply
+from .caching import Cache
 from .rules import refusal_of
 
 DEPRECATED = "claude-old-1"  # the one model that the stand-in says is about to retire
@@ -26,11 +27,11 @@ ERRORS: Mapping[str, tuple[int, str, str, str | None]] = {
     "forbidden": (403, "permission_error", "Your key may not use this model", None),
 }
 REPLIES = frozenset({"html", "truncated_json", "enormous", "drip", "hang", "drop"})
-CHANGES = frozenset(
+CHANGES = frozenset(TOOL_CHANGES) | frozenset(
     [
         "refusal",
         "max_tokens",
-        "tool_use",
+        "pause_turn",
         "context_exceeded",
         "thinking_first",
         "unknown_blocks",
@@ -86,6 +87,7 @@ class ClaudeStandIn:
         self.url = ""
         self.requests: list[Call] = []
         self.faults: deque[Fault] = deque()
+        self._cache = Cache()
         self._running: list[Fault] = []
         self._runner: web.AppRunner | None = None
 
@@ -146,16 +148,24 @@ class ClaudeStandIn:
             kind = "authentication_error" if status == 401 else "invalid_request_error"
             return error(number, status, kind, refused)
         if not self.faults:
-            return reply(number, message_for(body, None))
-        fault = self.faults.popleft()
+            return reply(number, self._message(body, None))
+        fault = self.faults[0]
+        if fault.kind != "tool_loop" or fault.release.is_set():  # which goes on until it is released
+            self.faults.popleft()
         fault.met.set()
         if fault.kind in ERRORS:
             status, kind, text, code = ERRORS[fault.kind]
             return error(number, status, kind, text, code, fault.retry_after)
         if fault.kind in CHANGES:
-            return reply(number, message_for(body, fault.kind))
+            return reply(number, self._message(body, fault.kind))
         self._running.append(fault)
         return await self._break(request, number, fault, json.dumps(message_for(body, None)))
+
+    def _message(self, body: Mapping[str, Any], change: str | None) -> dict[str, Any]:
+        message = message_for(body, change)
+        if isinstance(message.get("usage"), dict):
+            message["usage"] |= self._cache.used(body)
+        return message
 
     async def _break(self, request: web.Request, number: str, fault: Fault, text: str) -> web.StreamResponse:
         if fault.kind == "html":
