@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from datetime import datetime
 
-from receiver.execution.signature import signed_headers
+from receiver.execution.signature import PREFIX, signed_headers
 from receiver.executor_papers import Credentials
 
 MASK = "********"
@@ -33,6 +34,15 @@ def sign_in(credentials: Credentials, webhook_id: str, at: datetime, body: str) 
         case "none":
             return {}
     raise ValueError(f"it signs in with {credentials.type}, which is not known")
+
+
+def hidden(credentials: Credentials, raw: bytes) -> bytes:
+    """`raw` without the secrets, in any form in which they were sent: some executors answer with what they got."""
+    for secret in credentials.secrets:
+        pair = base64.b64encode(f"{credentials.name}:{secret}".encode())
+        for text in (pair, secret.encode(), secret.removeprefix(PREFIX).encode(), json.dumps(secret)[1:-1].encode()):
+            raw = raw.replace(text, MASK.encode())
+    return raw
 
 
 def masked(credentials: Credentials) -> dict[str, str]:

@@ -17,7 +17,7 @@ from yarl import URL
 from receiver.execution import answers, rendering
 from receiver.execution.addresses import ForbiddenAddress, GuardedResolver, forbidden_target
 from receiver.execution.answers import ANSWER_BYTES
-from receiver.execution.credentials import sign_in
+from receiver.execution.credentials import hidden, sign_in
 from receiver.papers import ExecutionOutcome, ExecutionResult, ExecutorTarget, Order, RenderedRequest
 
 CONCURRENCY = 8  # requests to executors at once; each executor has a limit of its own beside it
@@ -60,7 +60,7 @@ class Webhooks:
         def judge(status: int, answered: Mapping[str, str], raw: bytes) -> ExecutionResult:
             return answers.judge(status, answered, raw, request.result)
 
-        call = _Call(request.method, request.address, body, headers, judge)
+        call = _Call(request.method, request.address, body, headers, self._hiding(judge))
         return await self._called(target, call, webhook_id, deadline)
 
     async def poll(
@@ -81,12 +81,22 @@ class Webhooks:
         def judge(status: int, answered: Mapping[str, str], raw: bytes) -> ExecutionResult:
             return answers.judge_poll(status, answered, raw, request.result)
 
-        call = _Call("GET", address, "", {"User-Agent": USER_AGENT, "Accept": rendering.JSON_TYPE}, judge)
+        call = _Call("GET", address, "", {"User-Agent": USER_AGENT, "Accept": rendering.JSON_TYPE}, self._hiding(judge))
         result = await self._called(target, call, webhook_id, deadline)
         if result.http_status is None:
             # A question may be repeated: only its own deadline ends it.
             return ExecutionResult(ExecutionOutcome.ACCEPTED, f"asked for its result: {result.detail}"[:500])
         return result
+
+    def _hiding(self, judge: _Judge) -> _Judge:
+        """`judge`, which hears no secret: some executors answer with what they were sent, or know."""
+
+        def hides(status: int, answered: Mapping[str, str], raw: bytes) -> ExecutionResult:
+            for target in self._targets.values():
+                raw = hidden(target.signing, raw)
+            return judge(status, answered, raw)
+
+        return hides
 
     def _same(self, request: RenderedRequest) -> ExecutorTarget | None:
         """The target, if it still is what the request was rendered for."""
