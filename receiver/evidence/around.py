@@ -45,7 +45,7 @@ class Around:
         self._places = asyncio.Semaphore(GATHERINGS_AT_ONCE)
 
     async def gather(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
-        """What is found within `timeout_seconds`. Never raises, never takes much longer."""
+        """What is found within `timeout_seconds`; nothing that a server does raises, or takes much longer."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         try:

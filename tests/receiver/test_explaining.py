@@ -16,6 +16,7 @@ from receiver.authorization.wording import units_of
 from receiver.governor.explained import LONG_UNITS
 from receiver.governor.wording import LINE_UNITS
 from receiver.incident.consulting import FOLLOW_UPS_MAX
+from receiver.incident.past import PAST_MAX
 from receiver.papers import CaseFile, Claim, Diagnosis, Exhibit, Gathered, Inquiry, NoDiagnosis, Usage
 from tests.receiver.governed import NOW, Governed
 
@@ -360,3 +361,16 @@ async def test_every_diagnosis_stands_in_the_ledger_with_prompt_model_usage_cost
     assert entry.body["duration_ms"] == 2_500
     (consulted,) = clinic.entries("CONSULTED")
     assert [blob.name for blob in consulted.blobs] == ["case"]
+
+
+async def test_of_many_former_incidents_the_last_five_are_shown_the_newest_first(told: Any) -> None:
+    clinic = await told(NO_KEY)
+    for _ in range(7):
+        await clinic.broken()
+        await clinic.over()
+        await clinic.after(3_600)
+    incident = await clinic.broken()
+    shown = [one for one in clinic.claude.cases[-1].exhibits if one.kind == "incident"]
+    former = [one.opened_at for one in clinic.desk.book.incidents.values() if one is not incident]
+    assert [one.taken_at for one in shown] == former[: -PAST_MAX - 1 : -1]
+    assert len(shown) == PAST_MAX

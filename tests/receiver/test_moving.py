@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from receiver.evidence.grid import Grid, Row, read_rows
 from receiver.evidence.measured import measured, short, unit_of
 from receiver.evidence.moving import Z_MAX, median, move, quotients, rates, reach, rises, spread
-from receiver.evidence.ranking import Candidate, Series, Symptom, candidate, rank
+from receiver.evidence.ranking import Candidate, Series, Symptom, candidate, exhibit, rank
 
 END = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 GRID = Grid.before(END, 3_600)
@@ -287,3 +287,21 @@ def test_a_unit_is_what_the_name_ends_with() -> None:
     assert unit_of("node_filesystem_avail_bytes") == "bytes"
     assert unit_of("http_request_duration_seconds_count") == ""
     assert unit_of("jobs_total") == ""
+
+
+ODD = st.sampled_from(
+    ["", "NaN", "+Inf", "-Inf", "0", "-0", "1", "3.5", "1e308", "-1e308", "5e-324", "1763888400", "x"]
+)
+NAMES = st.sampled_from(["a", "a_total", "a_sum", "a_count", "a_info", "a_timestamp_seconds", "a_bytes"])
+
+
+@given(st.lists(st.tuples(NAMES, st.lists(ODD, min_size=60, max_size=60)), max_size=4), st.integers(0, 59))
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_samples_are_they_are_ranked_and_told(drawn: list[tuple[str, list[str]]], at: int) -> None:
+    found = [Series(Row({"n": str(n)}, tuple(texts)), name, n % 3, name) for n, (name, texts) in enumerate(drawn)]
+    ranked = rank(found, GRID, Symptom(at))
+    assert all(math.isfinite(one.score) for one in ranked)
+    for one in ranked:
+        told = exhibit(one, GRID)
+        assert set(told.values) >= {"now", "before", "z", "moved_at"}
+        assert abs(float(told.values["z"])) <= Z_MAX

@@ -316,6 +316,16 @@ def test_a_certificate_that_cannot_be_used_is_told_with_its_line(folder: Folder)
     assert problem.startswith("9: tls_config: the certificates do not hold: ")
 
 
+def test_candidates_and_deploys_are_promql_that_may_take_labels_of_the_incident(folder: Folder) -> None:
+    text = SMALLEST + "diagnosis:\n  candidates: ['queue_depth{service=\"$service\"}']\n  deploys: [app_version]\n"
+    diagnosis = folder.load(text).diagnosis
+    assert (diagnosis.candidates, diagnosis.deploys) == (('queue_depth{service="$service"}',), ("app_version",))
+    (problem,) = folder.complaints(text.replace("$service", "a$service"))
+    assert problem.startswith("10: diagnosis.candidates.0: $service may stand only as the whole quoted value")
+    (problem,) = folder.complaints(text.replace("app_version", "sum("))
+    assert problem.startswith("11: diagnosis.deploys.0: is not PromQL")
+
+
 def test_prices_of_tokens_are_decimals_and_never_negative(folder: Folder) -> None:
     text = SMALLEST + "diagnosis: {prices: {claude-next: {input: 0.1, output: 7}}}\n"
     assert folder.load(text).diagnosis.prices["claude-next"] == TokenPrice(input=Decimal("0.1"), output=Decimal(7))
