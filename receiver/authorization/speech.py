@@ -30,6 +30,7 @@ class Speech:
     approved: str
     rejected: str
     on_it: str
+    pin: str
     wrong_code: str
     not_counted: str
     later: str
@@ -57,6 +58,7 @@ ENGLISH = Speech(
     approved="Your approval is counted.",
     rejected="Rejected. Nothing runs.",
     on_it="Noted: you are on it. It authorizes nothing.",
+    pin="This needs your PIN. Send it in the chat, within five minutes.",
     wrong_code="That is not the code of this question.",
     not_counted="That does not count any more.",
     later="I have heard you. A message will say what came of it.",
@@ -83,6 +85,7 @@ PORTUGUESE = Speech(
     approved="A sua aprovação conta.",
     rejected="Rejeitado. Nada será executado.",
     on_it="Anotado: está a tratar disso. Isso não autoriza nada.",
+    pin="Isto precisa do seu PIN. Envie-o na conversa, dentro de cinco minutos.",
     wrong_code="Esse não é o código desta pergunta.",
     not_counted="Isso já não conta.",
     later="Ouvi a sua resposta. Uma mensagem dirá o resultado.",
@@ -109,6 +112,7 @@ FRENCH = Speech(
     approved="Votre approbation est comptée.",
     rejected="Refusé. Rien ne sera exécuté.",
     on_it="Noté : vous vous en occupez. Cela n'autorise rien.",
+    pin="Il faut votre code PIN. Envoyez-le dans la conversation, dans les cinq minutes.",
     wrong_code="Ce n'est pas le code de cette question.",
     not_counted="Cela ne compte plus.",
     later="J'ai entendu votre réponse. Un message dira ce qu'il en est.",

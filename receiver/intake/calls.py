@@ -189,6 +189,12 @@ async def judgement(journal: Journal, tenant: str, heard: int, seconds: float) -
 
 
 def _told(words: speech.Speech, judged: Entry) -> str:
-    if judged.stage == "REFUSED":
-        return words.not_counted
-    return {"APPROVED": words.approved, "DECLINED": words.rejected}.get(judged.stage, words.on_it)
+    said = {"approve": words.approved, "reject": words.rejected, "onit": words.on_it, "pin": words.pin}
+    return said.get(came_to(judged), words.not_counted)
+
+
+def came_to(judged: Entry) -> str:
+    """What an answer came to: approve, reject, onit; pin where it lacks one, and refused."""
+    if judged.stage == "HEEDED":
+        return "onit" if judged.body.get("what") == "on it" else "pin"
+    return {"APPROVED": "approve", "DECLINED": "reject"}.get(judged.stage, "refused")

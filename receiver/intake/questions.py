@@ -19,7 +19,7 @@ from ledger.entry import Draft, Entry
 from ledger.journal import Conflict, Journal, LedgerError
 from receiver.authorization import codes
 from receiver.authorization.page import HEADERS, QuestionView, render
-from receiver.intake.calls import judgement
+from receiver.intake.calls import came_to, judgement
 
 PATH = "/q/"
 WEB = "web"
@@ -99,15 +99,16 @@ class Questions:
         except Conflict:
             return self._page(409, view, "used", form=self._form(request))
         judged = await judgement(self.journal, tenant, receipt.entries[0].index, JUDGED_SECONDS)
-        return await self._told(request, verb, judged)
+        return await self._told(request, judged)
 
-    async def _told(self, request: web.Request, verb: str, judged: Entry | None) -> web.Response:
+    async def _told(self, request: web.Request, judged: Entry | None) -> web.Response:
         found = await self._find(request)
         view = found[1] if found is not None else None
         if judged is None:
             return self._page(202, view, "said later", good=True)
         if judged.stage != "REFUSED":
-            return self._page(200, view, f"said {verb}", good=True)
+            came = came_to(judged)
+            return self._page(200, view, f"said {came}", good=came != "pin")
         if judged.body.get("why") == "wrong code":
             return self._page(403, view, "wrong code", form=self._form(request))
         return self._page(403, view, "not counted")

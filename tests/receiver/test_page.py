@@ -312,3 +312,16 @@ async def test_whoever_is_suspended_sees_nothing(site: Site) -> None:
     site.governed.governor._wake.set()
     await site.until("WITHDRAWN")
     assert (await site.get(link))[0] == 404
+
+
+async def test_an_action_that_needs_a_pin_is_not_approved_by_a_code_alone() -> None:
+    site = Site(POLICY.replace("roles: [oncall, leads]}", "roles: [oncall, leads]}, pin: true"))
+    await site.start()
+    try:
+        status, text = await site.post("tendai", "approve", site.code("tendai"))
+        assert status == 200
+        assert "This needs your PIN" in text
+        assert "counted" not in text
+        assert site.governed.entries("APPROVED") == []
+    finally:
+        await site.stop()

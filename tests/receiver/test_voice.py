@@ -191,6 +191,18 @@ async def test_it_speaks_the_persons_language(office: Office) -> None:
     assert set(call.languages) == {"pt-PT"}
 
 
+@pytest.mark.parametrize(
+    "office", [(LADDER.replace("roles: [oncall, leads]}", "roles: [oncall, leads]}, pin: true"),)], indirect=True
+)
+async def test_where_a_pin_is_needed_the_call_says_so_and_counts_nothing(office: Office) -> None:
+    await office.calls()
+    call = await office.rings("tendai")
+    await call.answer()
+    await call.press("1" + office.code("tendai"))
+    assert call.heard("This needs your PIN.")
+    assert office.governed.entries("APPROVED") == []
+
+
 @pytest.mark.parametrize("office", [(WATCH,)], indirect=True)
 async def test_whoever_is_told_and_not_asked_hears_no_code(office: Office) -> None:
     await office.calls()
