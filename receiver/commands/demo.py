@@ -17,7 +17,7 @@ import click
 if TYPE_CHECKING:
     from receiver.commands.demo_stage import Stage
 
-MESSAGE_SECONDS, RESTART_SECONDS, RECOVERY_SECONDS = 90.0, 30.0, 120.0
+MESSAGE_SECONDS, RESTART_SECONDS, RECOVERY_SECONDS = 90.0, 90.0, 120.0  # a busy machine may starve it for half a minute
 
 
 class _Late(Exception):
