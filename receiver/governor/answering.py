@@ -7,6 +7,8 @@ from typing import Any
 
 from ledger.entry import Draft
 from receiver.governor.desk import Desk, addressed
+from receiver.governor.phrases import phrase
+from receiver.governor.wording import ENGLISH
 from receiver.incident.states import Heard, Proposal
 from receiver.papers import MessageKind
 
@@ -29,7 +31,8 @@ async def refuse(
     body: dict[str, Any] = {"why": why, "person": person, "proposal": proposal.index if proposal else None}
     drafts = [settled(heard, "REFUSED", why, incident_id, body), *(extra or [])]
     if reply is not None and person is not None:
-        drafts += replies(desk, heard, person, f"Not counted: {reply}.".replace("..", "."), incident_id)
+        said = say(desk, person, "not counted", why=reply.rstrip("."))
+        drafts += replies(desk, heard, person, said, incident_id)
     await desk.post(*drafts)
 
 
@@ -48,6 +51,12 @@ async def heed(
     if text is not None and _replies(desk, person) < REPLIES_PER_HOUR:
         drafts.append(reply_to(desk, heard, person, text, incident_id))
     await desk.post(*drafts)
+
+
+def say(desk: Desk, person: str, key: str, /, **values: object) -> str:
+    """The sentence `key` in the language of `person`; in English for whoever is no longer in the roster."""
+    member = desk.charter.people.get(person)
+    return phrase(member.recipient.language if member is not None else ENGLISH, key, **values)
 
 
 def settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body: dict[str, Any]) -> Draft:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.entry import Back, Draft, canonical
-from receiver.governor.answering import heed
+from receiver.governor.answering import heed, say
 from receiver.governor.asking import notices
 from receiver.governor.desk import Charter, Desk, stamp
+from receiver.governor.phrases import phrase
+from receiver.governor.wording import ENGLISH
 from receiver.incident.agenda import Due
 from receiver.incident.book import Book
 from receiver.incident.duty import HANDED_OVER, HELD, VACANT, Duty, next_word
 from receiver.incident.states import Heard
+from receiver.papers import Recipient
 
 _NAMED = re.compile(r"handover\b[\s:,]*(?:to\s+)?(?P<name>[a-z0-9][a-z0-9_.-]*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A sentence about duty, and what stands in it; nobody by name stands for everybody."""
+
+    key: str
+    values: Mapping[str, str]
+
+    def read_by(self, reader: Recipient) -> str:
+        return self.to(reader.language)
+
+    def to(self, language: str) -> str:
+        return phrase(language, self.key, **{k: v or phrase(language, "everybody") for k, v in self.values.items()})
 
 
 def in_force(charter: Charter, book: Book, now: datetime) -> Charter:
@@ -69,7 +86,7 @@ def incoming(desk: Desk, duty: Duty, now: datetime) -> list[Draft]:
     for name, roles in sorted(begun.items()):
         if name in desk.charter.people:
             until = _until(desk, duty, roles[0], name, name, now)
-            text = f"You are on duty now for {', '.join(roles)}{until}. {_open(desk)}"
+            text = say(desk, name, "on duty now", roles=", ".join(roles), until=until, open=_open(desk, name))
             drafts += notices(desk, None, f"duty:{before.index}", [name], text, (Back(0),), "duty")
     return drafts
 
@@ -94,16 +111,14 @@ async def announce(desk: Desk, due: Due) -> None:
         since = vacancy.since if vacancy is not None else now
         if here:
             kind, number = VACANT, vacancy.number if vacancy is not None else 0
-            text = (
-                f"Nobody is on duty for {role}, and so nobody can be asked what {role} decides. Whoever takes it says "
-                f"HANDOVER and their own name."
-            )
+            words = Words("duty vacant", {"role": role})
         else:
             kind, number = HELD, 0
             holders = desk.charter.duty.on_duty(role, now, duties.handovers)
-            text = f"{', '.join(holders) or 'Everybody who has the role'} is on duty for {role} again."
+            words = Words("duty held", {"role": role, "names": ", ".join(holders)})
         about = f"{kind.replace(' ', '-')}:{role}:{vacancy.index if vacancy is not None else desk.book.size}:{number}"
-        people = _could_take(desk, role)
+        people, text = _could_take(desk, role), words.to(ENGLISH)
+        told = notices(desk, None, about, people, words.read_by, (Back(0),), "duty")
         noted = Draft(
             id=f"note:{about}",
             stage="NOTED",
@@ -113,7 +128,7 @@ async def announce(desk: Desk, due: Due) -> None:
             cites=(vacancy.index,) if vacancy is not None else (),
             body={"kind": kind, "role": role, "since": stamp(since), "people": people, "text": text},
         )
-        await desk.post(noted, *notices(desk, None, about, people, text, (Back(0),), "duty"))
+        await desk.post(noted, *told)
 
 
 def _could_take(desk: Desk, role: str) -> list[str]:
@@ -160,8 +175,9 @@ async def handover(desk: Desk, heard: Heard, person: str) -> None:
     extra = [noted]
     if giver:
         until_then = _until(desk, charter.duty, first, giver, taker, now)
-        told = f"{person} handed duty over to you: {roles}{until_then}. What {person} was asked, they may answer. "
-        extra += notices(desk, None, f"handover:{heard.index}", [taker], told + _open(desk), (heard.index,), "duty")
+        what = {"person": person, "roles": roles, "until": until_then, "open": _open(desk, taker)}
+        told = say(desk, taker, "handed over", **what)
+        extra += notices(desk, None, f"handover:{heard.index}", [taker], told, (heard.index,), "duty")
     await heed(desk, heard, person, "handover", text, extra=tuple(extra))
 
 
@@ -201,10 +217,14 @@ def _holders(desk: Desk) -> str:
 def _until(desk: Desk, duty: Duty, role: str, holder: str, reader: str, now: datetime) -> str:
     """Until when `holder` has the duty, on the clock of `reader`: " until Mon 09:00 CAT"."""
     end = duty.ends(role, holder, now, desk.book.duties.handovers)
-    zone = ZoneInfo(desk.charter.people[reader].recipient.timezone)
-    return f" until {end.astimezone(zone):%a %H:%M %Z}" if end is not None else ""
+    if end is None:
+        return ""
+    local = end.astimezone(ZoneInfo(desk.charter.people[reader].recipient.timezone))
+    day = say(desk, reader, "weekdays").split()[local.weekday()]
+    return say(desk, reader, "until", at=f"{day} {local:%H:%M %Z}")
 
 
-def _open(desk: Desk) -> str:
+def _open(desk: Desk, reader: str) -> str:
     number = len(desk.book.open)
-    return f"{number or 'No'} open incident{'s' if number != 1 else ''}" + (": STATUS names them." if number else ".")
+    key = "some open" if number > 1 else "one open" if number else "no open"
+    return say(desk, reader, key, **({"count": number} if number > 1 else {}))

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ledger.entry import Draft
 from receiver.authorization import codes
-from receiver.governor.answering import heed, refuse, settled
+from receiver.governor.answering import heed, refuse, say, settled
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk, stamp
 from receiver.governor.phrases import phrase
@@ -47,11 +47,10 @@ async def join(desk: Desk, heard: Heard, person: str) -> None:
     """NOTED that the person enrolled with this phone, if the word is the one that they were given."""
     waiting = desk.book.enrolled.waiting.get(person)
     if waiting is None or desk.now() > waiting.until:
-        text = "No enrolment is open for you. Ask an operator: counterfoil person enrol"
-        await heed(desk, heard, person, "no enrolment", text)
+        await heed(desk, heard, person, "no enrolment", say(desk, person, "no enrolment"))
         return
     if not codes.same(codes.join_code(desk.secret, desk.tenant, person, waiting.nonce), str(heard.body.get("code"))):
-        await refuse(desk, heard, "wrong code", reply="That is not the word that you were given")
+        await refuse(desk, heard, "wrong code", reply=say(desk, person, "another word"))
         return
     enrolled = Draft(
         id=f"enrolled:{heard.index}",
@@ -67,8 +66,8 @@ async def join(desk: Desk, heard: Heard, person: str) -> None:
             "external_id_hmac": heard.body["external_id_hmac"],
         },
     )
-    roles = ", ".join(sorted(desk.charter.people[person].roles)) or "no role"
-    text = f"Welcome {person} ({roles}): this phone is yours now. Send HELP for what I take."
+    roles = ", ".join(sorted(desk.charter.people[person].roles)) or say(desk, person, "no role")
+    text = say(desk, person, "welcome", person=person, roles=roles)
     await heed(desk, heard, person, "enrolled", text, extra=(enrolled,))
 
 
@@ -98,9 +97,9 @@ async def stop(desk: Desk, heard: Heard, person: str) -> None:
 
 async def start(desk: Desk, heard: Heard, person: str) -> None:
     if person not in desk.book.enrolled.opted_out:
-        await heed(desk, heard, person, "opted in already", "You hear from me already. Send HELP for what I take.")
+        await heed(desk, heard, person, "opted in already", say(desk, person, "in already"))
         return
-    text = "Welcome back: you are called again from now on."
+    text = say(desk, person, "welcome back")
     await heed(desk, heard, person, "opted in", text, extra=(_opted(heard, person, OPTED_IN),))
 
 

@@ -10,14 +10,16 @@ from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
 from receiver.governor import doubting, drilling, duty, enrolling, pins, requesting, silencing, wording, words
-from receiver.governor.answering import refuse, replies, settled
+from receiver.governor.answering import refuse, replies, say, settled
 from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
+from receiver.governor.phrases import phrase
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
 from receiver.incident.states import Heard, Message, Proposal
 from receiver.papers import VOICE
 
+OUTCOMES = ("AUTHORIZED", "REJECTED", "EXPIRED", "WITHDRAWN")
 CODE_TRIES = 5
 CODE_WINDOW = timedelta(hours=1)
 Judge = Callable[[Desk, Heard, str], Awaitable[None]]
@@ -62,7 +64,7 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
     message = _message_of(desk, heard, person)
     if message is None or message.subject is None:
         if heard.body.get("code"):
-            await refuse(desk, heard, "wrong code", reply="That code fits no open question of yours.")
+            await refuse(desk, heard, "wrong code", reply=say(desk, person, "wrong code"))
         else:
             await refuse(desk, heard, "no such message", reply=None)
         return
@@ -85,7 +87,8 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
         return
     refusal = _why_not(desk, person, proposal)
     if refusal is not None:
-        await refuse(desk, heard, refusal, reply=refusal, proposal=proposal, extra=learnt)
+        reply = _why_not(desk, person, proposal, _language(desk, person))
+        await refuse(desk, heard, refusal, reply=reply, proposal=proposal, extra=learnt)
     elif verb == "approve":
         if await pins.counts(desk, heard, person, proposal, message, learnt):
             await _approve(desk, heard, person, proposal, message, learnt)
@@ -101,7 +104,8 @@ async def _judge_pin(desk: Desk, heard: Heard, person: str) -> None:
     proposal, message = asked
     refusal = _why_not(desk, person, proposal)
     if refusal is not None:
-        await refuse(desk, heard, refusal, reply=refusal, proposal=proposal)
+        reply = _why_not(desk, person, proposal, _language(desk, person))
+        await refuse(desk, heard, refusal, reply=reply, proposal=proposal)
     elif await pins.counts(desk, heard, person, proposal, message, []):
         await _approve(desk, heard, person, proposal, message, [])
 
@@ -136,14 +140,18 @@ def locked(desk: Desk, person: str) -> bool:
     return sum(at > since for at in desk.book.wrong_codes.get(person, ())) >= CODE_TRIES
 
 
-def _why_not(desk: Desk, person: str, proposal: Proposal) -> str | None:
+def _language(desk: Desk, person: str) -> str:
+    return desk.charter.people[person].recipient.language
+
+
+def _why_not(desk: Desk, person: str, proposal: Proposal, language: str = wording.ENGLISH) -> str | None:
     """Why this person's answer to this proposal cannot count now, in words for them; None where it can."""
     if not proposal.open:
-        said = {"AUTHORIZED": "approved", "REJECTED": "rejected", "EXPIRED": "expired", "WITHDRAWN": "withdrawn"}
-        by = f" by {proposal.decided_by}" if proposal.decided_by else ""
-        return f"already {said.get(proposal.outcome or '', 'closed')}{by}"
+        by = phrase(language, "by", name=proposal.decided_by) if proposal.decided_by else ""
+        outcome = proposal.outcome if proposal.outcome in OUTCOMES else "closed"
+        return phrase(language, f"already {outcome}", by=by)
     if person in proposal.approvals:
-        return "you have approved this already"
+        return phrase(language, "approved already")
     incident = incident_of(desk, proposal)
     member = desk.charter.people[person]
     permitted = permission.may_answer(
@@ -164,10 +172,10 @@ async def _approve(
 ) -> None:
     # Crash here: APPROVED stands. The agenda finds the quorum met and authorizes in time, or lets it expire.
     drafts = [_answer(desk, heard, "APPROVED", person, proposal, message), *learnt]
-    language = desk.charter.people[person].recipient.language
+    language = _language(desk, person)
     missing = wording.still_missing(proposal, {*proposal.approvals, person}, language)
     if missing:
-        drafts += replies(desk, heard, person, f"Counted. {missing}", proposal.incident_id)
+        drafts += replies(desk, heard, person, say(desk, person, "counted", missing=missing), proposal.incident_id)
         approved = (*proposal.approvals, person)
         others = [name for name in proposal.body["approvers"] if name not in approved and name in desk.charter.people]
         drafts += notices(
@@ -226,6 +234,6 @@ async def _acknowledge(desk: Desk, heard: Heard, person: str, proposal: Proposal
         cites=(proposal.index, heard.index),
         body={"person": person, "held_until": stamp(until)},
     )
-    text = f"Noted: you are on it. Nobody else is called for {HELD_SECONDS // 60} min. It authorizes nothing."
+    text = say(desk, person, "on it", minutes=HELD_SECONDS // 60)
     heeded = settled(heard, "HEEDED", "on it", incident.id, {"what": "on it", "person": person})
     await desk.post(draft, heeded, *learnt, *replies(desk, heard, person, text, incident.id))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from receiver.authorization.templates import language_of
+from receiver.governor.reply_phrases import REPLIES
 
 PHRASES: Mapping[str, Mapping[str, str]] = {
+    **REPLIES,
     # --- what Claude says, or why it says nothing ---
     "diagnosis": {
         "en": "{summary} (model's own confidence {confidence})",
@@ -305,6 +307,6 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def phrase(language: str, key: str, **values: object) -> str:
+def phrase(language: str, key: str, /, **values: object) -> str:
     """The sentence `key` in the language that somebody with `language` reads. Raises KeyError for one that is none."""
     return PHRASES[key][language_of(language)].format(**values)

@@ -11,19 +11,13 @@ from zoneinfo import ZoneInfo
 
 from ledger.entry import Draft, Entry
 from receiver.governor import halting, wording
-from receiver.governor.answering import heed, refuse, reply_to, settled
+from receiver.governor.answering import heed, refuse, reply_to, say, settled
 from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
 from receiver.governor.explained import long_form
+from receiver.governor.phrases import phrase
 from receiver.incident.states import Heard, Incident
 
-HELP = (
-    "I take: a tap on a button; A CODE or R CODE from a message of mine; STATUS; WHY id, what was decided and on what; "
-    "DETAIL id, the incident and its question again; NOTE id text; RUN action key, which the others are asked for; "
-    "RAN id, DIDNOT id or WRITEOFF id, what became of a run that is in doubt; SILENCE id 2h; HALT reason; RESUME; "
-    "HANDOVER name; STOP and START. "
-    "A bare yes or approve never counts."
-)
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
 STATUS_INCIDENTS = 5
 QUESTIONS_AGAIN = 3  # times that one question is sent again to one person who asks for it
@@ -46,7 +40,7 @@ async def halt(desk: Desk, heard: Heard, person: str) -> None:
         cites=(heard.index,),
         body={"text": reason},
     )
-    text = "Halted: nothing is dispatched until somebody else sends RESUME."
+    text = say(desk, person, "you halted")
     done = settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
     told = halting.told(desk, f"halt:{heard.index}", "HALTED", halted.actor, "")
     await desk.post(halted, done, reply_to(desk, heard, person, text, None), *told)
@@ -55,8 +49,8 @@ async def halt(desk: Desk, heard: Heard, person: str) -> None:
 async def resume(desk: Desk, heard: Heard, person: str) -> None:
     others = [index for index, (actor, _) in desk.book.halts.items() if actor != f"engineer:{person}"]
     if not others:
-        text = "whoever halted cannot resume" if desk.book.halts else "nothing is halted"
-        await refuse(desk, heard, text, reply=text)
+        key = "own halt" if desk.book.halts else "no halt"
+        await refuse(desk, heard, phrase(wording.ENGLISH, key), reply=say(desk, person, key))
         return
     resumed = [
         Draft(
@@ -71,7 +65,7 @@ async def resume(desk: Desk, heard: Heard, person: str) -> None:
         for index in others
     ]
     left = len(desk.book.halts) - len(others)
-    text = "Resumed." if not left else "Resumed the halts of others; your own still stands."
+    text = say(desk, person, "others resumed" if left else "you resumed")
     done = settled(heard, "HEEDED", "resume", None, {"what": "resume", "person": person})
     told = [] if left else halting.told(desk, f"resume:{heard.index}", "RESUMED", f"engineer:{person}", "")
     await desk.post(*resumed, done, reply_to(desk, heard, person, text, None), *told)
@@ -83,8 +77,10 @@ async def status(desk: Desk, heard: Heard, person: str) -> None:
     found = list(reversed(desk.book.open.values()))
     lines = [f"{i.id} {i.state}: {wording.headline(i)}" for i in found[:STATUS_INCIDENTS]]
     more = len(found) - len(lines)
-    text = " ".join(lines) or "No open incident."
-    await heed(desk, heard, person, "status", halted + text + (f" And {more} more." if more > 0 else ""))
+    text = " ".join(lines) or say(desk, person, "none open")
+    await heed(
+        desk, heard, person, "status", halted + text + (say(desk, person, "more open", count=more) if more > 0 else "")
+    )
 
 
 async def why(desk: Desk, heard: Heard, person: str) -> None:
@@ -108,7 +104,7 @@ async def detail(desk: Desk, heard: Heard, person: str) -> None:
     if last is not None and last.open and person in last.body["approvers"] and person not in last.approvals:
         sent = sum(m.person == person and m.proposal == last.index for m in desk.book.messages.values())
         if sent > QUESTIONS_AGAIN:
-            await heed(desk, heard, person, "detail", "You have that question already.", incident_id=incident.id)
+            await heed(desk, heard, person, "detail", say(desk, person, "asked already"), incident_id=incident.id)
             return
         again = question_to(desk, incident, last, person, f"detail:{heard.index}")
         await heed(desk, heard, person, "detail", long_form(incident), incident_id=incident.id, extra=(again,))
@@ -135,11 +131,11 @@ async def note(desk: Desk, heard: Heard, person: str) -> None:
         cites=(heard.index,),
         body={"kind": "note", "text": text},
     )
-    await heed(desk, heard, person, "note", "Noted.", incident_id=incident.id, extra=(noted,))
+    await heed(desk, heard, person, "note", say(desk, person, "noted"), incident_id=incident.id, extra=(noted,))
 
 
 async def help_(desk: Desk, heard: Heard, person: str) -> None:
-    await heed(desk, heard, person, "help", HELP)
+    await heed(desk, heard, person, "help", say(desk, person, "help"))
 
 
 async def unknown(desk: Desk, heard: Heard, person: str) -> None:
@@ -161,7 +157,8 @@ async def incident_meant(desk: Desk, heard: Heard, person: str, word: str) -> In
     if len(found) == 1:
         return found[0]
     ids = ", ".join(incident.id for incident in list(reversed(desk.book.open.values()))[:STATUS_INCIDENTS])
-    text = f"Which incident? Say {word} and its id. " + (f"Open now: {ids}." if ids else "None is open.")
+    those = say(desk, person, "these open", ids=ids) if ids else say(desk, person, "none of them")
+    text = say(desk, person, "which", word=word, open=those)
     await heed(desk, heard, person, f"{word.lower()} of nothing", text)
     return None
 

@@ -18,8 +18,9 @@ from receiver.authorization import wording as carrier_wording
 from receiver.authorization.templates import ABSENT, LANGUAGES, NOTICE, OPENED, TEMPLATES, language_of, template_for
 from receiver.demo.phone import Refusal, rules
 from receiver.demo.phone import Template as Stored
-from receiver.governor import wording
+from receiver.governor import judging, wording
 from receiver.governor.phrases import PHRASES, phrase
+from receiver.governor.reply_phrases import REPLIES
 from receiver.incident import drills
 from receiver.incident.consulting import Consultation
 from receiver.incident.states import Incident, Proposal
@@ -55,12 +56,13 @@ def test_every_sentence_is_said_and_none_is_said_that_is_not_there() -> None:
     """A key that nothing asks for is dead, and one that is asked for and missing would end a step."""
     asked: set[str] = set()
     for path in (ROOT / "receiver/governor").glob("*.py"):
-        if path.name == "phrases.py":
+        if path.name in ("phrases.py", "reply_phrases.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PHRASES:
                 asked.add(node.value)
     computed = {*NEWS, "heartbeat missing", "heartbeat back", "halted", "resumed"}
+    computed |= {f"already {outcome}" for outcome in (*judging.OUTCOMES, "closed")}
     computed |= {f"drill {outcome}" for outcome in drills.OUTCOMES}
     computed |= {f"drill: {line}" for line in wording.DRILL_LINES}
     assert set(PHRASES) == asked | computed
@@ -173,6 +175,40 @@ def parts(template: object) -> dict[str, object]:
 def test_no_value_breaks_any_text(text: str, language: str) -> None:
     for said in notices(text, READERS[language]):
         rendered(NOTICE.stem, READERS[language], {"text": said, "reference": ""}, None)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_answer_is_whole_on_the_phone(language: str) -> None:
+    for key in REPLIES:
+        said = phrase(language, key, **dict.fromkeys(placeholders(PHRASES[key]["en"]), "x"))
+        shown = carrier_wording.reply_text({"text": said, "reference": "inc-7f3a9c0012"})
+        assert "…" not in shown, key
+        assert "[number]" not in shown, key
+        assert "[link]" not in shown, key
+
+
+async def test_people_are_answered_in_their_language() -> None:
+    governed = Governed()
+    people = governed.desk.charter.people
+    assert isinstance(people, dict)
+    for name, reader in (("tendai", READERS["pt"]), ("ruth", READERS["fr"])):
+        recipient = replace(people[name].recipient, language=reader.language, timezone=reader.timezone)
+        people[name] = replace(people[name], recipient=recipient)
+    await governed.governor.start()
+    await governed.hear("tendai", "status")
+    assert governed.told("tendai")[-1] == "Nenhum incidente aberto."
+    await governed.hear("ruth", "bonjour")
+    assert governed.told("ruth")[-1].startswith("Je prends :")
+    await governed.fire()
+    question = governed.question("tendai")
+    await governed.hear("tendai", "Rejeitar", payload=f"reject.{question.token}")
+    await governed.hear("tendai", "Aprovar", payload=f"approve.{question.token}")
+    assert "Não contou: já rejeitado por" in governed.told("tendai")[-1]
+    (refused,) = governed.entries("REFUSED")
+    assert refused.reason.startswith("already rejected")  # the ledger is read in one language
+    await governed.hear("ruth", "HALT la base migre")
+    assert governed.told("ruth")[-1].startswith("Arrêté : rien n'est exécuté")
+    assert governed.told("tendai")[-1].startswith("HALTED (parado) por ruth")
 
 
 def test_times_are_the_readers_own() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from receiver.governor.changes import GovernorChanges
-from receiver.governor.words import HELP, QUESTIONS_AGAIN
+from receiver.governor.reply_phrases import REPLIES
+from receiver.governor.words import QUESTIONS_AGAIN
 from tests.receiver.governed import Governed
+
+HELP = REPLIES["help"]["en"]
 
 
 @pytest.fixture
