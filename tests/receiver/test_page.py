@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import aiohttp
@@ -32,6 +33,8 @@ class Site:
         self.governed = Governed(policy, journal=self.journal)
         self.journal.at(self.governed.clock)
         self.desk = self.governed.desk
+        people = {name: replace(member, pin="a hash") for name, member in self.desk.charter.people.items()}
+        self.governed.governor.reload(replace(self.desk.charter, people=people))
 
     async def start(self) -> None:
         self.session = aiohttp.ClientSession()

@@ -44,7 +44,9 @@ class Office:
         self.journal.at(self.governed.clock)
         self.desk = self.governed.desk
         people = {
-            name: replace(member, recipient=replace(member.recipient, phone=NUMBERS[name], language=language))
+            name: replace(
+                member, pin="a hash", recipient=replace(member.recipient, phone=NUMBERS[name], language=language)
+            )
             for name, member in self.desk.charter.people.items()
         }
         self.governed.governor.reload(replace(self.desk.charter, people=people))
