@@ -1,5 +1,6 @@
 """What comes after an execution, with a real Prometheus and Alertmanager: an action that does not help, the next one,
-a service that breaks again, a recovery while the request is under way, and a close by hand. One town, one story.
+a service that breaks again, a recovery while the request is under way, a close and an action by hand. One town,
+one story, so that the programs are started once.
 """
 
 from __future__ import annotations
@@ -53,11 +54,16 @@ async def town(tmp_path: Path, tool: Callable[[str], Path], monkeypatch: pytest.
     await town.stop()
 
 
-async def report_on(town: Town, incident: str | None) -> str:
-    given = ["incident", "report", incident or "", "--config", str(town.folder / "counterfoil.yml")]
+async def command(town: Town, *words: str) -> str:
+    """What `counterfoil incident` says, beside the running service."""
+    given = ["incident", *words, "--config", str(town.folder / "counterfoil.yml")]
     result = await asyncio.to_thread(CliRunner(env=dict(town.environment())).invoke, counterfoil, given)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+async def report_on(town: Town, incident: str | None) -> str:
+    return await command(town, "report", incident or "")
 
 
 async def asked(town: Town, who: str, action: str) -> Message:
@@ -120,6 +126,17 @@ async def test_what_comes_after(town: Town) -> None:
     assert "Closed by engineer:rudo" in report
     assert "one incident in 3 parts" in report
     assert len(await town.entries("DETECTED")) == 3
+
+    # The shop is still broken, and nothing asks: somebody asks for the cure by hand, and somebody else approves it.
+    said = await command(town, "request", "restart", "checkout", "--by", "tendai")
+    assert "DETECTED by policy" in said
+    rudo = town.phones.phone("rudo")
+    await rudo.tap("Approve", await rudo.next_message(says="tendai asks for this by hand", timeout=60))
+    by_hand = (await town.until("RECOVERED", 3))[2]
+    authorized = (await town.entries("AUTHORIZED"))[-1]
+    assert (authorized.actor, authorized.incident_id) == ("engineer:rudo", by_hand.incident_id)
+    assert "asked for by hand, by tendai" in await report_on(town, by_hand.incident_id)
+    assert town.shop.restarts == 4  # one of them by itself
     receipts = Receipts(read_receipts(town.folder / "executor.log"))
     for entry in await town.entries():
         receipts.take(entry)
