@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +145,10 @@ def _run(books: Mapping[Path, Rulebook], found: Sequence[tuple[CaseFile, Path]])
         for job in jobs:
             yield run_one(job)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    from receiver.rehearsal import running  # noqa: F401 - imported here once, for all that are forked from this process
+
+    # What is loaded stays: without this the collector walks through all of it again and again in each of them.
+    with ProcessPoolExecutor(workers, initializer=gc.freeze) as pool:
         yield from pool.map(run_one, jobs, chunksize=8)
 
 
