@@ -186,7 +186,9 @@ def _facts(entry: Entry, proposal: Proposal) -> dict[str, Any]:
     """What an authorization or a dispatch must repeat of the proposal and its answers."""
     body = proposal.body
     if entry.stage == "AUTHORIZED":
-        return {"proposal": proposal.index, "quorum": body["quorum"], "approved_by": sorted(proposal.approvals)}
+        facts = {"proposal": proposal.index, "quorum": body["quorum"], "approved_by": sorted(proposal.approvals)}
+        # An executor that demands a proof reads here what was authorized; older entries do not say it.
+        return facts | {name: body[name] for name in ("digest", "webhook_id") if name in entry.body}
     until = Basis.of(entry.body["verdict"]).now + timedelta(seconds=int(body["execute_within_seconds"]))
     same = {name: body[name] for name in ("digest", "webhook_id", "executor")}
     return {**same, "until": format_time(until)}
