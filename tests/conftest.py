@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,14 @@ from tests.tools import find_tool
 # Hypothesis would fail an example of more than 200 ms: on a machine that is shared, how long it takes says nothing.
 settings.register_profile("ours", deadline=None)
 settings.load_profile("ours")
+
+
+@pytest.fixture(autouse=True)
+def no_configuration() -> Iterator[None]:
+    """The command line leaves the name of its configuration in its environment, which here is every test's."""
+    os.environ.pop("COUNTERFOIL_CONFIG", None)
+    yield
+    os.environ.pop("COUNTERFOIL_CONFIG", None)
 
 
 @pytest.fixture(scope="session")

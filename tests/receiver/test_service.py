@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from ledger.journal import Unavailable
 from receiver.app import Service
+from receiver.authorization.whatsapp import WhatsApp
 from receiver.commands.init import write_folder
 from receiver.configuration import Loaded, all_secrets, load_config
 from receiver.papers import Usage
@@ -68,6 +69,13 @@ def desk(service: Service, tenant: str = "default"):  # type: ignore[no-untyped-
     return service.governors[tenant].desk
 
 
+def whatsapp(service: Service, tenant: str = "default") -> WhatsApp:
+    """What that tenant's messages go by."""
+    found = desk(service, tenant).carrier._channels["whatsapp"]
+    assert isinstance(found, WhatsApp)
+    return found
+
+
 def second_tenant(installation: Installation) -> None:
     (installation.folder / "secrets/other.token").write_text("another-token\n", encoding="utf-8")
     (installation.folder / "other.yml").write_text("policy: {name: other, version: '7'}\nrules: []\n", encoding="utf-8")
@@ -112,13 +120,13 @@ async def test_what_was_spent_and_sent_today_counts_on_after_a_reload(
     assert service._claude.budget.reserve(Decimal(1), datetime.now(UTC))
     service._carrier._day, service._carrier._sent_today = datetime.now(UTC).date(), 7
     assert await service.reload()
-    carrier = desk(service).carrier
+    carrier = whatsapp(service)
     assert carrier._sent_today == 7, "a reload that changes nothing"
     installation.edit("daily_message_limit: 200", "daily_message_limit: 100")
     installation.edit("daily_budget_usd: 5", "daily_budget_usd: 3")
     assert await service.reload()
-    assert desk(service).carrier is not carrier
-    assert desk(service).carrier._sent_today == 7
+    assert whatsapp(service) is not carrier
+    assert whatsapp(service)._sent_today == 7
     assert (service._claude.budget.spent, service._claude.budget.limit) == (1, 3)
 
 
@@ -240,7 +248,7 @@ async def test_one_limit_of_messages_for_all_tenants(installation: Installation)
     service = Service(installation.load())
     await service.start()
     try:
-        assert desk(service, "default").carrier is desk(service, "other").carrier
+        assert whatsapp(service, "default") is whatsapp(service, "other")
     finally:
         await service.stop()
 
