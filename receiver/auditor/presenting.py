@@ -14,7 +14,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from receiver.auditor import telling
+from receiver.auditor import lookups, telling
 
 SECURITY = {
     "Content-Security-Policy": (
@@ -91,8 +91,9 @@ class Pages:
             details=telling.details,
             comparisons=telling.comparisons,
             claims=telling.claims,
-            moved=telling.moved,
-            left_out=telling.left_out,
+            moved=lookups.moved,
+            left_out=lookups.left_out,
+            looked_up=lookups.looked_up,
         )
         self._environment.globals["lasted"] = telling.lasted
 

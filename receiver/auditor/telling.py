@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger.entry import Entry
+from receiver.auditor.lookups import case_of
 from receiver.auditor.meaning import meaning
 from receiver.auditor.standing import IncidentView
 from receiver.incident.moved import moved_first
@@ -23,9 +24,9 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "CONSULTED": ("until", "model"),
     "DIAGNOSED": (
         *("likely_cause", "recommended_action", "falsified_by", "dropped_claims", "model"),
-        *("usage", "duration_ms", "request_id"),
+        *("usage", "duration_ms", "redacted", "request_id"),
     ),
-    "UNDIAGNOSED": ("outcome", "detail", "usage", "duration_ms"),
+    "UNDIAGNOSED": ("outcome", "detail", "usage", "duration_ms", "redacted"),
     "PROPOSED": ("action", "params", "risk", "executor", "approvers", "quorum", "expires_at"),
     "HEARD": ("person", "verb", "code"),
     "REFUSED": ("why", "person"),
@@ -127,26 +128,6 @@ def claims(entry: Entry) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
-def moved(entry: Entry) -> list[Mapping[str, Any]]:
-    """What moved first, of a CONSULTED: rows with what, before, now, z and moved_at."""
-    return [row for row in _rows(entry, "moved") if isinstance(row, Mapping)]
-
-
-def left_out(entry: Entry) -> list[str]:
-    """What its case file does not hold, one sentence each."""
-    return [text for text in _rows(entry, "cut") if isinstance(text, str)]
-
-
-def _rows(entry: Entry, name: str) -> list[Any]:
-    rows = _case(entry).get(name)
-    return rows if isinstance(rows, list) else []
-
-
-def _case(entry: Entry | None) -> Mapping[str, Any]:
-    case = entry.body.get("case") if entry is not None else None
-    return case if isinstance(case, Mapping) else {}
-
-
 def office(actor: str) -> str:
     """Whose word an entry is: policy, ai, human, webhook or system."""
     kind = actor.partition(":")[0]
@@ -238,7 +219,7 @@ def _explained(last: Mapping[str, Entry], incident: IncidentView) -> Step:
         return Step(name, "waiting", plain(entry.body.get("model")), "is being asked", entry.index)
     if entry.stage == "UNDIAGNOSED":
         why = f"no diagnosis: {(plain(entry.body.get('outcome')) or said(entry)).replace('_', ' ')}"
-        found = moved_first(_case(last.get("CONSULTED")), incident.opened_at, MOVED_SHOWN)
+        found = moved_first(case_of(last.get("CONSULTED")), incident.opened_at, MOVED_SHOWN)
         return Step(name, "none", "", "; ".join(filter(None, (why, found))), entry.index)
     return Step(name, "done", entry.actor, plain(entry.body.get("summary")) or said(entry), entry.index)
 

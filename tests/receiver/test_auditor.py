@@ -126,6 +126,7 @@ def story() -> Iterator[list[Draft]]:
     yield [of("consult:1", "CONSULTED", "system", body=consulted, blobs=(Blob("case", CASE),))]
     diagnosis = {"summary": "the pool is exhausted", "claims": [{"text": "it is 0.31", "refs": ["q1"]}]}
     diagnosis |= {"usage": {"input_tokens": 9, "cost_usd": "0.000120"}, "duration_ms": 2100, "model": "claude-x"}
+    diagnosis |= {"asked": [{"ref": "q9", "what": "pool_max", "now": "20"}], "redacted": {"email": 2}}
     prompt = (Blob("prompt", PROMPT),)
     yield [of("diagnose:7", "DIAGNOSED", "claude", settles=7, body=diagnosis, confidence="0.87", blobs=prompt)]
     limits = {"expires_at": later(900), "authorize_until": later(1020), "quorum": 1, "approvers": ["tendai", "rudo"]}
@@ -219,6 +220,8 @@ async def test_a_diagnosis_is_shown_with_its_case_its_digests_and_its_cost(brows
         assert f"<code>{hashlib.sha256(data).hexdigest()[:12]}</code>" in page
     assert "cost_usd=0.000120, input_tokens=9" in page
     assert "claude-x" in page
+    assert "Claude looked up: pool_max 20 q9" in page
+    assert "email=2" in page
 
 
 async def test_an_incident_that_was_not_open_yet_is_not_there(browser: Any) -> None:
