@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from ledger.entry import Draft
 from receiver.governor import acting
-from receiver.governor.answering import heed, refuse
+from receiver.governor.answering import heed, refuse, say
 from receiver.governor.desk import Desk
+from receiver.governor.phrases import phrase
+from receiver.governor.wording import ENGLISH
 from receiver.incident.states import Heard, Proposal
 from receiver.papers import ExecutionOutcome, ExecutionResult
 
 # What a person may say of it, by message, and what that makes of the execution.
 OUTCOMES = {"ran": "ran", "didnot": "did_not_run", "writeoff": "written_off"}
 _SAYS = {"ran": "it ran", "did_not_run": "it did not run", "written_off": "nobody can tell"}
-_DONE = {
-    "ran": "Noted: it ran. Policy says whether it helped.",
-    "did_not_run": "Noted: it did not run. It may be asked for again.",
-    "written_off": "Noted: written off. It may be asked for again.",
-}
 
 
 def settlement(desk: Desk, doubt: Proposal, outcome: str, actor: str, text: str) -> list[Draft]:
@@ -53,15 +50,17 @@ async def said(desk: Desk, heard: Heard, person: str) -> None:
         found = [p for p in doubts if p.incident_id.removeprefix("inc-").startswith(about)]
         if len(found) != 1:
             ids = ", ".join(sorted(p.incident_id for p in doubts))
-            text = f"Which one? Say it with the id: {ids}." if ids else "Nothing is in doubt."
+            text = say(desk, person, "which doubt", ids=ids) if ids else say(desk, person, "no doubt")
             await heed(desk, heard, person, "doubt about nothing", text)
             return
         (doubt,) = found
         asked = [str(name) for name in doubt.body["approvers"]]
         if person not in asked:
-            text = f"only {', '.join(asked)} may say what became of it"
-            await refuse(desk, heard, text, reply=text, proposal=doubt)
+            names = ", ".join(asked)
+            why = phrase(ENGLISH, "not for you", names=names)
+            await refuse(desk, heard, why, reply=say(desk, person, "not for you", names=names), proposal=doubt)
             return
         text = f"{person} says by message: {_SAYS[outcome]}; the words stand with entry {heard.index}"
         drafts = settlement(desk, doubt, outcome, f"engineer:{person}", text)
-        await heed(desk, heard, person, "doubt", _DONE[outcome], incident_id=doubt.incident_id, extra=tuple(drafts))
+        done = say(desk, person, f"settled {outcome}")
+        await heed(desk, heard, person, "doubt", done, incident_id=doubt.incident_id, extra=tuple(drafts))

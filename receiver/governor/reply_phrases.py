@@ -53,6 +53,37 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
         "fr": "Vous avez déjà cette question.",
     },
     "noted": {"en": "Noted.", "pt": "Anotado.", "fr": "Noté."},
+    "asked for": {
+        "en": "Asked for: the others are asked now. {id}",
+        "pt": "Pedido: as outras pessoas são consultadas agora. {id}",
+        "fr": "Demandé : les autres sont sollicités. {id}",
+    },
+    "settled ran": {
+        "en": "Noted: it ran. Policy says whether it helped.",
+        "pt": "Anotado: correu. A política diz se ajudou.",
+        "fr": "Noté : exécutée. La politique dit si cela a aidé.",
+    },
+    "settled did_not_run": {
+        "en": "Noted: it did not run. It may be asked for again.",
+        "pt": "Anotado: não correu. Pode ser pedido de novo.",
+        "fr": "Noté : pas exécutée. On peut la redemander.",
+    },
+    "settled written_off": {
+        "en": "Noted: written off. It may be asked for again.",
+        "pt": "Anotado: dado por perdido. Pode ser pedido de novo.",
+        "fr": "Noté : passée par pertes. On peut la redemander.",
+    },
+    "which doubt": {
+        "en": "Which one? Say it with the id: {ids}.",
+        "pt": "Qual? Diga-o com o id: {ids}.",
+        "fr": "Laquelle ? Dites-le avec l'id : {ids}.",
+    },
+    "no doubt": {"en": "Nothing is in doubt.", "pt": "Nada está em dúvida.", "fr": "Rien n'est en doute."},
+    "not for you": {
+        "en": "only {names} may say what became of it",
+        "pt": "só {names} pode dizer o que aconteceu",
+        "fr": "seul(s) {names} peut dire ce qu'il en est",
+    },
     "which": {
         "en": "Which incident? Say {word} and its id. {open}",
         "pt": "Que incidente? Diga {word} e o seu id. {open}",

@@ -16,7 +16,7 @@ from policy_rules import permission
 from policy_rules.readings import Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Outcome
-from receiver.governor.answering import heed, refuse
+from receiver.governor.answering import heed, refuse, say
 from receiver.governor.desk import Desk, by_policy, key_text
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX
 from receiver.incident.requested import REQUEST, Wanted, wanted
@@ -150,5 +150,5 @@ async def run(desk: Desk, heard: Heard, person: str) -> None:
             await refuse(desk, heard, made, reply=made)
             return
         incident_id, drafts = made
-        said = f"Asked for: the others are asked now. {incident_id}"
+        said = say(desk, person, "asked for", id=incident_id)
         await heed(desk, heard, person, "run", said, incident_id=incident_id, extra=tuple(drafts))

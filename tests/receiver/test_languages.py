@@ -18,7 +18,7 @@ from receiver.authorization import wording as carrier_wording
 from receiver.authorization.templates import ABSENT, LANGUAGES, NOTICE, OPENED, TEMPLATES, language_of, template_for
 from receiver.demo.phone import Refusal, rules
 from receiver.demo.phone import Template as Stored
-from receiver.governor import judging, wording
+from receiver.governor import doubting, judging, wording
 from receiver.governor.phrases import PHRASES, phrase
 from receiver.governor.reply_phrases import REPLIES
 from receiver.incident import drills
@@ -63,6 +63,7 @@ def test_every_sentence_is_said_and_none_is_said_that_is_not_there() -> None:
                 asked.add(node.value)
     computed = {*NEWS, "heartbeat missing", "heartbeat back", "halted", "resumed"}
     computed |= {f"already {outcome}" for outcome in (*judging.OUTCOMES, "closed")}
+    computed |= {f"settled {outcome}" for outcome in doubting.OUTCOMES.values()}
     computed |= {f"drill {outcome}" for outcome in drills.OUTCOMES}
     computed |= {f"drill: {line}" for line in wording.DRILL_LINES}
     assert set(PHRASES) == asked | computed
