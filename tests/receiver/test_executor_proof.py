@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import sys
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -17,8 +19,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint, proofs
-from ledger.entry import Entry
+from ledger.entry import Draft, Entry
 from ledger.merkle import inclusion_ranges, leaf_hash, tree_root
+from ledger.stores.sqlite import SqliteJournal
 from receiver.commands.proving_keys import verifier
 from receiver.configuration import target
 from receiver.execution.authorized import Demand, NotProved, demanded, unwrapped
@@ -27,6 +30,7 @@ from receiver.execution.runner import Runner
 from receiver.execution.runner_config import RunnerConfigError, load_runner_config
 from receiver.execution.signature import signed_headers
 from receiver.execution.webhook import Webhooks
+from receiver.governor import proving
 from receiver.papers import RenderedRequest
 from receiver.rehearsal.memory import MemoryJournal
 from receiver.rehearsal.outside import CaseClock
@@ -293,3 +297,42 @@ def test_a_runner_that_cannot_check_does_not_start(tmp_path: Path) -> None:
     file.write_text(json.dumps({"proof": {"keys": ["k"], "address": "http://x.example"}, "actions": actions}))
     with pytest.raises(ValueError, match="nothing checks them"):
         Runner(load_runner_config(file))
+
+
+async def test_the_service_proves_from_its_real_ledger_beside_other_writers(tmp_path: Path) -> None:
+    """The proof is of the newest checkpoint at the moment; entries that come meanwhile do not spoil it."""
+    key = Ed25519PrivateKey.generate()
+    journal = await SqliteJournal.open(
+        tmp_path / "ledger.db",
+        origin="counterfoil.example",
+        key=key,
+        anchor_path=None,
+        clock=lambda: datetime.now(UTC),
+        tenants=[TENANT],
+    )
+    desk: Any = SimpleNamespace(journal=journal, tenant=TENANT)
+    vkey = checkpoint.verifier_key(f"counterfoil.example/{TENANT}", key.public_key())
+    stop = asyncio.Event()
+
+    async def write() -> int:
+        number = 0
+        while not stop.is_set():
+            draft = Draft(f"note:{number}", "NOTED", "system", reason="r", body={"kind": "note", "text": "t"})
+            await journal.post(TENANT, [draft])
+            number += 1
+        return number
+
+    writing = asyncio.create_task(write())
+    try:
+        for _ in range(60):
+            size = await journal.size(TENANT)
+            index = size // 2
+            text = await proving.proof_of(desk, index)
+            assert text is not None
+            assert proofs.verify(text, vkey).entry.index == index
+        assert await proving.proof_of(desk, 10**6) is None
+    finally:
+        stop.set()
+        written = await writing
+        await journal.close()
+    assert written > 10, "nothing was written beside it"
