@@ -22,6 +22,7 @@ _TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})(?:[\s:.,-]+
 _PIN = re.compile(r"(?:pin[\s:.,-]*)?([0-9]{4,12})[\s.!]*")
 _JOIN = re.compile(r"join[\s:.,-]+([0-9a-z]{4})[\s.!]*")
 _ABOUT = re.compile(r"(why|detail|note|ran|didnot|writeoff)\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,.-].*)?")
+_STATUS = re.compile(r"status[\s:#]+([1-9][0-9]{0,2})[\s.!]*")
 _SILENCE = re.compile(
     r"silence\b(?:[\s:#]+((?:inc-)?[0-9a-f]{4,20})\b)?(?:[\s:,]+(?:for\s+)?((?:\d{1,4}[dhm])+))?[\s.!]*"
 )
@@ -37,9 +38,9 @@ class Answer:
     verb: approve, reject, onit, halt, resume, status, why, detail, note, run, ran, didnot, writeoff, silence,
     handover, join, stop, start, help, pin, other. token: the delivery that a button belongs to. code: what was typed
     after A, R or JOIN, in capitals. At most one of token and code is set. about: the incident that was named after
-    WHY, DETAIL, NOTE, RAN, DIDNOT, WRITEOFF or SILENCE, in small letters, as it was typed. span: for how long there
-    shall be silence, "2h30m". pin: digits that may be a PIN, after a code or alone; they go no further than to be
-    compared.
+    WHY, DETAIL, NOTE, RAN, DIDNOT, WRITEOFF or SILENCE, in small letters, as it was typed; or the page, after STATUS.
+    span: for how long there shall be silence, "2h30m". pin: digits that may be a PIN, after a code or alone; they go
+    no further than to be compared.
     """
 
     verb: str
@@ -150,6 +151,9 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     asked = _ABOUT.fullmatch(text)
     if asked:
         return Answer(asked[1], about=asked[2])
+    paged = _STATUS.fullmatch(text)
+    if paged:
+        return Answer("status", about=paged[1])
     silenced = _SILENCE.fullmatch(text)
     if silenced:
         return Answer("silence", about=silenced[1], span=silenced[2])

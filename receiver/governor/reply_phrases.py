@@ -46,7 +46,21 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
     },
     "no halt": {"en": "nothing is halted", "pt": "nada está parado", "fr": "rien n'est arrêté"},
     "none open": {"en": "No open incident.", "pt": "Nenhum incidente aberto.", "fr": "Aucun incident ouvert."},
-    "more open": {"en": " And {count} more.", "pt": " E mais {count}.", "fr": " Et {count} de plus."},
+    "none further": {
+        "en": "No more open incident.",
+        "pt": "Mais nenhum incidente aberto.",
+        "fr": "Plus d'incident ouvert.",
+    },
+    "more open": {
+        "en": " And {count} more: STATUS {page}.",
+        "pt": " E mais {count}: STATUS {page}.",
+        "fr": " Et {count} de plus : STATUS {page}.",
+    },
+    "more watched": {
+        "en": " {count} more alerts are watched, and open once some of these have ended.",
+        "pt": " Mais {count} alertas são observados, e abrem quando alguns destes terminarem.",
+        "fr": " {count} autres alertes sont observées, et s'ouvrent quand certains seront terminés.",
+    },
     "asked already": {
         "en": "You have that question already.",
         "pt": "Já tem essa pergunta.",

@@ -16,10 +16,13 @@ from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
 from receiver.governor.explained import long_form
 from receiver.governor.phrases import phrase
+from receiver.incident.agenda import OPEN_INCIDENTS_MAX
 from receiver.incident.states import Heard, Incident
 
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
-STATUS_INCIDENTS = 5
+STATUS_INCIDENTS = 5  # in full words
+STATUS_PAGE = 20  # by id and title, on each page after the first: as many as one message holds
+STATUS_TITLE = 26  # characters of it there
 QUESTIONS_AGAIN = 3  # times that one question is sent again to one person who asks for it
 WHY_CHARACTERS = 470  # beside what was explained
 # what policy and people decided, of all that stands in the ledger about an incident
@@ -72,15 +75,22 @@ async def resume(desk: Desk, heard: Heard, person: str) -> None:
 
 
 async def status(desk: Desk, heard: Heard, person: str) -> None:
-    """What is open, the newest first, each with the id by which WHY and DETAIL ask."""
+    """What is open, the newest first, each with the id by which WHY and DETAIL ask; STATUS 2 goes on, in short."""
     halted = "HALTED. " if desk.book.halted() else ""
     found = list(reversed(desk.book.open.values()))
-    lines = [f"{i.id} {i.state}: {wording.headline(i)}" for i in found[:STATUS_INCIDENTS]]
-    more = len(found) - len(lines)
-    text = " ".join(lines) or say(desk, person, "none open")
-    await heed(
-        desk, heard, person, "status", halted + text + (say(desk, person, "more open", count=more) if more > 0 else "")
-    )
+    page = int(str(heard.body.get("about") or 1))
+    first = STATUS_INCIDENTS + STATUS_PAGE * (page - 2) if page > 1 else 0
+    shown = found[first : first + (STATUS_PAGE if page > 1 else STATUS_INCIDENTS)]
+    if page > 1:
+        lines = [f"{incident.id} {incident.title[:STATUS_TITLE]}." for incident in shown]
+    else:
+        lines = [f"{incident.id} {incident.state}: {wording.headline(incident)}" for incident in shown]
+    text = " ".join(lines) or say(desk, person, "none open" if page == 1 else "none further")
+    more = len(found) - first - len(shown)
+    text += say(desk, person, "more open", count=more, page=page + 1) if more > 0 and shown else ""
+    waiting = len(desk.book.watches) if len(found) >= OPEN_INCIDENTS_MAX else 0
+    text += say(desk, person, "more watched", count=waiting) if waiting else ""
+    await heed(desk, heard, person, "status", halted + text)
 
 
 async def why(desk: Desk, heard: Heard, person: str) -> None:

@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import case_file, ledger, policy, service
+from tests.benchmarks import case_file, ledger, policy, reaching, service
 
 
 def test_the_service(capsys: pytest.CaptureFixture[str]) -> None:
     service.main(["--requests", "40", "--incidents", "2"])
     said = capsys.readouterr().out
     for figure in ("start to ready", "memory at rest", "durable acknowledgements", "webhook in", "tap in"):
+        assert figure in said
+
+
+def test_how_a_team_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    reaching.main(["--recipients", "2", "--incidents", "1"])
+    said = capsys.readouterr().out
+    for figure in ("2 recipients", "alert in to the last addressed", "times the probe", "tap to decision message"):
         assert figure in said
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+from receiver.auditor.pages import PAGE
+from receiver.auditor.reading import Reader
+from receiver.governor.answering import REPLIES_PER_HOUR
 from receiver.governor.changes import GovernorChanges
+from receiver.governor.words import STATUS_INCIDENTS, STATUS_PAGE
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX
 from receiver.incident.outbox import DIGEST_OVER, Pace
 from tests.receiver.governed import Governed
@@ -46,7 +50,8 @@ async def test_a_thousand_incidents_in_a_minute() -> None:
     for name in FIVE:
         assert any("more incidents: reply STATUS" in text for text in governed.told(name))
     await governed.hear("ruth", "STATUS")
-    assert governed.told("ruth")[-1].endswith(f"And {OPEN_INCIDENTS_MAX - 5} more.")
+    rest = OPEN_INCIDENTS_MAX - STATUS_INCIDENTS
+    assert f"And {rest} more: STATUS 2. 800 more alerts are watched" in governed.told("ruth")[-1]
     # A question that a digest stood for is had by asking, and its answer counts.
     incident = list(book.open.values())[150]
     await governed.hear("ruth", f"DETAIL {incident.id}")
@@ -55,6 +60,30 @@ async def test_a_thousand_incidents_in_a_minute() -> None:
     assert question.variables["reference"] == incident.id
     await governed.hear("ruth", "Approve", payload=f"approve.{question.token}")
     assert [entry.incident_id for entry in governed.entries("AUTHORIZED")] == [incident.id]
+
+
+async def test_every_incident_is_seen_by_status_and_on_the_page() -> None:
+    governed = Governed(people={"ruth": ("leads",)})
+    await governed.governor.start()
+    await governed.fire(*(f"db{number}" for number in range(OPEN_INCIDENTS_MAX + 7)))
+    await governed.hear("ruth", "STATUS")
+    seen = governed.told("ruth")[-1]
+    assert "7 more alerts are watched" in seen
+    pages = -(-(OPEN_INCIDENTS_MAX - STATUS_INCIDENTS) // STATUS_PAGE)
+    assert 1 + pages <= REPLIES_PER_HOUR
+    for page in range(2, 2 + pages):
+        await governed.hear("ruth", f"STATUS {page}")
+        assert len(governed.told("ruth")[-1]) <= 900
+        seen += governed.told("ruth")[-1]
+    book = governed.desk.book
+    assert len(book.open) == OPEN_INCIDENTS_MAX
+    assert [incident for incident in book.open if incident not in seen] == []
+    reader, before, there = Reader(governed.journal), book.size, list[str]()
+    for _ in range(OPEN_INCIDENTS_MAX // PAGE):
+        found, following = await reader.incidents("default", before=before, limit=PAGE)
+        before = following or 0
+        there += [view.id for view in found]
+    assert sorted(there) == sorted(book.open)
 
 
 async def test_a_few_are_sent_one_by_one() -> None:

@@ -36,7 +36,12 @@ async def test_status_names_each_incident_by_the_id_that_why_takes(governed: Gov
     text = last(governed, "tendai")
     newest = list(governed.desk.book.open)[-1]
     assert text.startswith(f"{newest} proposed: ")
-    assert text.endswith("And 2 more.")
+    assert text.endswith("And 2 more: STATUS 2.")
+    await governed.hear("tendai", "Status 2")
+    first, second = list(governed.desk.book.open.values())[1::-1]
+    assert last(governed, "tendai") == f"{first.id} {first.title}. {second.id} {second.title}."
+    await governed.hear("tendai", "STATUS 3")
+    assert last(governed, "tendai") == "No more open incident."
 
 
 async def test_why_tells_every_decision_by_whom_and_its_entry(governed: Governed) -> None:
