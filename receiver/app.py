@@ -29,6 +29,7 @@ from receiver.authorization.approvals import watch_forever
 from receiver.authorization.channels import Channel, Channels
 from receiver.authorization.codes import address_hmac
 from receiver.authorization.connection import Connection
+from receiver.authorization.message_list import MessageList
 from receiver.authorization.notices import Notices
 from receiver.authorization.sms import Sms
 from receiver.authorization.voice import Voice
@@ -53,6 +54,7 @@ from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk
 from receiver.intake.nonces import Nonces
+from receiver.intake.polling import Poller, poll_forever
 from receiver.intake.questions import Questions
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
@@ -114,6 +116,8 @@ class Service:
         self._ready = False
         self._stopping = False
         self._notices = Notices()
+        self._deaf = ""  # why nothing is heard, where the carrier's list is read
+        self._replies: Replies
         self._changing = asyncio.Lock()  # a start, and one reload after the other
         self._admission = Admission(*_tokens(loaded), self.clock.now)
         self.private_url = self.public_url = ""
@@ -181,6 +185,8 @@ class Service:
             asyncio.create_task(self._ping(), name="health ping"),
             asyncio.create_task(watch_forever(lambda: self._carrier, self.metrics), name="templates"),
         ]
+        if settings.twilio.poll is not None:
+            self._beside.append(asyncio.create_task(self._hear_by_asking(settings), name="twilio.poll"))
         for task in self._beside:
             task.add_done_callback(_said)
         self._anchorings = [self._anchoring(outside) for outside in self._outside(settings)]
@@ -192,6 +198,19 @@ class Service:
         with suppress(LedgerError):  # whoever asks for a hash is told, and the next one reads on
             for name in self.governors:
                 await self.journal.tree_hashes(name, [])
+
+    async def _hear_by_asking(self, settings: Settings) -> None:
+        twilio = settings.twilio
+        token = twilio.auth_token.get_secret_value()
+        connection = Connection(twilio.account_sid, token, lambda: self._session, twilio.base_url)
+        poller = Poller(
+            journal=self.journal, replies=self._replies, messages=MessageList(connection), clock=self.clock.now
+        )
+
+        def tell(trouble: str) -> None:
+            self._deaf = trouble
+
+        await poll_forever(poller, twilio.poll or 0.0, tell)
 
     async def _ping(self) -> None:
         await ping_forever(
@@ -438,7 +457,7 @@ class Service:
             account_sid=settings.twilio.account_sid, auth_tokens=self._auth_tokens, public_url=settings.public_url
         )
         roster = Roster(lambda: self.loaded)
-        replies = Replies(
+        replies = self._replies = Replies(
             journal=self.journal,
             roster=roster,
             signed=signed,
@@ -516,6 +535,7 @@ class Service:
 
     def _not_ready(self) -> list[str]:
         reasons = [] if self._ready else ["starting or stopping"]
+        reasons += [f"twilio.poll: {self._deaf}"] if self._deaf else []
         reasons += [f"{task.get_name()}: it has ended" for task in self._tasks if task.done()]
         # An anchor, or a ledger that cannot be written, is a reason of every tenant's; once is enough.
         reasons += [reason for governor in self.governors.values() for reason in governor.reasons_not_ready()]

@@ -41,7 +41,7 @@ class Settings(Section):
 
     listen: Listener = Address("127.0.0.1", 9877)
     public_listen: Listener = Address("127.0.0.1", 9878)
-    public_url: WebAddress
+    public_url: WebAddress = ""
     admin_token: SecretStr
     ledger: Ledger
     diagnosis: Diagnosis = Diagnosis()
@@ -152,6 +152,7 @@ def _across(settings: Settings) -> list[Misplaced]:
     found = []
     if settings.listen == settings.public_listen and settings.listen.port:
         found.append(Misplaced(("public_listen",), "listen and public_listen must differ: one of them is published"))
+    found += _heard(settings)
     if not settings.ledger.key_file.is_file():
         hint = f"there is no file {settings.ledger.key_file}: put the ledger's key back, or run `counterfoil init`"
         found.append(Misplaced(("ledger", "key_file"), f"key_file: {hint}"))
@@ -216,6 +217,19 @@ def _duty(name: str, tenant: Tenant) -> list[Misplaced]:
         elif in_zone(override.until, zones[override.role]) <= in_zone(override.since, zones[override.role]):
             found.append(Misplaced((*here, "until"), f"overrides.{at}.until: it ends before it begins"))
     return found
+
+
+def _heard(settings: Settings) -> list[Misplaced]:
+    """Whether there is any way on which answers come in, and no call where none of its steps can."""
+    if settings.public_url:
+        return []
+    if settings.twilio.poll is None:
+        said = "public_url is missing: the address at which Twilio reaches you, or else set twilio.poll"
+        return [Misplaced(("public_url",), said)]
+    if settings.twilio.voice_sender is not None:
+        said = "twilio.voice_sender: a call needs public_url, since Twilio asks there what it is to say"
+        return [Misplaced(("twilio", "voice_sender"), said)]
+    return []
 
 
 def _timestamps(ledger: Ledger) -> list[Misplaced]:

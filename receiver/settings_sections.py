@@ -149,6 +149,7 @@ class Twilio(Section):
     daily_message_limit: int = Field(default=200, ge=1)
     daily_person_limit: int = Field(default=100, ge=0)
     person_pace: Seconds = 6.0
+    poll: Seconds | None = Field(default=None, ge=2)
     prices: Mapping[Channel, Price] = {}
 
 

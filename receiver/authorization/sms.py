@@ -41,12 +41,13 @@ class Sms:
             raise Unsendable("the person has no number for SMS")
         text = text_of(message.variables, message.recipient.language)
         sender = {"messaging_service_sid" if self._sender.startswith("MG") else "from_": self._sender}
+        callback = f"{self._public_url}/twilio/status?m={quote(message.message_id, safe='')}"
         low, high = VALIDITY_SECONDS
         sent = await (await self._connection.client()).messages.create_async(
             to=message.recipient.phone,
             **sender,
             body=text,
-            status_callback=f"{self._public_url}/twilio/status?m={quote(message.message_id, safe='')}",
+            **({"status_callback": callback} if self._public_url else {}),
             validity_period=min(max(message.valid_seconds, low), high),
         )
         if sent.status in ("failed", "undelivered", "canceled"):

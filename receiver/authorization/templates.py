@@ -10,7 +10,7 @@ A change of words here needs a new number in the stem: what stands at Twilio und
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BODY_UNITS = 1024  # WhatsApp's limit for a quick reply's body, after substitution
 TOKEN_CHARACTERS = 40
@@ -260,6 +260,25 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
         "none": "aucune",
     },
 }
+
+
+# What a question says of its buttons, and what is left of that where it has none.
+_TAPS = (
+    ("Tap a button, or reply", "Reply"),
+    ("Toque num botão, ou responda", "Responda"),
+    ("Touchez un bouton, ou répondez", "Répondez"),
+)
+
+
+def without_buttons(template: Template) -> Template:
+    """The same question with its text codes alone, for who cannot be told of a tap; under a name of its own."""
+    if not template.buttons:
+        return template
+    body = template.body
+    for before, after in _TAPS:
+        body = body.replace(before, after)
+    names = tuple(name for name in template.names if name != "token")
+    return replace(template, stem=f"{template.stem}_text", body=body, names=names, buttons=())
 
 
 def language_of(language: str) -> str:

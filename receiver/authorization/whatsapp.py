@@ -20,7 +20,7 @@ from receiver.authorization import twilio_http, wording
 from receiver.authorization.carrier_codes import words_of
 from receiver.authorization.connection import SEND_SECONDS, Connection, Unsendable
 from receiver.authorization.contents import Contents, Standing
-from receiver.authorization.templates import NOTICE, OPENED, template_for
+from receiver.authorization.templates import NOTICE, OPENED, template_for, without_buttons
 from receiver.papers import MessageKind, NotSent, OutgoingMessage, Sent
 
 _VALIDITY_SECONDS = (10, 36_000)  # Twilio takes 1 to 36000 and recommends more than 5
@@ -82,6 +82,8 @@ class WhatsApp:
         else:
             stem = (OPENED if message.kind in (MessageKind.OPENED, MessageKind.DRILL) else NOTICE).stem
             template = template_for(stem, message.recipient.language)
+            if not self._public_url:
+                template = without_buttons(template)
             try:
                 values = wording.values_for(template, message.variables, message.token)
             except ValueError as error:
@@ -93,10 +95,16 @@ class WhatsApp:
             to=message.recipient.address,
             **self._from(),
             **fields,
-            status_callback=f"{self._public_url}/twilio/status?m={quote(message.message_id, safe='')}",
+            **self._callback(message),
             validity_period=min(max(message.valid_seconds, _VALIDITY_SECONDS[0]), _VALIDITY_SECONDS[1]),
         )
         return _outcome_of(instance, content)
+
+    def _callback(self, message: OutgoingMessage) -> dict[str, str]:
+        """Where Twilio says what became of it; nowhere, where nobody can reach us and the list of messages is read."""
+        if not self._public_url:
+            return {}
+        return {"status_callback": f"{self._public_url}/twilio/status?m={quote(message.message_id, safe='')}"}
 
     def _from(self) -> dict[str, str]:
         return {"messaging_service_sid" if self._sender.startswith("MG") else "from_": self._sender}

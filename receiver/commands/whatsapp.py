@@ -54,6 +54,9 @@ def setup(ctx: click.Context, config: Path, setting: bool, as_json: bool) -> Non
     elsewhere, or where that cannot be known.
     """
     settings = settings_of(config)
+    if not settings.public_url:
+        click.echo("nothing to set up: without public_url answers are read from Twilio's list (twilio.poll)")
+        return
     wanted = settings.public_url.rstrip("/") + MESSAGE_PATH
     callback = _ask(settings, lambda account: _set_up(account, wanted, setting=setting))
     is_set = callback.is_set_to(wanted)

@@ -435,7 +435,8 @@ async def send(desk: Desk, due: Due) -> None:
         make = codes.digits if message.channel == VOICE else codes.code
         variables["code"] = make(desk.secret, desk.tenant, message.subject, message.person)
         token = codes.token(desk.secret, message_id(desk, message))
-        variables["page"] = f"{desk.public_url}/q/{codes.page(desk.secret, message_id(desk, message))}"
+        if desk.public_url:
+            variables["page"] = f"{desk.public_url}/q/{codes.page(desk.secret, message_id(desk, message))}"
     answer = await desk.carrier.send(
         OutgoingMessage(
             message_id=message_id(desk, message),

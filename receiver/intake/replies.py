@@ -70,33 +70,36 @@ class Replies:
         signed = await self.signed.read(request, self._done)
         if isinstance(signed, web.Response):
             return signed
-        form = signed.form
+        return self._done(request, *await self.take(signed.form))
+
+    async def take(self, form: MultiDict[str]) -> tuple[str, int]:
+        """Book a message or a tap as HEARD: the outcome in a word, and the status that answers it."""
         sid, sender = form.get("MessageSid", ""), form.get("From", "")
         if _NUMBER.fullmatch(sender):
             # SMS is one way here: its sender can be forged, and many networks take none back.
-            return self._done(request, "sms", 204)
+            return "sms", 204
         if not _SID.fullmatch(sid) or not _ADDRESS.fullmatch(sender):
-            return self._done(request, "malformed", 400)
+            return "malformed", 400
         answer = codes.parse_answer(form.get("Body", ""), _payload_of(form))
         try:
             targets = await self._targets(sender, answer)
             if not targets:
                 # Silence to unknown senders: no reply, no entry, no way to fill the ledger.
-                return self._done(request, "stranger", 204)
+                return "stranger", 204
             for tenant, person in targets:
                 pin = await self._pin(tenant, person, answer)
                 await self.journal.post(tenant, [self._heard(form, sid, sender, tenant, person, answer, pin)])
         except Unavailable as error:
             _LOG.error("a message could not be booked: %s", error)
-            return self._done(request, "unavailable", 503)
+            return "unavailable", 503
         except Conflict:
             # The same MessageSid with other contents: a replayed request that was changed. The first one stands.
             _LOG.warning("message %s was heard before with other contents", sid)
-            return self._done(request, "conflict", 204)
+            return "conflict", 204
         except Refused as error:
             _LOG.error("the ledger refused a message: %s", error)
-            return self._done(request, "refused", 503)
-        return self._done(request, "heard", 204)
+            return "refused", 503
+        return "heard", 204
 
     async def status(self, request: web.Request) -> web.Response:
         """What became of a message or a call of ours. 204 unless it cannot be booked (503) or read (400)."""

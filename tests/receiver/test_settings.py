@@ -333,3 +333,17 @@ def test_prices_of_tokens_are_decimals_and_never_negative(folder: Folder) -> Non
     assert problem.startswith("9: diagnosis.prices.claude-next.input: ")
     (problem,) = folder.complaints(text.replace("output: 7", "out: 7"))[:1]
     assert "diagnosis.prices.claude-next" in problem
+
+
+def test_without_a_public_address_the_list_of_messages_must_be_read(folder: Folder) -> None:
+    without = SMALLEST.replace("public_url: https://counterfoil.example.org\n", "")
+    assert folder.complaints(without) == [
+        "1: public_url is missing: the address at which Twilio reaches you, or else set twilio.poll"
+    ]
+    polled = without.replace('sender: "', 'poll: 10s, sender: "')
+    settings = folder.load(polled)
+    assert (settings.public_url, settings.twilio.poll) == ("", 10.0)
+    calls = polled.replace("poll: 10s,", 'poll: 10s, voice_sender: "+12025550100",')
+    (complaint,) = folder.complaints(calls)
+    assert "a call needs public_url" in complaint
+    assert len(folder.complaints(polled.replace("10s", "1s"))) == 1

@@ -6,10 +6,11 @@ import base64
 import binascii
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .network import Fault, PhoneNetwork
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LIST_PARAMETERS = {"To", "From", "DateSent", "DateSent<", "DateSent>", "PageSize", "Page", "PageToken"}
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -196,16 +199,23 @@ class Api:
             request.transport.close()
         return web.Response(status=500)
 
-    async def list_messages(self, request: web.Request) -> web.Response:
+    async def list_messages(self, request: web.Request) -> web.StreamResponse:
         network, query = self.network, request.query
+        if unknown := set(query) - LIST_PARAMETERS:
+            return refuse(Refusal(400, 20001, f"Unknown parameters: {', '.join(sorted(unknown))}"))
+        since = query.get("DateSent>", "")[:10]  # the day: the API knows no finer filter
+        if since and not _DAY.fullmatch(since):
+            return refuse(Refusal(400, 20001, "DateSent> is no date"))
         found = [
             message
             for message in reversed(network.messages.values())
             if query.get("To", message.recipient) == message.recipient
             and query.get("From", message.sender) == message.sender
+            and f"{message.at:%Y-%m-%d}" >= since
         ]
         page, size = numbers_of(query)
-        uri = f"{request.path}?PageSize={size}"
+        kept = {name: value for name, value in query.items() if name in ("To", "From", "DateSent>")}
+        uri = f"{request.path}?{urlencode({**kept, 'PageSize': size})}"
         chosen = found[page * size : (page + 1) * size]
         more = f"{uri}&Page={page + 1}" if len(found) > (page + 1) * size else None
         envelope = {
