@@ -1,0 +1,38 @@
+"""Nothing leaves before the ledger has said that it stands: a reader sees a commit before its anchor is written."""
+
+from __future__ import annotations
+
+import asyncio
+
+from receiver.rehearsal.memory import MemoryJournal
+from receiver.rehearsal.outside import CaseClock
+from tests.receiver.governed import NOW, TENANT, Governed
+
+
+class Late(MemoryJournal):
+    """One whose entries are read before their anchor is written: `wait` returns when it is."""
+
+    def __init__(self, clock: CaseClock) -> None:
+        super().__init__(TENANT, clock.now)
+        self.anchored = asyncio.Event()
+
+    async def wait(self, tenant: str, size: int) -> None:
+        await self.anchored.wait()
+
+
+async def test_a_dispatch_that_is_read_before_it_is_anchored_is_not_sent() -> None:
+    clock = CaseClock(NOW)
+    journal = Late(clock)
+    governed = Governed(journal=journal, clock=clock)
+    await governed.fire()
+    mine = (m for m in governed.outside.messages if m.recipient.name == "tendai" and m.token is not None)
+    question = next(mine)
+    working = asyncio.create_task(governed.hear("tendai", "Approve", payload=f"approve.{question.token}"))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert "DISPATCHED" in [entry.stage for entry in journal.log]
+    assert governed.executors.ran == []
+    journal.anchored.set()
+    await working
+    assert len(governed.executors.ran) == 1
+    assert "EXECUTED" in [entry.stage for entry in journal.log]
