@@ -239,6 +239,13 @@ def test_one_of_two_copies_that_arrived_is_enough() -> None:
     assert against(log, logged((1, "failed", 0), (2, "delivered", 0))) == []
 
 
+def test_a_call_and_a_notice_stand_in_no_log_of_messages() -> None:
+    log = Log()
+    log.sent("CA" + "1" * 32, "DELIVERED", minutes=5)
+    log.sent("notice-default-7", "DELIVERED", minutes=5)
+    assert [f for f in against(log, logged((1, "delivered", 0), (2, "delivered", 10))) if f.index is not None] == []
+
+
 def test_what_only_one_side_knows_is_a_finding() -> None:
     log = Log()
     log.sent(sid(1), "DELIVERED", minutes=5)

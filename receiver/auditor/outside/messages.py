@@ -12,6 +12,7 @@ from ledger.findings.finding import INTRUSION, Finding
 from receiver.auditor.outside.message_log import Logged
 
 _GOOD, _BAD = frozenset({"delivered", "read"}), frozenset({"undelivered", "failed", "canceled"})
+_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 _HEARD = re.compile(r"heard:((SM|MM)[0-9a-fA-F]{32})")
 _ROTATE = "rotate Twilio's auth token: who has it can send and forge messages"
 _CALLBACKS = "see that Twilio reaches public_url: its status callbacks did not arrive"
@@ -66,7 +67,7 @@ class Messages:
             if entry.stage != "SENT":
                 message.stage, message.said_at = entry.stage, entry.index
             sid = entry.body.get("sid")
-            if isinstance(sid, str):
+            if isinstance(sid, str) and _SID.fullmatch(sid):  # a call or a notice stands in no log of messages
                 self._sids.setdefault(sid, (message, entry.index, entry.timestamp))
 
     def findings(self) -> Iterator[Finding]:
