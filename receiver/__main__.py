@@ -23,6 +23,7 @@ COMMANDS = {
     "executor": ("receiver.commands.executor", "executor", "Run recovery webhooks on the machine to be recovered."),
     "policy": ("receiver.commands.policy", "policy", "Check and show policies."),
     "incident": ("receiver.commands.incident", "incident", "List, show and close incidents."),
+    "diagnosis": ("receiver.commands.diagnosis", "diagnosis", "Show what would be sent to Claude."),
     "drill": ("receiver.commands.drill", "drill", "Ask a person about nothing, in earnest."),
     "halt": ("receiver.commands.halt", "halt", "Stop all dispatch: the kill switch."),
     "resume": ("receiver.commands.halt", "resume", "End a halt, as another person than the one who halted."),

@@ -405,22 +405,7 @@ class Service:
         return self._make_claude(settings, self._claude.budget)
 
     def _make_claude(self, settings: Settings, budget: DailyBudget | None = None) -> Claude:
-        key, own = settings.diagnosis.api_key, settings.diagnosis.prices
-        return Claude(
-            api_key=key.get_secret_value() if key else None,
-            model=settings.diagnosis.model,
-            base_url=settings.diagnosis.base_url,
-            daily_budget_usd=settings.diagnosis.daily_budget_usd,
-            clock=self.clock.now,
-            secrets=all_secrets(settings),
-            prices={
-                **DEFAULT_PRICES,
-                **{m: Price.listed(p.input, p.output, p.cache_write, p.cache_read) for m, p in own.items()},
-            },
-            budget=budget,
-            limits=diagnosis_limits(settings.diagnosis),
-            asks=self._asks,
-        )
+        return make_claude(settings, self.clock.now, self._asks, budget)
 
     def _asks(self, tenant: str) -> Asks | None:
         """Who answers Claude's queries about a tenant: its own Prometheus, and nobody where there is none."""
@@ -549,6 +534,29 @@ def _tenants(loaded: Loaded) -> Iterable[tuple[str, Tenant]]:
 def _servers(tenant: Tenant) -> list[Server]:
     """Raises OSError where a file of a `tls_config` cannot be read."""
     return [(s.url, s.http_config.headers(), s.http_config.ssl_context()) for s in tenant.alertmanagers]
+
+
+def make_claude(
+    settings: Settings,
+    clock: Callable[[], datetime],
+    asks: Callable[[str], Asks | None],
+    budget: DailyBudget | None = None,
+) -> Claude:
+    """asks: tenant → who answers Claude's queries there. budget: the day's, where it was begun by another."""
+    key, own = settings.diagnosis.api_key, settings.diagnosis.prices
+    listed = {m: Price.listed(p.input, p.output, p.cache_write, p.cache_read) for m, p in own.items()}
+    return Claude(
+        api_key=key.get_secret_value() if key else None,
+        model=settings.diagnosis.model,
+        base_url=settings.diagnosis.base_url,
+        daily_budget_usd=settings.diagnosis.daily_budget_usd,
+        clock=clock,
+        secrets=all_secrets(settings),
+        prices={**DEFAULT_PRICES, **listed},
+        budget=budget,
+        limits=diagnosis_limits(settings.diagnosis),
+        asks=asks,
+    )
 
 
 def diagnosis_limits(settings: Diagnosis) -> Limits:

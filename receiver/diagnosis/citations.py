@@ -33,6 +33,8 @@ LINK = "[link]"
 
 _SPELLED = sorted({*WORDS, "percentage points", "requests/s"}, key=lambda word: (-len(word), word))
 _UNITS = "|".join(map(re.escape, _SPELLED))
+# What WhatsApp makes bold, italic, struck or code of; an underscore within a name stays.
+_MARKUP = re.compile(r"[*`~]|(?<!\w)_+|_+(?!\w)")
 _IN_A_TIME = r"(?:\s+[A-Za-z-]{1,30}){0,3}\s+(?:an?|per|each|every)\s+(second|minute|hour)\b"
 # A reference with the unit, or with the counted words and their time, that were written after it.
 _MEASURED = re.compile(REFERENCE.pattern + rf"(?:\s+({_UNITS})(?![\w/])|({_IN_A_TIME}))?")
@@ -64,6 +66,9 @@ class Answer(BaseModel):
     falsified_by: str
 
 
+_FIELDS = Answer.model_fields.keys() | ClaimAsWritten.model_fields.keys()
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What is left of an answer. `recommended_action` is None for "none"; `dropped` counts claims."""
@@ -87,7 +92,9 @@ def read_answer(text: str, actions: Sequence[str]) -> Answer:
         answer = Answer.model_validate(json.loads(well_formed))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise BadAnswer(f"{'.'.join(map(str, first['loc'])) or 'the answer'}: {first['msg']}") from None
+        # A name that was made up is text from outside, and is not told.
+        known = [str(part) if isinstance(part, int) or part in _FIELDS else "a field" for part in first["loc"]]
+        raise BadAnswer(f"{'.'.join(known) or 'the answer'}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise BadAnswer(f"the answer is no JSON: {type(error).__name__}") from None
     if not (math.isfinite(answer.confidence) and 0 <= answer.confidence <= 1):
@@ -142,7 +149,7 @@ class Shelf:
     def render(self, text: str, refs: Iterable[str], limit: int) -> str | None:
         """`text` for a person, or None where a reference, a number, a time or a name in it is not of `refs`."""
         refs = dict.fromkeys(refs)
-        text = _LINK.sub(LINK, clean(text, limit * 4))
+        text = _MARKUP.sub("", _LINK.sub(LINK, clean(text, limit * 4)))
         references = REFERENCE.findall(text)
         if any(ref not in refs or name not in self.exhibits[ref].values for ref, name in references):
             return None

@@ -96,7 +96,7 @@ class Claude:
         self._base_url = base_url or OFFICIAL_URL
         self._clock = clock
         self._secrets = (*secrets, self._key)
-        self._price = price_of_model(prices, model)
+        self.price = price_of_model(prices, model)
         self._listed = model in prices
         self.budget = budget or DailyBudget(daily_budget_usd)
         self.budget.limit = Decimal(str(daily_budget_usd))
@@ -198,7 +198,7 @@ class Claude:
         if talk.rounds and len(prompt) // CHARACTERS_PER_TOKEN > talk.input_left:
             return NoDiagnosis("budget", f"the dialogue would take more than {INPUT_TOKENS_MAX:,} tokens")
         # Until the vendor has said what it cost, or that it took nothing, the whole reservation counts as spent.
-        reserved = self._price.most(len(prompt) // CHARACTERS_PER_TOKEN_MIN, question["max_tokens"])
+        reserved = self.price.most(len(prompt) // CHARACTERS_PER_TOKEN_MIN, question["max_tokens"])
         spent, most = Decimal(case.spent_usd) + Decimal(talk.usage.cost_usd), self._limits.incident_budget_usd
         if spent + reserved > Decimal(str(most)):
             return NoDiagnosis("budget", f"one more question does not fit in the incident's budget of {most} USD")
@@ -219,7 +219,7 @@ class Claude:
             if reply.free:
                 self.budget.settle(reserved, Decimal(0), day)
             return NoDiagnosis(reply.outcome, reply.detail)
-        usage = usage_of(getattr(reply, "usage", None), self._price)
+        usage = usage_of(getattr(reply, "usage", None), self.price)
         if usage is not None:
             talk.usage = total(talk.usage, usage)
             self.budget.settle(reserved, Decimal(usage.cost_usd), day)
@@ -240,7 +240,7 @@ class Claude:
         spent = f"one more question does not fit in today's budget of {self.budget.limit} USD"
         if self._listed:
             return spent
-        price = f"{self._price.input} and {self._price.output} USD for a million tokens in and out"
+        price = f"{self.price.input} and {self.price.output} USD for a million tokens in and out"
         return f"{spent}; {clean(self._model, 60)} is not in the price table and counts as {price}"
 
     async def _connect(self) -> AsyncAnthropic | NoDiagnosis:

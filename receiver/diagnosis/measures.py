@@ -12,6 +12,7 @@ from receiver.diagnosis.words import BAD, CHANGES, GONE, GOOD, LEFT
 
 OFF_MAX = Decimal("0.06")  # how far a rounded number may be from the measured one, as a share of it
 REST_OFF_MAX = Decimal("0.1")  # and how far off what it leaves of the whole: 99.9% is no rounding of 99.4%
+BOUND_OFF_MAX = Decimal("0.25")  # "below 5,521" says nothing of 12: a bound has to be near what it bounds
 PART_OFF_MAX = Decimal("0.025")  # of a half, a third, twice as much; and twice that where it is said to be about
 
 
@@ -51,11 +52,8 @@ def agrees(token: Token, unit: Unit, target: Decimal, about: bool) -> bool:
 
 
 def _compared(token: Token, unit: Unit, target: Decimal, how: str, about: bool) -> bool:
-    written = token.value * unit.factor
-    if how.endswith("above"):
-        return target > written if how == "above" else target <= written
-    if how.endswith("below"):
-        return target < written if how == "below" else target >= written
+    if how:
+        return _bounds(token.value * unit.factor, target, how)
     return agrees(token, unit, target, about)
 
 
@@ -144,11 +142,17 @@ def _part(one: Facts, clause: Clause, place: int) -> bool:
 
 
 def _near(said: Decimal, target: Decimal, how: str, about: bool) -> bool:
-    if how == "above":
-        return target > said
-    if how == "below":
-        return target < said
-    return not how and abs(said - target) <= PART_OFF_MAX * (2 if about else 1) * abs(target)
+    if how:
+        return _bounds(said, target, how)
+    return abs(said - target) <= PART_OFF_MAX * (2 if about else 1) * abs(target)
+
+
+def _bounds(said: Decimal, target: Decimal, how: str) -> bool:
+    """how: above or below, or never so."""
+    if abs(said - target) > BOUND_OFF_MAX * abs(target):
+        return False
+    over = target > said
+    return {"above": over, "below": target < said, "never above": not over, "never below": target >= said}[how]
 
 
 def _goes_that_way(one: Facts, clause: Clause, place: int) -> bool:

@@ -7,7 +7,6 @@ it decides anything, and nothing waits for it beyond the rule's `diagnosis_wait`
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -207,46 +206,6 @@ def _standing(desk: Desk, incident: Incident) -> list[Exhibit]:
 
 
 # --- what stands in the ledger of it --------------------------------------------------------------------------------
-
-
-def case_bytes(case: CaseFile) -> bytes:
-    """The whole case file as it is kept beside the ledger: JSON in ASCII, whatever the text from outside holds."""
-    data = {
-        "incident_id": case.incident_id,
-        "rule": case.rule,
-        "summary": case.summary,
-        "opened_at": stamp(case.opened_at),
-        "labels": dict(case.labels),
-        "annotations": dict(case.annotations),
-        "alerts": [dict(alert) for alert in case.alerts],
-        "exhibits": [_to_json(exhibit) for exhibit in case.exhibits],
-        "actions": dict(case.actions),
-        "cut": list(case.cut),
-        "follow_up": case.follow_up,
-    }
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode("ascii")
-
-
-def exhibits_text(exhibits: Sequence[Exhibit]) -> str:
-    """Exhibits as they are kept beside the ledger, as `case_bytes` writes them; empty where there are none."""
-    shown = [_to_json(exhibit) for exhibit in exhibits]
-    return json.dumps(shown, sort_keys=True, separators=(",", ":")) if shown else ""
-
-
-def _to_json(exhibit: Exhibit) -> dict[str, Any]:
-    return {
-        "ref": exhibit.ref,
-        "kind": exhibit.kind,
-        "title": exhibit.title,
-        "query": exhibit.query,
-        "taken_at": stamp(exhibit.taken_at) if exhibit.taken_at else None,
-        "values": dict(exhibit.values),
-        "unit": exhibit.unit,
-        "labels": dict(exhibit.labels),
-        "points": list(exhibit.points),
-        "since": stamp(exhibit.since) if exhibit.since else None,
-        "step_seconds": exhibit.step_seconds,
-    }
 
 
 def case_body(case: CaseFile, took: timedelta) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ledger.entry import Blob, Draft
-from receiver.governor.casework import case_body, case_bytes, case_file, exhibits_text, item
+from receiver.governor.casework import case_body, case_file, item
 from receiver.governor.desk import Desk, stamp
+from receiver.governor.kept import case_bytes, exhibits_text
 from receiver.incident.agenda import CONSULT_SECONDS, Due
 from receiver.incident.states import Incident
 from receiver.papers import Diagnosis, NoDiagnosis

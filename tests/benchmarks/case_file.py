@@ -18,7 +18,8 @@ from pathlib import Path
 from policy_rules.readings import Query
 from receiver.demo.monitoring import free_ports
 from receiver.diagnosis.prompt import SYSTEM, evidence
-from receiver.governor.casework import case_bytes, case_file
+from receiver.governor.casework import case_file
+from receiver.governor.kept import case_bytes
 from receiver.papers import CaseFile
 from tests.filled_prometheus import filled_prometheus
 from tests.outages import Outage, outages

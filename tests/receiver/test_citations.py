@@ -23,7 +23,7 @@ NOW = datetime.fromisoformat("2026-11-02T09:00:00Z")
 # What cannot get worse: claims of the frozen set that are judged wrongly. A false one that is shown is the worse fault.
 FALSE_SHOWN_MAX = 0
 TRUE_DROPPED_MAX = 0
-CHANGED_SHOWN_MAX = 1  # of the true claims with a digit changed; see `test_one_changed_digit_is_found_out`
+CHANGED_SHOWN_MAX = 0  # of the true claims with a digit changed; see `test_one_changed_digit_is_found_out`
 NUMBER = re.compile(r"(?<![\w.:{-])\d[\d,]*(?:\.\d+)?(?![\w.:-]*[\w:])")
 
 
@@ -94,10 +94,7 @@ def test_the_frozen_claims_are_told_apart() -> None:
 
 
 def test_one_changed_digit_is_found_out() -> None:
-    """Each written number of each true claim is changed in its first digit, and nearly all are false then.
-
-    A comparison may stay true: what was "never more than 1502" was never more than 7502.
-    """
+    """Each written number of each true claim is changed in its first digit, and then it is false."""
     tried, shown_anyway = 0, []
     for one in sets():
         changed = []

@@ -26,6 +26,7 @@ ERRORS: Mapping[str, tuple[int, str, str, str | None]] = {
     "server_error": (500, "api_error", "Internal server error", None),
     "forbidden": (403, "permission_error", "Your key may not use this model", None),
 }
+SAID = "said"  # the answer is the text of the fault, as it is
 REPLIES = frozenset({"html", "truncated_json", "enormous", "drip", "hang", "drop"})
 CHANGES = frozenset(TOOL_CHANGES) | frozenset(
     [
@@ -62,11 +63,12 @@ class Fault:
     kind: str
     retry_after: str | None = None
     seconds: float = 0.05
+    text: str = ""
     release: asyncio.Event = field(default_factory=asyncio.Event)
     met: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        if self.kind not in ERRORS and self.kind not in REPLIES | CHANGES:
+        if self.kind not in ERRORS and self.kind not in REPLIES | CHANGES | {SAID}:
             raise ValueError(f"no such fault: {self.kind}")
 
 
@@ -116,6 +118,12 @@ class ClaudeStandIn:
         self.faults.append(fault)
         return fault
 
+    def say(self, text: str) -> Fault:
+        """Script an answer, word for word: what a model says that has been taken over."""
+        fault = Fault(SAID, text=text)
+        self.faults.append(fault)
+        return fault
+
     def script(self, kinds: Sequence[str]) -> list[Fault]:
         """Script several faults, one for each of the requests that come next."""
         return [self.next(kind) for kind in kinds]
@@ -156,6 +164,10 @@ class ClaudeStandIn:
         if fault.kind in ERRORS:
             status, kind, text, code = ERRORS[fault.kind]
             return error(number, status, kind, text, code, fault.retry_after)
+        if fault.kind == SAID:
+            message = self._message(body, None)
+            message["content"] = [{"type": "text", "text": fault.text}]
+            return reply(number, message)
         if fault.kind in CHANGES:
             return reply(number, self._message(body, fault.kind))
         self._running.append(fault)
