@@ -171,7 +171,7 @@ def other_anchor(found: House) -> None:
 DAMAGES: dict[str, tuple[Callable[[House], None], str, str]] = {
     "an entry's bytes": (sql("UPDATE entry SET bytes = bytes || ' ' WHERE n = 7"), "entry 7: leaf:", "not canonical"),
     "an entry's words": (
-        sql("UPDATE entry SET bytes = replace(bytes, 'sim is asked', 'sam is asked') WHERE n = 7"), "root:", "differs"
+        sql("UPDATE entry SET bytes = replace(bytes, 'sim is asked', 'sam is asked')"), "root:", "differs"
     ),
     "the checkpoints": (sql("DELETE FROM checkpoint"), "entry 0: checkpoint:", "under no checkpoint"),
     "the key": (signed_by_another, "key:", "signed with an unknown key"),
