@@ -130,8 +130,8 @@ class World:
         self.governed = Governed(POLICY)
         self.governed.desk.diagnostician = office
 
-    async def play(self, attack: Attack) -> None:
-        """The alert comes, Claude is asked and answers, people are asked, and the second step of the ladder is due."""
+    async def begin(self, attack: Attack) -> None:
+        """The alert comes; Claude is being asked."""
         governed = self.governed
         governed.desk.evidence = attack.around  # type: ignore[assignment]
         alert = {
@@ -153,10 +153,16 @@ class World:
         )
         await governed.desk.post(draft)
         await governed.rest()
-        consulting = [task for name, task in governed.governor._running.items() if name.startswith("consult")]
-        await asyncio.gather(*consulting)
-        await governed.rest()
-        await governed.after(301)
+
+    def consulting(self) -> list[asyncio.Task[None]]:
+        return [task for name, task in self.governed.governor._running.items() if name.startswith("consult")]
+
+    async def play(self, attack: Attack) -> None:
+        """The alert comes, Claude is asked and answers, people are asked, and the second step of the ladder is due."""
+        await self.begin(attack)
+        await asyncio.gather(*self.consulting())
+        await self.governed.rest()
+        await self.governed.after(301)
 
     @property
     def decisions(self) -> list[Any]:
