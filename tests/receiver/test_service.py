@@ -134,7 +134,7 @@ async def test_tokens_cost_what_the_configuration_says(installation: Installatio
     used = Usage(input_tokens=1_000_000, output_tokens=1_000_000, cache_read_tokens=1_000_000)
     installation.edit("daily_budget_usd: 5", "prices: {claude-sonnet-5-5: {input: 3, output: 0.5}}")
     claude = Service(installation.load())._make_claude(installation.load().settings)
-    assert claude._price.cost(used) == Decimal("3.8")
+    assert claude.price.cost(used) == Decimal("3.8")
 
 
 RESTARTS = [
