@@ -64,12 +64,13 @@ def clean(text: str, units: int) -> str:
 
     A web address and a telephone number are replaced by a word; a host name keeps its letters but is no longer a link.
     """
-    text = tidy(text, _INPUT_CHARACTERS)
+    # First, for what a mark becomes may make a name or a number of what stands beside it.
+    text = tidy(text, _INPUT_CHARACTERS).translate(_MARKUP)
     text = _LINK.sub("[link]", text)
     text = _PHONE.sub("[number]", text)
     text = _LONG_NUMBER.sub(lambda match: f"{int(match[0]):,}" if len(match[0]) < 40 else "[number]", text)
     text = _DOT_IN_NAME.sub("\u2024", text)
-    return shorten(text.translate(_MARKUP), units)
+    return shorten(text, units)
 
 
 def units_of(text: str) -> int:

@@ -123,6 +123,8 @@ def test_what_is_cut_is_the_model_before_the_alert_and_never_the_action(size):
         ("Ｒｅｐｌｙ", "Reply"),
         ("h\u0301\u0301\u0301\u0301\u0301e", "h\u0301\u0301e"),
         ("\u3164\u2800 x", "x"),
+        ("0._", "0\u2024\u02cd"),
+        ("{077} 123-4567", "[number]"),
         ("{{1}} *b* _i_ ~s~ `c`", "((1)) ∗b∗ ˍiˍ ∼s∼ ’c’"),
         ("", ""),
     ],
