@@ -7,10 +7,10 @@ import logging
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -55,7 +55,7 @@ async def _run(folder: Path, auto: bool, port: int) -> bool:
         await stage.start()
         if auto:
             try:
-                return await _story(stage)
+                return await _unless_it_ends(stage, _story(stage))
             except _Late as late:
                 await _broken_off(stage, late)
                 return False
@@ -63,11 +63,25 @@ async def _run(folder: Path, auto: bool, port: int) -> bool:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await stop.wait()
+        await _unless_it_ends(stage, stop.wait())
         click.echo("stopping")
         return True
     finally:
         await stage.stop()
+
+
+async def _unless_it_ends(stage: Stage, work: Coroutine[Any, Any, bool]) -> bool:
+    """What `work` gives. Raises what ends the service before, so that nobody waits for a service that is dead."""
+    failed, working = asyncio.create_task(stage.service.failed()), asyncio.create_task(work)
+    try:
+        await asyncio.wait({failed, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done() and failed.done() and not failed.cancelled():  # the story's own stop cancels it
+            failed.result()
+        return await working
+    finally:
+        for task in (failed, working):
+            task.cancel()
+        await asyncio.gather(failed, working, return_exceptions=True)
 
 
 def _addresses(stage: Stage, folder: Path) -> None:
