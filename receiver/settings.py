@@ -229,7 +229,13 @@ def _heard(settings: Settings) -> list[Misplaced]:
     if settings.twilio.voice_sender is not None:
         said = "twilio.voice_sender: a call needs public_url, since Twilio asks there what it is to say"
         return [Misplaced(("twilio", "voice_sender"), said)]
-    return []
+    said = "a callback needs public_url, since the executor posts its result there: use mode poll, answer or none"
+    return [
+        Misplaced(("tenants", name, "executors", executor, "result"), f"{executor}.result: {said}")
+        for name, tenant in settings.tenants.items()
+        for executor, section in tenant.executors.items()
+        if section.result.mode == "callback"
+    ]
 
 
 def _timestamps(ledger: Ledger) -> list[Misplaced]:

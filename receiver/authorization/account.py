@@ -7,7 +7,7 @@ address is pasted into the console. Status callbacks need no setting anywhere: e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +17,7 @@ import aiohttp
 
 from receiver.authorization import twilio_http
 from receiver.authorization.contents import Contents
+from receiver.authorization.templates import TEMPLATES, Template
 from receiver.papers import SANDBOX_SENDER
 
 if TYPE_CHECKING:
@@ -63,9 +64,13 @@ class Account:
         sender: str,
         session: Callable[[], aiohttp.ClientSession],
         base_url: str | None = None,
+        templates: Sequence[Template] = TEMPLATES,
         timeout_seconds: float = 20.0,
     ) -> None:
-        """sender: "whatsapp:+14155238886", or the sid of a messaging service ("MG…")."""
+        """sender: "whatsapp:+14155238886", or the sid of a messaging service ("MG…").
+
+        templates: those that are sent.
+        """
         self._sid = account_sid
         self._token = auth_token
         self._sender = sender
@@ -73,7 +78,7 @@ class Account:
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
         self._made: Client | None = None
-        self._contents = Contents(self._client)
+        self._contents = Contents(self._client, templates)
 
     @property
     def sandbox(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,8 +46,10 @@ class _Found:
 class Contents:
     """Twilio's contents, as far as they are ours. client: the SDK's, made on first use; its errors are raised."""
 
-    def __init__(self, client: Callable[[], Awaitable[Client]]) -> None:
+    def __init__(self, client: Callable[[], Awaitable[Client]], templates: Sequence[Template] = TEMPLATES) -> None:
+        """templates: those that are sent."""
         self._client = client
+        self._templates = templates
         self._sids: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
@@ -97,7 +99,7 @@ class Contents:
     async def standings(self) -> tuple[Standing, ...]:
         """Each of our templates, as it stands at Twilio and at WhatsApp now."""
         found = await self._with_approvals()
-        return tuple(_standing(template, found) for template in TEMPLATES)
+        return tuple(_standing(template, found) for template in self._templates)
 
     async def _listed(self) -> list[_Found]:
         contents = (await self._client()).content.v1.contents

@@ -261,7 +261,6 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-
 # What a question says of its buttons, and what is left of that where it has none.
 _TAPS = (
     ("Tap a button, or reply", "Reply"),
@@ -279,6 +278,11 @@ def without_buttons(template: Template) -> Template:
         body = body.replace(before, after)
     names = tuple(name for name in template.names if name != "token")
     return replace(template, stem=f"{template.stem}_text", body=body, names=names, buttons=())
+
+
+def templates_for(*, buttons: bool) -> tuple[Template, ...]:
+    """Every template that is sent where a tap can reach the service, or where text codes alone can."""
+    return TEMPLATES if buttons else tuple(without_buttons(template) for template in TEMPLATES)
 
 
 def language_of(language: str) -> str:

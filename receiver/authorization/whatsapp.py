@@ -20,7 +20,7 @@ from receiver.authorization import twilio_http, wording
 from receiver.authorization.carrier_codes import words_of
 from receiver.authorization.connection import SEND_SECONDS, Connection, Unsendable
 from receiver.authorization.contents import Contents, Standing
-from receiver.authorization.templates import NOTICE, OPENED, template_for, without_buttons
+from receiver.authorization.templates import NOTICE, OPENED, template_for, templates_for, without_buttons
 from receiver.papers import MessageKind, NotSent, OutgoingMessage, Sent
 
 _VALIDITY_SECONDS = (10, 36_000)  # Twilio takes 1 to 36000 and recommends more than 5
@@ -53,7 +53,7 @@ class WhatsApp:
         self._public_url = public_url.rstrip("/")
         self._clock = clock
         self._daily_message_limit = daily_message_limit
-        self.contents = Contents(self._connection.client)
+        self.contents = Contents(self._connection.client, templates_for(buttons=bool(public_url)))
         self._day: date | None = None
         self._sent_today = 0
 

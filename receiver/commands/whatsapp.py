@@ -13,7 +13,7 @@ import click
 from receiver.authorization import linting
 from receiver.authorization.account import METHOD, Account, AccountError, Callback
 from receiver.authorization.contents import APPROVED, MISSING, OTHER_WORDS, UNSUBMITTED, Contents, Standing
-from receiver.authorization.templates import TEMPLATES
+from receiver.authorization.templates import TEMPLATES, templates_for, without_buttons
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import json_option, settings_of
 from receiver.settings import Settings
@@ -115,7 +115,8 @@ def templates() -> None:
 @click.pass_context
 def lint(ctx: click.Context, as_json: bool) -> None:
     """Check each template against WhatsApp's rules, without asking anybody. Exit code 1 where one breaks them."""
-    found = {template.friendly_name: linting.problems(template) for template in TEMPLATES}
+    every = (*TEMPLATES, *(without_buttons(template) for template in TEMPLATES if template.buttons))
+    found = {template.friendly_name: linting.problems(template) for template in every}
     missing = linting.missing()
     if as_json:
         click.echo(json.dumps({"templates": found, "missing": missing}, indent=2))
@@ -149,11 +150,17 @@ def status(ctx: click.Context, config: Path, as_json: bool) -> None:
 def push(ctx: click.Context, config: Path, as_json: bool) -> None:
     """Create what is missing at Twilio, and submit it to WhatsApp for approval (category UTILITY).
 
+    Without public_url no tap can be heard, so the question is the one without buttons.
+
     What is there already, by its name and its words, is left as it is; one of our names with other words is named and
     left alone. Approval takes minutes to a day: see `status`. Exit code 1 where a template can go no further by itself.
     """
     settings = settings_of(config)
-    broken = [template.friendly_name for template in TEMPLATES if linting.problems(template)]
+    broken = [
+        template.friendly_name
+        for template in templates_for(buttons=bool(settings.public_url))
+        if linting.problems(template)
+    ]
     if broken:
         fail(f"{', '.join(broken)}: WhatsApp would refuse them; see counterfoil whatsapp templates lint", 1)
     standings = _ask(settings, lambda account: account.asked(_push))
@@ -188,7 +195,7 @@ def _show(settings: Settings, standings: Iterable[Standing], as_json: bool) -> N
         return
     for standing in standings:
         reason = f"  {standing.reason}" if standing.reason else ""
-        line = f"{standing.template.friendly_name:<28}  {standing.status:<12}  {standing.sid or '-'}{reason}"
+        line = f"{standing.template.friendly_name:<30}  {standing.status:<12}  {standing.sid or '-'}{reason}"
         click.echo("".join(letter if letter.isprintable() else " " for letter in line).rstrip())
     left = {standing.status for standing in standings} - {APPROVED}
     for status_, text in _NEXT.items():
@@ -217,6 +224,7 @@ def account_of(settings: Settings, session: Any) -> Account:
         sender=twilio.sender,
         session=lambda: session,
         base_url=twilio.base_url,
+        templates=templates_for(buttons=bool(settings.public_url)),
     )
 
 

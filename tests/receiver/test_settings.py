@@ -347,3 +347,7 @@ def test_without_a_public_address_the_list_of_messages_must_be_read(folder: Fold
     (complaint,) = folder.complaints(calls)
     assert "a call needs public_url" in complaint
     assert len(folder.complaints(polled.replace("10s", "1s"))) == 1
+    executors = "    executors: {fix: {url: https://x.example.org/, secret_file: s, result: {mode: callback}}}"
+    (folder.path / "s").write_text("whsec_" + "A" * 32, encoding="utf-8")
+    (complaint,) = folder.complaints(polled.rstrip("\n") + f"\n{executors}\n")
+    assert "fix.result: a callback needs public_url" in complaint

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from receiver.__main__ import counterfoil
 from receiver.app import Service
 from receiver.authorization import approvals, linting
-from receiver.authorization.templates import OPENED, OPENED_PT, TEMPLATES, Button, Template
+from receiver.authorization.templates import OPENED, OPENED_PT, TEMPLATES, Button, Template, templates_for
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.commands.init import PLACEHOLDER_SENDER, write_folder
 from receiver.configuration import load_config
@@ -52,6 +52,11 @@ def edit(path: Path, before: str, after: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert before in text, before
     path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def without(path: Path, key: str) -> None:
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(key)]
+    path.write_text("\n".join(kept), encoding="utf-8")
 
 
 @pytest.fixture
@@ -154,7 +159,19 @@ async def test_push_creates_and_submits_what_is_missing_and_nothing_twice(networ
         network.review(name, "approved")
     done = await run("templates", "status")
     assert done.exit_code == 0
-    assert all(f"{name:<28}  approved" in done.output for name in ALL)
+    assert all(f"{name:<30}  approved" in done.output for name in ALL)
+
+
+async def test_where_no_tap_can_be_heard_the_question_without_buttons_is_what_is_submitted(
+    network: PhoneNetwork, config: Path, run: Run
+) -> None:
+    without(config, "public_url:")
+    edit(config, "twilio:\n", "twilio:\n  poll: 10s\n")
+    pushed = await run("templates", "push")
+    assert pushed.exit_code == 0, pushed.output
+    names = {template.friendly_name for template in templates_for(buttons=False)}
+    assert {t.friendly_name for t in network.templates.values()} == names
+    assert len(names & set(ALL)) == len(names) // 2  # a notice has no buttons anyway
 
 
 async def test_a_rejection_is_told_with_its_reason(network: PhoneNetwork, run: Run) -> None:
@@ -182,7 +199,9 @@ async def test_our_name_over_other_words_is_left_alone_and_named(network: PhoneN
 async def test_lint_is_content_with_ours_and_asks_nobody(network: PhoneNetwork, run: Run) -> None:
     result = await run("templates", "lint")
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == [f"ok    {name}" for name in ALL]
+    assert result.output.splitlines() == [
+        f"ok    {name}" for name in dict.fromkeys([*ALL, *(t.friendly_name for t in templates_for(buttons=False))])
+    ]
     assert not network.exchanges
 
 
@@ -219,7 +238,7 @@ async def test_push_submits_nothing_that_lint_finds_fault_with(
     network: PhoneNetwork, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = replace(OPENED, body=OPENED.body + " {{12}}")
-    monkeypatch.setattr("receiver.commands.whatsapp.TEMPLATES", (broken,))
+    monkeypatch.setattr("receiver.commands.whatsapp.templates_for", lambda *, buttons: (broken,))
     result = await run("templates", "push")
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert not network.exchanges
