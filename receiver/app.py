@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import aiohttp
 from aiohttp import web
@@ -49,6 +50,7 @@ from receiver.governor.loop import Governor
 from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors, Silencer
 from receiver.governor.viewing import QuestionDesk
 from receiver.incident.outbox import Pace
+from receiver.incident.today import paid_on, sent_on
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import MAX_BODY_BYTES, AlertIntake
 from receiver.intake.calls import Calls
@@ -176,6 +178,7 @@ class Service:
         await self._listen(settings)
         for governor in self.governors.values():
             await governor.start()
+        self._count_on()
         self._tasks = [asyncio.create_task(g.run(), name=f"governor {n}") for n, g in self.governors.items()]
         reconciling = reconcile_forever(self._auditor.reader, lambda: list(self.governors), self.metrics)
         # Not among the tasks whose end ends the service: a metric, which then stands still, is what tells.
@@ -192,6 +195,12 @@ class Service:
         self._anchorings = [self._anchoring(outside) for outside in self._outside(settings)]
         for anchoring in self._anchorings:
             anchoring.start()
+
+    def _count_on(self) -> None:
+        """A restart gives no day's money and no day's messages again: what the books say was used counts."""
+        books, today = [governor.desk.book for governor in self.governors.values()], self.clock.now().date()
+        self._claude.budget.count_on(today, sum((paid_on(book, today) for book in books), start=Decimal(0)))
+        self._carrier.count_on(today, sum(sent_on(book, today) for book in books))
 
     async def _read_trees(self) -> None:
         """Read each log once for its tree, so that the first message that tells of a decision need not wait for it."""

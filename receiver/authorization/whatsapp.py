@@ -71,6 +71,10 @@ class WhatsApp:
         """Count today's messages on from those that `former`, which this one replaces, has sent."""
         self._day, self._sent_today = former._day, former._sent_today
 
+    def count_on(self, day: date, sent: int) -> None:
+        """Begin with what was sent on `day` before."""
+        self._day, self._sent_today = day, sent
+
     async def standings(self) -> tuple[Standing, ...] | NotSent:
         """How each template stands at Twilio and at WhatsApp. Never raises."""
         return await self._connection.guarded(self.contents.standings)

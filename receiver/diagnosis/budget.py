@@ -99,6 +99,10 @@ class DailyBudget:
         self.spent = Decimal(0)
         self._day = date.min
 
+    def count_on(self, day: date, spent: Decimal) -> None:
+        """Begin with what was spent on `day` before."""
+        self._day, self.spent = day, spent
+
     def reserve(self, amount: Decimal, now: datetime) -> bool:
         """Whether `amount` fits in what is left of the day; if so it counts as spent until `settle`."""
         if now.date() > self._day:  # a clock that steps back does not give the day's money again

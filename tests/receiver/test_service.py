@@ -22,7 +22,10 @@ from receiver.app import Service
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.commands.init import write_folder
 from receiver.configuration import Loaded, all_secrets, load_config
+from receiver.incident.today import paid_on, sent_on
 from receiver.papers import Usage
+from receiver.rehearsal.outside import CaseClock
+from tests.receiver.governed import Governed
 
 HOUR = timedelta(hours=1)
 
@@ -128,6 +131,27 @@ async def test_what_was_spent_and_sent_today_counts_on_after_a_reload(
     assert whatsapp(service) is not carrier
     assert whatsapp(service)._sent_today == 7
     assert (service._claude.budget.spent, service._claude.budget.limit) == (1, 3)
+
+
+async def test_a_restart_gives_no_day_again(service: Service) -> None:
+    """The books say what was sent and spent on this day; another day's counts for nothing."""
+    governed = Governed(clock=CaseClock(datetime.now(UTC)))
+    await governed.governor.start()
+    await governed.fire()
+    book = governed.desk.book
+    sent = [m for m in book.messages.values() if m.sids]
+    (incident,) = book.incidents.values()
+    (consultation,) = incident.consultations
+    consultation.body = {"usage": {"cost_usd": "0.125000"}}
+    today = consultation.until.date()
+    assert sent
+    assert (sent_on(book, today), paid_on(book, today)) == (len(sent), Decimal("0.125"))
+    assert (sent_on(book, today - timedelta(days=1)), paid_on(book, today + timedelta(days=1))) == (0, 0)
+    desk(service).book = book
+    service._count_on()
+    assert (whatsapp(service)._sent_today, service._claude.budget.spent) == (len(sent), Decimal("0.125"))
+    assert not service._claude.budget.reserve(Decimal("4.876"), datetime.now(UTC))
+    assert service._claude.budget.reserve(Decimal("4.875"), datetime.now(UTC))
 
 
 async def test_tokens_cost_what_the_configuration_says(installation: Installation) -> None:
