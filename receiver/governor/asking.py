@@ -81,6 +81,11 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
     if beside is not None and beside is not incident:
         desk.defer(due.name, DENIED_AGAIN_SECONDS)  # one question at a time about one thing
         return
+    other = (desk.book.overtaken(incident) or desk.book.asking(incident)) if incident.requested_by else None
+    if other is not None:
+        # Law 3: two questions about one thing, and nobody could say which of them an answer was about.
+        await desk.post(closed(desk, incident, f"{other.id} is about the same, and is asked about"))
+        return
     for name, action in rule.actions.items():
         if incident.requested_action not in ("", name):
             continue

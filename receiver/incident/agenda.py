@@ -136,7 +136,9 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
     live = {incident.last.index: incident.last for incident in book.open.values() if incident.last is not None}
     live |= {proposal.index: proposal for proposal in (*book.executions.values(), *book.verifications.values())}
     for proposal in live.values():
-        yield from _of_proposal(proposal, view, now, overtaken=_overtaken(book, proposal))
+        yield from _of_proposal(
+            proposal, view, now, overtaken=book.overtaken(book.incidents[proposal.incident_id]) is not None
+        )
     for incident in book.open.values():
         yield from (_of_request if incident.requested_by else _of_incident)(incident, book, view, now)
     for index, drill in book.drills.open.items():
@@ -170,13 +172,6 @@ def _of_messages(book: Book, pace: Pace, now: datetime) -> Iterator[Due]:
             yield Due(Kind.DIGEST, late[-1].index, now)
         for message, at in planned:
             yield Due(Kind.SEND, message.index, at)
-
-
-def _overtaken(book: Book, proposal: Proposal) -> bool:
-    """Whether an alert opened an incident of the same key since somebody asked by hand: that one asks from then on."""
-    incident = book.incidents[proposal.incident_id]
-    other = book.open_incident(incident.rule, incident.key) if incident.requested_by else None
-    return other is not None and other.index > incident.index
 
 
 def _of_proposal(proposal: Proposal, view: View, now: datetime, *, overtaken: bool) -> Iterator[Due]:

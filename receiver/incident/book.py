@@ -157,6 +157,18 @@ class Book:
             None,
         )
 
+    def overtaken(self, incident: Incident) -> Incident | None:
+        """What an alert opened about the same since `incident` was asked for by hand: that one asks from then on."""
+        other = self.open_incident(incident.rule, incident.key) if incident.requested_by else None
+        return other if other is not None and other.index > incident.index else None
+
+    def asking(self, incident: Incident) -> Incident | None:
+        """Another open incident about the same whose question is not decided yet."""
+        other = self.open_incident(incident.rule, incident.key)
+        if other is None or other is incident or other.last is None:
+            return None
+        return other if other.last.open or other.last.authorized else None
+
     def held_back(self, action: str) -> bool:
         """Whether a run of `action` failed or did not help, and nobody has let it go on since."""
         return any(r.helped is False and not r.forgiven and r.proposal.body["action"] == action for r in self.runs)

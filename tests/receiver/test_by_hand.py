@@ -246,6 +246,23 @@ async def test_a_restart_between_the_request_and_the_question_asks_it() -> None:
     assert [m.recipient.name for m in again.outside.messages if m.token is not None] == ["ruth"]
 
 
+async def test_an_alert_that_asks_before_the_request_was_put_takes_its_place() -> None:
+    """The process died before the question by hand was posted; meanwhile an alert opened an incident, which asks."""
+    governed = await started()
+    made = await GovernorChanges(governed.desk).request("tendai", "clean db1")
+    by_hand = made.entries[-1]
+    governed.desk.defer(f"propose:{by_hand.index}", 60)
+    await governed.fire("db1")
+    (proposed,) = governed.entries("PROPOSED")
+    assert proposed.incident_id != by_hand.incident_id
+    await governed.after(61)
+    assert len(governed.entries("PROPOSED")) == 1
+    (closed,) = governed.entries("CLOSED")
+    assert closed.incident_id == by_hand.incident_id
+    assert closed.reason.endswith(f"{proposed.incident_id} is about the same, and is asked about")
+    assert (await differences(governed))[0] == []
+
+
 async def test_through_the_service_it_takes_a_person_of_the_roster() -> None:
     governed = await started()
     changes = GovernorChanges(governed.desk)
