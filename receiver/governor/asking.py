@@ -77,14 +77,7 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
     denials: list[str] = []
     now = desk.now()
-    beside = desk.book.asked_by_hand(incident.rule, incident.key)
-    if beside is not None and beside is not incident:
-        desk.defer(due.name, DENIED_AGAIN_SECONDS)  # one question at a time about one thing
-        return
-    other = (desk.book.overtaken(incident) or desk.book.asking(incident)) if incident.requested_by else None
-    if other is not None:
-        # Law 3: two questions about one thing, and nobody could say which of them an answer was about.
-        await desk.post(closed(desk, incident, f"{other.id} is about the same, and is asked about"))
+    if await _gave_way(desk, due, incident, rule):
         return
     for name, action in rule.actions.items():
         if incident.requested_action not in ("", name):
@@ -129,6 +122,22 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
         await _tell_first(desk, incident, rule, denials)
     else:
         desk.defer(due.name, DENIED_AGAIN_SECONDS)
+
+
+async def _gave_way(desk: Desk, due: Due, incident: Incident, rule: Rule) -> bool:
+    """Law 3: one question at a time about one thing, or nobody could say which of them an answer was about."""
+    beside = desk.book.asked_by_hand(incident.rule, incident.key)
+    if beside is not None and beside is not incident:
+        # Whoever must hear of the incident hears of it all the same.
+        if incident.told_at is None:
+            await _tell_first(desk, incident, rule, [f"{beside.requested_by} asks for it by hand in {beside.id}"])
+        else:
+            desk.defer(due.name, DENIED_AGAIN_SECONDS)
+        return True
+    other = (desk.book.overtaken(incident) or desk.book.asking(incident)) if incident.requested_by else None
+    if other is not None:
+        await desk.post(closed(desk, incident, f"{other.id} is about the same, and is asked about"))
+    return other is not None
 
 
 async def _post_proposal(

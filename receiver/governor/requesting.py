@@ -63,6 +63,9 @@ def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tu
     opened = book.open_incident(found.rule, key)
     if opened is not None and opened.last is not None and opened.last.live:
         return f"{opened.id} is open about it and has its own question; DETAIL {opened.id} shows it"
+    if opened is not None and opened.told_at is None and not opened.muted:
+        # Its question would have to wait for this one, and nobody would hear of it meanwhile.
+        return f"{opened.id} is open about it, and its own question comes at once"
     if desk.charter.observe:
         return "nothing is run: this tenant only observes"
     if rulebook.rule(found.rule).actions[found.action].executor not in desk.charter.executors:

@@ -263,6 +263,36 @@ async def test_an_alert_that_asks_before_the_request_was_put_takes_its_place() -
     assert (await differences(governed))[0] == []
 
 
+async def test_nothing_is_asked_for_before_the_question_of_an_alert_that_is_about_to_be_put() -> None:
+    """Otherwise that one would wait, and nobody would hear of its incident."""
+    governed = await started(POLICY.replace("diagnosis_wait: 0s", "diagnosis_wait: 10s"))
+    await governed.fire("db1")
+    (alert,) = governed.desk.book.open.values()
+    await governed.hear("tendai", "run clean db1")
+    assert last(governed, "tendai") == f"Not counted: {alert.id} is open about it, and its own question comes at once."
+    await governed.after(11)
+    assert governed.entries("PROPOSED")[0].incident_id == alert.id
+
+
+async def test_who_must_hear_of_an_incident_hears_of_it_while_a_question_by_hand_is_open() -> None:
+    """Muted until the night is over, and somebody asks by hand meanwhile."""
+    night = """mute: [{matchers: ['severity="critical"'], during: [night]}]
+time_intervals: [{name: night, time_intervals: [{times: [{start_time: '08:00', end_time: '09:05'}]}]}]
+"""
+    governed = await started(POLICY + night)
+    await governed.fire("db1")
+    (alert,) = governed.desk.book.open.values()
+    assert (alert.muted, alert.told_at) == (True, None)
+    await governed.hear("tendai", "run clean db1")
+    (asked,) = governed.entries("PROPOSED")
+    assert asked.body["requested_by"] == "tendai"
+    await governed.after(301)
+    assert alert.told_at is not None
+    assert len(governed.entries("PROPOSED")) == 1
+    assert f"tendai asks for it by hand in {asked.incident_id}" in last(governed, "tendai")
+    assert (await differences(governed))[0] == []
+
+
 async def test_through_the_service_it_takes_a_person_of_the_roster() -> None:
     governed = await started()
     changes = GovernorChanges(governed.desk)

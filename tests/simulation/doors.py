@@ -172,6 +172,7 @@ class Doors:
 REFUSED = (
     *("there is no incident", "has ended already", "an execution is under way", "has no unresolved execution"),
     *("is not in the roster", "there is no action", "asked for it already", "has its own question"),
+    "its own question comes",
     *("nothing is halted", "so somebody else must resume", "it was settled meanwhile", "it cannot be booked now"),
 )
 

@@ -102,6 +102,7 @@ REFUSALS = {
 TURNED_AWAY = {
     *_all("close", ("there is no incident", "has ended already", "an execution is under way")),
     *_all("request", ("is not in the roster", "there is no action", "asked for it already", "has its own question")),
+    *_all("request", ("its own question comes",)),
     *_all("note", ("there is no incident",)),
     *_all("resolve", ("there is no incident", "has no unresolved execution")),
     *_all("resume", ("nothing is halted", "so somebody else must resume")),
