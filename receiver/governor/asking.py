@@ -129,7 +129,7 @@ async def _gave_way(desk: Desk, due: Due, incident: Incident, rule: Rule) -> boo
     beside = desk.book.asked_by_hand(incident.rule, incident.key)
     if beside is not None and beside is not incident:
         # Whoever must hear of the incident hears of it all the same.
-        if incident.told_at is None:
+        if incident.told_at is None and not incident.requested_by:
             await _tell_first(desk, incident, rule, [f"{beside.requested_by} asks for it by hand in {beside.id}"])
         else:
             desk.defer(due.name, DENIED_AGAIN_SECONDS)

@@ -59,7 +59,8 @@ def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tu
         return "another policy came into force meanwhile; ask again"
     beside = book.requested(found.rule, found.action, key)
     if beside is not None:
-        return f"{beside.requested_by} asked for it already: {beside.id}"
+        what = "it" if beside.requested_action == found.action else beside.requested_action
+        return f"{beside.requested_by} asked for {what} already: {beside.id}"
     opened = book.open_incident(found.rule, key)
     if opened is not None and opened.last is not None and opened.last.live:
         return f"{opened.id} is open about it and has its own question; DETAIL {opened.id} shows it"

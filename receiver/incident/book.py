@@ -141,9 +141,9 @@ class Book:
         return {"continues": last.id, "part": last.part + 1, "reopened": why.to_body() | {"end": last.closed_index}}
 
     def requested(self, rule: str, action: str, key: Key) -> Incident | None:
-        """The open incident in which somebody asked for this by hand."""
-        about = (rule, action, key)
-        return next((i for i in self.open.values() if (i.rule, i.requested_action, i.key) == about), None)
+        """The open incident in which somebody asked by hand for this, or for anything about it that is undecided."""
+        asked = (i for i in self.open.values() if i.requested_by and (i.rule, i.key) == (rule, key))
+        return next((i for i in asked if i.requested_action == action or i.last is None or _undecided(i.last)), None)
 
     def asked_by_hand(self, rule: str, key: Key) -> Incident | None:
         """An open incident about the same that somebody asked for by hand and that is not decided yet."""
@@ -152,7 +152,7 @@ class Book:
                 i
                 for i in self.open.values()
                 if i.requested_by and (i.rule, i.key) == (rule, key) and i.last is not None
-                if i.last.open or i.last.authorized
+                if _undecided(i.last)
             ),
             None,
         )
@@ -167,7 +167,7 @@ class Book:
         other = self.open_incident(incident.rule, incident.key)
         if other is None or other is incident or other.last is None:
             return None
-        return other if other.last.open or other.last.authorized else None
+        return other if _undecided(other.last) else None
 
     def held_back(self, action: str) -> bool:
         """Whether a run of `action` failed or did not help, and nobody has let it go on since."""
@@ -496,6 +496,10 @@ def hold_of(verdict: Mapping[str, Any], memory: Memory) -> list[Mapping[str, Any
         return []
     values = {f["name"]: f["value"] if f["value"] is not None else "unknown" for f in verdict["findings"]}
     return [{"at": format_time(memory.looked_at), "values": values}]
+
+
+def _undecided(proposal: Proposal) -> bool:
+    return proposal.open or proposal.authorized
 
 
 def _settled(entry: Entry) -> int:

@@ -263,6 +263,19 @@ async def test_an_alert_that_asks_before_the_request_was_put_takes_its_place() -
     assert (await differences(governed))[0] == []
 
 
+async def test_two_actions_for_one_thing_are_not_asked_for_at_once() -> None:
+    governed = await started(TWO)
+    await governed.hear("ruth", "run clean db1 /var")
+    first = governed.entries("DETECTED")[0].incident_id
+    await governed.hear("tendai", "run grow db1 /var")
+    assert last(governed, "tendai") == f"Not counted: ruth asked for clean already: {first}."
+    await governed.hear("tendai", "run grow db1 /srv")
+    assert last(governed, "tendai").startswith("Asked for")
+    await approves(governed, "tendai")
+    await governed.after(0)
+    assert len(governed.entries("DISPATCHED")) == 1
+
+
 async def test_nothing_is_asked_for_before_the_question_of_an_alert_that_is_about_to_be_put() -> None:
     """Otherwise that one would wait, and nobody would hear of its incident."""
     governed = await started(POLICY.replace("diagnosis_wait: 0s", "diagnosis_wait: 10s"))
