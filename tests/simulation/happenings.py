@@ -422,6 +422,28 @@ async def stranded(history: History) -> None:
     await wait_long(history)
 
 
+async def gone_while_it_waits(history: History) -> None:
+    """A halt holds back what people authorized; one of them loses the right to, and then it may go on."""
+    for site in history.sites:
+        await by_hand(history, site, "halt", "operator")
+    for _ in range(6):
+        await approve(history)
+    for site in history.sites:
+        waiting = [
+            question
+            for question in history.models[site.tenant].questions.values()
+            if question.live and question.outcome is not None and question.dispatched is None
+        ]
+        for question in waiting:
+            name = history.rng.choice(sorted(question.approvals))
+            if name in site.staff:
+                history.reached.faults["change: in the middle"] += 1
+                site.changed(name, roles=frozenset())
+        await _reload(history, site)
+    await people_resume(history)
+    await wait_a_little(history)
+
+
 # --- what is agreed --------------------------------------------------------------------------------------------------
 
 
@@ -557,4 +579,5 @@ EVENTS: dict[Any, float] = {
     disk: 0.3,
     killed: 0.4,
     killed_soon: 0.6,
+    gone_while_it_waits: 0,  # of a flavour alone
 }

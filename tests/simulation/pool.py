@@ -41,9 +41,11 @@ def be_quiet() -> None:
 
 
 def flavour_of(seed: int) -> Flavour:
-    """Most histories are usual ones; every tenth is of halts in blocked times, every tenth of narrow limits."""
+    """Most histories are usual ones; a tenth each is of halts in blocked times, narrow limits, and people who leave."""
     if seed % 10 == 3:
         return Flavour(often={"stranded": 3, "approve": 6, "people_resume": 1}, terms={"blocked": True})
+    if seed % 10 == 9:
+        return Flavour(often={"gone_while_it_waits": 3, "approve": 6}, terms={"quorum": 1})
     if seed % 10 == 7:
         return Flavour(often={"approve": 8}, terms={"limit": 1, "cooldown_minutes": 0})
     return USUAL
