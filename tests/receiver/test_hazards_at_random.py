@@ -114,6 +114,7 @@ class Hazards(RuleBasedStateMachine):
         if hasattr(self, "quorum"):
             self.run(self.reached())
         self.run(self.stack.aclose())
+        self.run(turns())  # a connection that was closed ends in the loop's next turn
         self.loop.close()
         self.folder.cleanup()
 
@@ -390,6 +391,11 @@ class Hazards(RuleBasedStateMachine):
                 assert question.entry.index in dispatched, f"{question.entry.index} was approved, and never ran"
         halted = [e for e in await self.place.service.journal.outstanding(TENANT) if e.stage == "HALTED"]
         assert len(halted) == len(self.halters), "a halt was lost, or ended by who halted"
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def histories(number: int, **more: Any) -> settings:
