@@ -24,7 +24,7 @@ from receiver.intake.replies import Replies
 from receiver.papers import NotSent
 
 FIRST = timedelta(hours=24)  # how far back the first look reaches: what was said while the service was down is heard
-OVERLAP = timedelta(minutes=5)  # of two looks: the carrier's clock is not ours, and lists lag
+OVERLAP = timedelta(minutes=5)  # of two looks: lists lag
 SETTLED = ("delivered", "read", "undelivered", "failed", "canceled")
 SENT_ENTRIES_MAX = 2_000
 TROUBLE_SECONDS = 60.0  # so long without a look that succeeded, and the service says that it hears nothing
@@ -38,22 +38,27 @@ class Messages(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Poller:
-    """Looks at the list. heard: ids of what came in and stands, as far as this process has seen."""
+    """Looks at the list. heard: ids of what came in and stands, as far as this process has seen.
+
+    read_to, made: when the newest message that was read was made, and each of ours whose fate is open, by sid. Both are
+    times of the carrier's clock: by ours, which may step, a message of now could lie before the last look.
+    """
 
     journal: Journal
     replies: Replies
     messages: Messages
     clock: Callable[[], datetime]
     heard: set[str] = field(default_factory=set)
-    looked: datetime | None = None  # when the last look that succeeded began
+    read_to: datetime | None = None
+    made: dict[str, datetime] = field(default_factory=dict)
 
     async def look(self) -> str:
         """One look: "" where it succeeded, else why not. Raises LedgerError. The next look reads the same again."""
-        began = self.clock()
         ours = await self._ours()
-        since = began - FIRST if self.looked is None else self.looked - OVERLAP
+        since = self.clock() - FIRST if self.read_to is None else self.read_to - OVERLAP
         # What becomes of a message may become so late; its fate is open until its time is over.
-        since = min([since, *(addressed.timestamp - OVERLAP for _, addressed in ours.values())])
+        self.made = {sid: at for sid, at in self.made.items() if sid in ours}
+        since = min([since, *self.made.values()])
         listed = await self.messages.since(since, self.heard.__contains__)
         if isinstance(listed, NotSent):
             return listed.detail
@@ -64,8 +69,10 @@ class Poller:
                     return trouble
             elif message.sid in ours:
                 tenant, addressed = ours[message.sid]
+                self.made[message.sid] = message.at
                 await book_status(self.journal, tenant, addressed, message.sid, message.status, message.error_code)
-        self.looked = began
+        times = [message.at for message in listed] + ([self.read_to] if self.read_to is not None else [])
+        self.read_to = max(times, default=None)
         return ""
 
     async def _hear(self, message: Listed) -> str:

@@ -33,7 +33,8 @@ class Home:
         self.journal = GrowingJournal()
         self.governed = Governed(journal=self.journal)
         self.journal.at(self.governed.clock)
-        self.network = PhoneNetwork(people=NUMBERS, clock=self.governed.clock.now)
+        self.ahead = timedelta(0)  # of our clock before the carrier's
+        self.network = PhoneNetwork(people=NUMBERS, clock=lambda: self.governed.clock.now() - self.ahead)
         self.network.faults.status_callbacks = False
 
     def person_by_address(self, address: str) -> Sequence[tuple[str, str]]:
@@ -130,6 +131,34 @@ async def test_a_message_that_arrives_late_is_read_late(home: Home) -> None:
     assert await home.poller.look() == ""
     assert [e.reason for e in home.governed.entries("DELIVERED")] == ["to ruth"]
     home.later(minutes=9)
+    assert await home.poller.look() == ""
+    await home.network.phone("tendai").find_signal()
+    await home.network.settled()
+    assert await home.poller.look() == ""
+    assert "to tendai" in [entry.reason for entry in home.governed.entries("DELIVERED")]
+
+
+async def test_a_clock_of_ours_that_steps_forward_makes_nothing_unheard(home: Home) -> None:
+    home.ahead = timedelta(minutes=20)
+    home.later(minutes=20)  # the step alone: the carrier's time stands
+    assert await home.poller.look() == ""
+    await home.network.phone("ruth").say("STATUS")
+    assert await home.poller.look() == ""
+    await home.network.phone("ruth").say("HALT")
+    assert await home.poller.look() == ""
+    await home.until("HALTED")
+    assert [entry.body["verb"] for entry in home.governed.entries("HEARD")] == ["status", "halt"]
+
+
+async def test_the_fate_of_an_old_message_is_read_after_the_clock_stepped(home: Home) -> None:
+    home.ahead = timedelta(minutes=20)
+    home.later(minutes=20)
+    home.network.phone("tendai").lose_signal()
+    await home.governed.fire()
+    await home.until("SENT", 2)
+    assert await home.poller.look() == ""
+    home.later(minutes=9)
+    await home.network.phone("ruth").say("STATUS")  # newer by more than two looks overlap
     assert await home.poller.look() == ""
     await home.network.phone("tendai").find_signal()
     await home.network.settled()
