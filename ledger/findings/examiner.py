@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from ledger.entry import Entry, format_time
 from ledger.findings import laws
+from ledger.findings.carrying import Carrying
 from ledger.findings.finding import WHO_WROTE, Finding, in_order
 from ledger.findings.order import Order
 from ledger.findings.standing import Standing
@@ -20,6 +21,7 @@ class Examiner:
     def __init__(self) -> None:
         self._order = Order()
         self._standing = Standing()
+        self._carrying = Carrying()
         self._before: Entry | None = None
         self._ended = False
 
@@ -41,6 +43,7 @@ class Examiner:
         target = standing.outstanding.get(entry.settles) if entry.settles is not None else None
         yield from laws.after(self._before, entry)
         yield from self._order.take(entry, target)
+        yield from self._carrying.take(entry)
         yield from laws.of_its_incident(entry, standing)
         yield from laws.of_its_stage(entry, target, standing)
         standing.take(entry)
@@ -50,6 +53,7 @@ class Examiner:
         """What only shows at the end of the log."""
         if not self._ended:
             yield from laws.after(self._before, None)
+            yield from self._carrying.end()
             yield from self._order.end()
 
     def overdue(self, now: datetime) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ RULES: Mapping[str, str] = {
     "halt": "nothing is dispatched during a halt, which another person ends",
     "policy version": "one version of a policy has one text",
     "policy unknown": "what decides was adopted before",
+    "carried": "what a log carries forward from a sealed one stands first, as OPENED lists it",
     "overdue": "what is outstanding is settled by its deadline",
 }
 

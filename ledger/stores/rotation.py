@@ -79,14 +79,20 @@ def _draft(
     return Draft(id=id, stage="REKEYED", actor=f"operator:{by}", reason=reason, body=body)
 
 
-def commit(path: Path, entries: list[Entry], ends: dict[str, Head]) -> None:
-    """Write these entries and the checkpoints over them, in one transaction. Raises sqlite3.Error."""
+def commit(
+    path: Path, entries: list[Entry], ends: dict[str, Head], blobs: Collection[tuple[str, str, bytes]] = ()
+) -> None:
+    """Write these entries and the checkpoints over them, in one transaction. Raises sqlite3.Error.
+
+    blobs: tenant, digest and bytes of what the entries name and the file does not have yet.
+    """
     with closing(schema.connect(path, read_only=False)) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.set_authorizer(schema.authorizer)
         connection.execute("BEGIN IMMEDIATE")
         rows = [(entry.tenant_id, entry.index, entry.raw.decode()) for entry in entries]
         connection.executemany("INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", rows)
+        connection.executemany("INSERT INTO blob (tenant, digest, data) VALUES (?, ?, ?)", blobs)
         signed = [(tenant, end.frontier.size, end.note) for tenant, end in ends.items()]
         connection.executemany("INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)", signed)
         # Crash before this: nothing has changed. After it: all of it stands.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ledger.carried import began
 from ledger.entry import Entry, format_time
 from receiver.incident.states import IncidentState
 
@@ -93,7 +94,7 @@ class Standing:
             summary=_text(detected, "summary"),
             severity=_text(detected, "severity"),
             rule=_text(detected, "rule"),
-            opened_at=detected.timestamp,
+            opened_at=began(detected),
             ended_at=self.ended_at,
             reason=detected.reason,
             policy_version=detected.policy_version or "",

@@ -19,6 +19,7 @@ from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory, Verdict
 from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
+from receiver.incident import carried
 from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis, Decided
 from receiver.incident.book import Book
@@ -170,11 +171,15 @@ class Desk:
 
     async def _take(self, entry: Entry, *, counted: bool) -> None:
         assigned: Sequence[Assigned] = ()
+        former: carried.State | None = None
         if entry.stage == "EVALUATED":
             digest = next((blob.digest for blob in entry.blobs if blob.name == "alerts"), None)
             raw = await self.journal.blob(self.tenant, digest) if digest else None
             assigned = read_assigned(raw or b"[]")
-        self.book.take(entry, assigned)
+        elif (named := carried.blob_of(entry)) is not None:
+            raw = await self.journal.blob(self.tenant, named)
+            former = carried.read_state(raw) if raw is not None else None
+        self.book.take(entry, assigned, former)
         if counted:
             count(self.metrics, self.book, entry)
             durations(self.metrics, self.book, entry)

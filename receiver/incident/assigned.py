@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.entry import canonical
+from ledger.entry import Entry, canonical
 from policy_rules.readings import Alert
 from receiver.incident.states import Key, key_of
 
@@ -55,6 +55,14 @@ def read_assigned(raw: bytes) -> list[Assigned]:
         )
         for row in json.loads(raw)
     ]
+
+
+def assigned_of(entry: Entry, blob: Callable[[str], bytes | None]) -> list[Assigned]:
+    """The rows of an entry; none where it is no EVALUATED. blob: gives what stands under a digest."""
+    digest = next((ref.digest for ref in entry.blobs if ref.name == "alerts"), None)
+    if entry.stage != "EVALUATED" or digest is None:
+        return []
+    return read_assigned(blob(digest) or b"[]")
 
 
 def _stamp(moment: datetime) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ledger.carried import began, is_carried
 from ledger.entry import Entry, format_time, parse_time
 from policy_rules.detection import reopens
 from policy_rules.readings import Alert
@@ -17,6 +18,7 @@ from policy_rules.rulebook import Rule
 from policy_rules.verdict import Memory, memory_from_body
 from receiver.incident import drills, duty, heartbeat, silences
 from receiver.incident.assigned import Assigned
+from receiver.incident.carried import State, restore
 from receiver.incident.consulting import Consultation
 from receiver.incident.drills import DRILL
 from receiver.incident.enrolled import ENROLLED, KINDS, Enrolled
@@ -91,11 +93,13 @@ class Book:
         self.pins_wanted: dict[str, tuple[int, int, datetime]] = {}  # by person: PROPOSED, ADDRESSED, when
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
+        self._former: dict[str, Mapping[str, Any]] = {}  # incidents that are carried forward, until they stand
         self.policies: dict[str, str] = {}  # policy digest → digest of the blob that holds its text
 
-    def take(self, entry: Entry, assigned: Sequence[Assigned] = ()) -> None:
+    def take(self, entry: Entry, assigned: Sequence[Assigned] = (), former: State | None = None) -> None:
         """Fold the next entry. `assigned`: the rows of its `alerts` blob, for EVALUATED alone.
 
+        former: what OPENED brings of the log that this one goes on from.
         Raises ValueError if the entry is not the next one.
         """
         if entry.index != self.size:
@@ -104,6 +108,10 @@ class Book:
         self.last_time = entry.timestamp
         if entry.stage == "EVALUATED":
             self._evaluated(entry, assigned)
+        elif former is not None:
+            self.alerts |= former.alerts
+            self.runs += former.runs
+            self._former |= former.incidents
         else:
             fold = _FOLDS.get(entry.stage)
             if fold is not None:
@@ -216,13 +224,14 @@ class Book:
 
     def _watched(self, entry: Entry) -> None:
         origin = entry.cites[0] if entry.cites else entry.index
-        began = self._evaluated_last  # stands in one post with its watches
+        heard = self._evaluated_last  # stands in one post with its watches
         self.watches[entry.index] = Watch(
             index=entry.index,
             rule=entry.body["rule"],
             key=key_of(entry.body["key"]),
-            since=entry.timestamp,
-            heard_at=began.timestamp if began is not None and began.index == origin else entry.timestamp,
+            since=began(entry),
+            heard_at=heard.timestamp if heard is not None and heard.index == origin else began(entry),
+            carried_at=entry.timestamp if is_carried(entry) else None,
             received=origin,
             policy_digest=entry.policy_digest or "",
         )
@@ -247,7 +256,8 @@ class Book:
             summary=entry.body["summary"],
             severity=entry.body["severity"],
             reason=entry.reason,
-            opened_at=entry.timestamp,
+            opened_at=began(entry),
+            carried_at=entry.timestamp if is_carried(entry) else None,
             policy_version=entry.policy_version or "",
             policy_digest=entry.policy_digest or "",
             times=Times(watch.heard_at if watch is not None else None),
@@ -259,6 +269,8 @@ class Book:
             incident.continues, incident.part = former.id, former.part + 1
             incident.tried_before, incident.held_until = former.tried, former.held_until
             incident.people = set(former.people)
+        if is_carried(entry) and incident.id in self._former:
+            restore(incident, self._former.pop(incident.id))
         self.incidents[incident.id] = self.open[incident.id] = self.by_index[entry.index] = incident
         if not incident.requested_by:  # an alert's incident is its own, whatever somebody asked for meanwhile
             self.last_of[incident.rule, incident.key] = incident

@@ -61,6 +61,7 @@ class Watch:
     heard_at: datetime  # when what began it came: the notification, where one did
     received: int
     policy_digest: str
+    carried_at: datetime | None = None  # when it was carried forward from a sealed log
     looks: int = 0
     memory: Memory = field(default_factory=Memory)
     hold: Sequence[Mapping[str, Any]] = ()  # the looks of a hold that runs, as far as they stand in the ledger
@@ -183,6 +184,7 @@ class Incident:
     opened_at: datetime
     policy_version: str
     policy_digest: str
+    carried_at: datetime | None = None  # when it was carried forward from a sealed log
     proposals: list[Proposal] = field(default_factory=list)
     consultations: list[Consultation] = field(default_factory=list)
     told_at: datetime | None = None  # the first PROPOSED or ESCALATED

@@ -8,7 +8,8 @@
 | execute | the first AUTHORIZED that was dispatched | its EXECUTED or FAILED, also where a person settled a doubt |
 | recover | DETECTED | RECOVERED: policy says so; a closing by hand is no recovery |
 
-Each is measured once, between times that the ledger gave, and is missing where its end did not come.
+Each is measured once, between times that the ledger gave, and is missing where its end did not come. Of an incident
+that was carried forward from a sealed log only its recovery is, for what came before stands there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ledger.carried import began, is_carried
 from ledger.entry import Entry
 
 STEPS = ("detect", "notify", "decide", "execute", "recover")
@@ -42,13 +44,18 @@ class Times:
     heard_at: datetime | None
     took: dict[str, Took] = field(default_factory=dict)
     _detected: datetime | None = None
+    _carried: bool = False
     _asked: datetime | None = None
     _authorized: dict[int, datetime] = field(default_factory=dict)  # AUTHORIZED → when
     _runs: dict[int, datetime] = field(default_factory=dict)  # DISPATCHED and UNRESOLVED → when it was authorized
 
     def take(self, entry: Entry) -> None:
         stage, at, settles = entry.stage, entry.timestamp, entry.settles
-        if stage == "DETECTED":
+        if stage == "DETECTED" and is_carried(entry):
+            self._detected, self._carried = began(entry), True
+        elif self._carried and stage != "RECOVERED":
+            return
+        elif stage == "DETECTED":
             self._detected = at
             self._end("detect", self.heard_at, entry)
         elif stage == "SENT":

@@ -48,8 +48,10 @@ class House:
             tenants=["default"],
             durable=False,
         )
-        await journal.post("default", drafts)
-        await journal.close()
+        try:
+            await journal.post("default", drafts)
+        finally:
+            await journal.close()
 
     def tamper(self, sql: str) -> None:
         with sqlite3.connect(self.ledger.path) as store:

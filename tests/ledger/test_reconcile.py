@@ -180,6 +180,16 @@ FINDINGS: dict[str, tuple[Change, str, str]] = {
         on("AUTHORIZED", stage="EXPIRED", actor="policy", timestamp=at(610)), "early", "could be authorized"
     ),
     "a halt that its own author ends": (halted_and_resumed, "halt", "the same person"),
+    "a halt that another log is said to have had": (
+        at_the_end("HALTED", "engineer:rudo", incident_id=None, body={"carried": {"index": 3}}),
+        "carried", "does not stand first"
+    ),
+    "a halt that is listed and does not stand": (
+        in_body("OPENED", carries={"halts": [3]}), "carried", "stands behind it {}"
+    ),
+    "a beginning that goes on from nothing": (
+        in_body("OPENED", carries={"halts": [3]}), "carried", "goes on from no other"
+    ),
 }  # fmt: skip
 
 

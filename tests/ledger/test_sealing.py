@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from ledger import checkpoint as notes
-from ledger.entry import Back, Draft
-from ledger.journal import Broken
-from ledger.stores import sealing
+from ledger.carried import Opening
+from ledger.entry import Back, Blob, Draft
+from ledger.journal import Broken, Refused
+from ledger.stores import rotation, sealing
 from ledger.stores.locks import Locks
+from receiver.commands.ledger.carrying import opening_in
 from receiver.settings import load_settings
 from tests.ledger.house import ENVIRONMENT, House
 
@@ -23,6 +29,17 @@ QUIET = (
     Draft("n", "NOTED", "system"),
 )
 OPEN = (Draft("h", "HALTED", "operator:root", reason="maintenance"),)
+
+COMMAND = import_module("receiver.commands.ledger.seal")
+
+
+def carries(place: int) -> Draft:
+    """A HALTED that says that it stands for the entry `place`, of which it has nothing but the number."""
+    return Draft(f"x{place}", "HALTED", "operator:root", body={"carried": {"index": place}})
+
+
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -83,27 +100,48 @@ async def test_nothing_more_is_written_to_what_is_sealed(house: House) -> None:
     assert house.run("backup", str(house.config.parent / "copy.db")).exit_code == 0
 
 
-async def test_what_is_outstanding_is_listed_and_nothing_is_sealed(house: House) -> None:
-    await house.write(*OPEN)
+async def test_what_is_in_flight_is_listed_and_nothing_is_sealed(house: House) -> None:
+    await house.write(*OPEN, Draft("r2", "RECEIVED", "alertmanager", reason="a page"))
     before = house.ledger.path.read_bytes()
     result = seal(house)
     assert result.exit_code == 1
-    assert "halts:     4" in result.stderr
-    assert "maintenance" in result.stderr
-    assert "1 obligations are outstanding" in result.stderr
+    assert "alerts:     5" in result.stderr
+    assert "a page" in result.stderr
+    assert "maintenance" not in result.stderr  # a halt is carried forward
+    assert "1 obligations are in flight" in result.stderr
     assert house.ledger.path.read_bytes() == before
     assert list(house.config.parent.glob("next*")) == []
-    await house.write(Draft("u", "RESUMED", "operator:another", settles=4))
+    await house.write(Draft("e2", "EVALUATED", "policy", settles=5))
     assert seal(house).exit_code == 0
 
 
-@pytest.mark.parametrize("where", ["begin", "commit of the new file"])
+async def test_a_halt_holds_from_the_first_post_of_the_next_log_and_takes_another_person_to_end(house: House) -> None:
+    await house.write(*OPEN)
+    sealed = seal(house)
+    assert "default: carried forward: halts: 4" in sealed.output
+    (told,) = [line for line in house.run("reconcile").output.splitlines() if "carried forward" in line]
+    assert told == "carried forward to example/2/default: halts: 4"
+    assert json.loads(house.run("reconcile", "--json").output)["carried"] == {
+        "to": "example/2/default",
+        "halts": [4],
+    }
+    former = go_on(house, sealed.output)
+    with pytest.raises(Refused, match="resume: takes another person"):
+        await house.write(Draft("u", "RESUMED", "engineer:root", settles=1))
+    shown = json.loads(house.run("show", "--json", "--stage", "halted").output)
+    assert (shown["index"], shown["actor"], shown["reason"]) == (1, "operator:root", "maintenance")
+    assert shown["body"]["carried"]["at"] == "2026-11-23T08:00:00.000000Z"
+    for _ in range(2):  # while it holds, and when it has ended
+        assert house.run("verify", "--former", str(former)).exit_code == 0
+        assert house.run("reconcile").exit_code == 0
+        await house.write(Draft("u", "RESUMED", "engineer:another", settles=1))
+
+
+@pytest.mark.parametrize("where", ["begin", "the name of the new file"])
 async def test_a_seal_that_was_cut_off_is_ended_by_the_next_call(
     house: House, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
+    await house.write(*OPEN)
     if where == "begin":
         monkeypatch.setattr(sealing, "begin", die)
     else:
@@ -117,6 +155,104 @@ async def test_a_seal_that_was_cut_off_is_ended_by_the_next_call(
     former = go_on(house, result.output)
     await house.write(Draft("first", "NOTED", "system"))
     assert house.run("verify", "--former", str(former)).exit_code == 0
+    halts = [json.loads(line) for line in house.run("show", "--json", "--stage", "halted").output.splitlines()]
+    assert [(halt["index"], halt["body"]["carried"]["index"]) for halt in halts] == [(1, 4)]
+
+
+@pytest.mark.parametrize("where", ["while the new file is made", "before the old one is sealed"])
+async def test_before_the_seal_stands_the_old_log_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    await house.write(*OPEN)
+    before = house.ledger.path.read_bytes()
+    real, calls = rotation.commit, []
+
+    def dies_at(*given: Any) -> None:
+        calls.append(given)
+        if len(calls) == (1 if where.startswith("while") else 2):
+            raise KeyboardInterrupt
+        real(*given)
+
+    monkeypatch.setattr(rotation, "commit", dies_at)
+    assert seal(house).exit_code != 0
+    monkeypatch.undo()
+    assert house.ledger.path.read_bytes() == before
+    await house.write(Draft("u", "RESUMED", "operator:another", settles=4))
+    assert house.run("verify").output.startswith("OK: 6 entries")
+    result = seal(house)
+    assert (result.exit_code, "carried forward" in result.output) == (0, False)
+
+
+def lies(opening: Opening, which: str) -> Opening:
+    (halt,) = opening.drafts
+    mark = halt.body["carried"]
+    if which == "left out":
+        return replace(opening, carries={}, drafts=())
+    if which == "altered":
+        return replace(opening, drafts=(replace(halt, actor="operator:another"),))
+    if which == "another time":
+        changed = {**halt.body, "carried": {**mark, "at": "2026-11-23T07:00:00.000000Z"}}
+        return replace(opening, drafts=(replace(halt, body=changed),))
+    if which == "another state":
+        return replace(opening, blobs=(Blob("carried", b'{"alerts":[],"form":1,"incidents":{},"runs":[]}'),))
+    if which == "one more entry":
+        note = Draft("note", "NOTED", "operator:root", body={"carried": mark})
+        return replace(opening, drafts=(halt, note))
+    other = replace(halt, id="carried:2", body={**halt.body, "carried": {**mark, "index": 2}})
+    return replace(opening, carries={"halts": [4, 2]}, drafts=(halt, other))
+
+
+@pytest.mark.parametrize(
+    ("which", "found"),
+    [
+        ("left out", "entry 4 of the former log, HALTED by operator:root, was not carried forward (halts)"),
+        ("invented", "entry 2 carries forward 2, which did not stand outstanding in the former log"),
+        ("altered", "entry 1 is not what entry 4 of the former log says: another actor"),
+        ("another time", "entry 1 is not what entry 4 of the former log says: another body"),
+        ("another state", "entry 0 brings another state of incidents, runs and alerts than the former log comes to"),
+        ("one more entry", "it carries 2 entries forward, and the former log 1"),
+    ],
+)
+async def test_with_the_former_log_at_hand_every_lie_about_what_stood_open_is_found(
+    house: House, monkeypatch: pytest.MonkeyPatch, which: str, found: str
+) -> None:
+    await house.write(*OPEN)
+    monkeypatch.setattr(COMMAND, "opening_in", lambda path, tenant: lies(opening_in(path, tenant), which))
+    monkeypatch.setattr(COMMAND, "_refuse_in_flight", lambda *_: None)
+    former = go_on(house, seal(house).output)
+    monkeypatch.undo()
+    assert house.run("verify").exit_code == 0  # by itself it tells no lie
+    result = house.run("verify", "--former", str(former))
+    assert (result.exit_code, result.output.splitlines()[-1]) == (1, f"FAULT: default: {former}: {found}")
+
+
+@pytest.mark.parametrize(
+    ("opening", "found"),
+    [
+        (Opening({"halts": [4]}), "it lists {'halts': [4]}, and what stands behind it {}"),
+        (Opening({}, (carries(0),)), "it lists {}, and what stands behind it {'halts': [0]}"),
+        (Opening({"halts": [1]}, (carries(0),)), "it lists {'halts': [1]}, and what stands behind it {'halts': [0]}"),
+        (Opening({}, (Draft("x", "RECEIVED", "alertmanager", body={"carried": {"index": 1}}),)), "a RECEIVED that"),
+        (Opening({}, (Draft("x", "NOTED", "system", body={"carried": 1}),)), "a NOTED that carries 1 forward"),
+        (Opening({}, (Draft("x", "NOTED", "system"), carries(1))), "does not stand first"),
+    ],
+)
+async def test_a_log_that_carries_otherwise_than_it_lists_does_not_hold(
+    house: House, monkeypatch: pytest.MonkeyPatch, opening: Opening, found: str
+) -> None:
+    monkeypatch.setattr(COMMAND, "opening_in", lambda path, tenant: opening)
+    go_on(house, seal(house).output)
+    result = house.run("verify")
+    assert (result.exit_code, found in result.output) == (1, True), result.output
+
+
+async def test_nothing_is_carried_without_a_log_before(house: House) -> None:
+    await house.write(carries(0))
+    result = house.run("verify")
+    assert (result.exit_code, "it says that it was carried forward, and does not stand first" in result.output) == (
+        1,
+        True,
+    )
 
 
 async def test_another_ledger_than_the_one_that_was_sealed_is_found(house: House, tmp_path: Path) -> None:

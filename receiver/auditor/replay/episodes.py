@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ledger.carried import is_carried
 from ledger.entry import Entry, parse_time
 from policy_rules.detection import assign
 from policy_rules.permission import PastRun, Person
@@ -18,6 +19,7 @@ from receiver.auditor.replay.difference import Difference
 from receiver.auditor.replay.looks import STAGES, subject_of
 from receiver.auditor.replay.permissions import past_runs
 from receiver.auditor.replay.replaying import Replay
+from receiver.incident.assigned import assigned_of
 from receiver.incident.basis import Basis
 from receiver.incident.states import Key, Watch
 
@@ -106,7 +108,9 @@ class History(Replay):
         episode = self._running.pop(entry.settles if entry.settles is not None else -1, None)
         if episode is None:
             return
-        if entry.stage == "DETECTED":
+        if is_carried(entry):
+            self.episodes.remove(episode)  # the looks that it was decided on are in the former log
+        elif entry.stage == "DETECTED":
             episode.incident, episode.opened_at = entry.incident_id, entry.timestamp
             self._running[entry.index] = episode
         else:
@@ -148,7 +152,7 @@ class History(Replay):
         return Asked(basis.now, stage, alerts, in_force, people, past_runs(book), book.halted(), basis.readings)
 
     def _take(self, entry: Entry) -> None:
-        for row in self._assigned(entry):
+        for row in assigned_of(entry, self._archive.blob):
             if row.alert.firing and not row.assignments and assign(self._candidate, row.alert):
                 self.unwatched.setdefault(row.alert.fingerprint, row.alert)
 

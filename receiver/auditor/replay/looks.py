@@ -112,7 +112,7 @@ def _memory(basis: Basis, subject: Watch | Incident) -> str | None:
 
     Looks that change nothing are not posted, so it may remember more than the last one that stands, from after it.
     """
-    began = subject.since if isinstance(subject, Watch) else subject.opened_at
+    began = subject.carried_at or (subject.since if isinstance(subject, Watch) else subject.opened_at)
     known = subject.memory if subject.looks else Memory()
     after = known.looked_at or began
     for name, claimed, stands in (

@@ -10,14 +10,16 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from datetime import timedelta
 
+from ledger.carried import is_carried
 from ledger.entry import Entry
 from policy_rules import detection
 from receiver.auditor.charters import Archive, Charters, Unreadable
 from receiver.auditor.replay import looks, permissions
 from receiver.auditor.replay.difference import Difference
-from receiver.incident.assigned import Assigned, read_assigned
+from receiver.incident.assigned import assigned_of
 from receiver.incident.basis import Basis, NoBasis
 from receiver.incident.book import Book
+from receiver.incident.carrying import state_of
 from receiver.incident.states import key_of
 
 AHEAD = 2_000  # entries that may come between what a verdict knew and itself
@@ -46,6 +48,8 @@ class Replay:
             self._ahead.append(entry)
             if entry.stage == "ADOPTED":
                 self._adopted = entry.index
+            elif is_carried(entry):
+                continue  # decided in the former log; whether it stood there is for `verify --former`
             elif (entry.stage in self.verdicts and entry.stage != "NOTED") or permissions.is_mute(entry):
                 yield from self._plan(entry)
             if len(self._ahead) > AHEAD:
@@ -86,7 +90,8 @@ class Replay:
         entry = self._ahead.popleft()
         try:
             self._fold(entry)
-            self._book.take(entry, self._assigned(entry))
+            blob = self._archive.blob
+            self._book.take(entry, assigned_of(entry, blob), state_of(entry, blob))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             yield _cannot(entry, f"it does not fit the book, so nothing behind it is decided again: {error!r}")
             self._stuck = True
@@ -119,17 +124,11 @@ class Replay:
         if entry.policy_digest != rulebook.digest:
             why = f"it names the policy {entry.policy_digest}, and {rulebook.digest} was in force"
             yield Difference(entry.index, entry.stage, "matched", "unknown", why)
-        for row in self._assigned(entry):
+        for row in assigned_of(entry, self._archive.blob):
             ours = tuple((a.rule, key_of(a.key)) for a in detection.assign(rulebook, row.alert))
             if ours != row.assignments:
                 said, says = (_rules(assignments) for assignments in (row.assignments, ours))
                 yield Difference(entry.index, entry.stage, said, says, f"alert {row.alert.fingerprint}")
-
-    def _assigned(self, entry: Entry) -> list[Assigned]:
-        digest = next((ref.digest for ref in entry.blobs if ref.name == "alerts"), None)
-        if entry.stage != "EVALUATED" or digest is None:
-            return []
-        return read_assigned(self._archive.blob(digest) or b"[]")
 
 
 def _rules(assignments: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> str:

@@ -19,6 +19,7 @@ from ledger.keys import size_said
 from ledger.logfile import open_log
 from ledger.stores import restoring, sealing
 from receiver.commands.client import fail
+from receiver.commands.ledger.carrying import carried_fault
 from receiver.settings import Settings
 
 _WITNESSED = re.compile(r"(\d{1,15}):([0-9a-fA-F]{8,64})", re.ASCII)
@@ -101,6 +102,7 @@ def against_former(settings: Settings, former: Path, tenants: Iterable[str]) -> 
     for tenant in tenants:
         try:
             fault, entries = sealing.link_fault(settings.ledger.path, former, tenant)
+            fault = fault or carried_fault(settings.ledger.path, former, tenant)
         except sqlite3.Error as error:
             fail(f"{former}: {error}", 2)
         about = f"it goes on from the {entries} entries in {former}, which hold"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from ledger.audit import Audit, NotALedger
 from ledger.findings import HARMLESS, Finding
 from ledger.findings.faults import FAULTS, of_fault
 from ledger.logfile import LogFile, open_log
+from ledger.stores.opening import is_seal
 from receiver.auditor.counting import Books, Count
 from receiver.auditor.outside import BadRecord
 from receiver.auditor.outside.message_log import Logged, read_messages
@@ -80,15 +82,20 @@ def reconcile(
                 fail(f"there is no tenant {tenant} in {settings.ledger.path}", 2)
             outside = list(_outside(settings, log, receipts, executors, messages))
             books = _books(log, audits, outside, as_of or datetime.now(UTC))
+            forward = _forward(log)
     except (NotALedger, notes.BadKey, BadRecord) as error:
         fail(str(error), 2)
     told = [each.told() for each in outside]
     if as_json:
         found = [finding.to_json() for finding in books.findings]
-        data = {"entries": books.size, **books.balance.to_json(), "findings": found, "compared": told}
+        data = {"entries": books.size, **books.balance.to_json(), "findings": found, "compared": told, **forward}
         click.echo(json.dumps(data, indent=2))
     else:
         _print(books, told)
+        for book, indices in forward.get("carried", {}).items():
+            if book != "to":
+                numbers = ", ".join(map(str, indices))
+                click.echo(f"carried forward to {forward['carried']['to']}: {book}: {numbers}")
     bad = [finding for finding in books.findings if finding.rule not in HARMLESS]
     sys.exit(1 if bad or not books.balance.balanced else 0)
 
@@ -136,6 +143,13 @@ def _books(log: LogFile, audits: Sequence[Audit], outside: Sequence[Receipts | M
         if fault is None:
             raise
     return count.books(now, [*more, *(finding for each in outside for finding in each.findings())])
+
+
+def _forward(log: LogFile) -> dict[str, Any]:
+    """Of a sealed log: where what stands open goes on, and which it is by book. Raises NotALedger."""
+    last = next(log.entries(log.size - 2), None)
+    carries = last.body.get("carries") if last is not None and is_seal(last) else None
+    return {"carried": {"to": last.body["origin"], **carries}} if last is not None and carries else {}
 
 
 def _print(books: Books, told: Sequence[str]) -> None:
