@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from policy_rules import checks
+from policy_rules.reasons import why
 from policy_rules.rulebook import EVERYONE, Action, Approvers, Rulebook
 from policy_rules.verdict import Finding
 
@@ -96,12 +97,12 @@ def levels(action: Action, people: Sequence[Person], requester: str = "") -> Lev
     )
 
 
-def at_both(name: str, found: Levels, counted: Collection[str], verb: str) -> Iterator[Finding]:
-    """The findings of an action with two levels: whether each has enough of `counted`."""
+def at_both(name: str, found: Levels, counted: Collection[str], too_few: str) -> Iterator[Finding]:
+    """The findings of an action with two levels: whether each has enough of `counted`; `too_few` is said if not."""
     for level, quorum, who in (("first", found.quorum, found.first), ("second", found.second_quorum, found.second)):
         number = len(set(counted) & who)
-        why = f"{quorum} of the {level} level must approve, and {verb} {number}"
-        yield checks.check(f"{name} {level}", str(quorum), str(number), number >= quorum, why, ">=")
+        why_not = why(f"{too_few} {level}", needed=quorum, counted=number)
+        yield checks.check(f"{name} {level}", str(quorum), str(number), number >= quorum, why_not, ">=")
 
 
 def notified(rulebook: Rulebook, notify: Sequence[str], people: Sequence[Person]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from policy_rules.matchers import BadMatcher, Matcher, matches, parse_matchers
 from policy_rules.numbers import ARITHMETIC, compare, number
 from policy_rules.readings import Alert, Reading, ReadingState
+from policy_rules.reasons import Why, why
 from policy_rules.rulebook import (
     AGE,
     ALERT_NUMBERS,
@@ -64,7 +65,11 @@ class Judgement:
 
     def text(self) -> str:
         """The findings that decided, as one line: "error_ratio 0.31 >= 0.05, alerts.firing 2 >= 1"."""
-        return one_line(", ".join(dict.fromkeys(finding.text() for finding in self.deciders)))
+        return one_line(self.said().text())
+
+    def said(self) -> Why:
+        """The same, for whoever says it in another language."""
+        return why("found", parts=tuple(finding.said() for finding in self.deciders))
 
 
 def parse_term(text: str) -> Term:

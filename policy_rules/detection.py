@@ -10,6 +10,7 @@ from policy_rules.conditions import Judgement, judge, values
 from policy_rules.durations import duration
 from policy_rules.matchers import matches
 from policy_rules.readings import Alert, Query, Reading
+from policy_rules.reasons import Why, why
 from policy_rules.rulebook import UNMATCHED, UNMATCHED_RULE, Rule, Rulebook, signals_of
 from policy_rules.verdict import Finding, Memory, Outcome, Verdict, one_line
 
@@ -61,14 +62,21 @@ def should_detect(
     judgement = judge(rule.detect.when, values(rulebook, alerts, readings, now))
     if not any(alert.firing for alert in alerts):
         # Policy never opens an incident by itself: a watch is about an alert, and none fires.
-        outcome, reason, memory = Outcome.IGNORE, "no alert fires", Memory(looked_at=now)
+        outcome, said, memory = Outcome.IGNORE, why("no alert fires"), Memory(looked_at=now)
     elif judgement.holds is None:
-        outcome, reason, memory = _unknown(rule, judgement, now, memory)
+        outcome, said, memory = _unknown(rule, judgement, now, memory)
     elif judgement.holds:
-        outcome, reason, memory = hold(rule, judgement, rule.detect.for_seconds, Outcome.DETECT, now, memory)
+        outcome, said, memory = hold(rule, judgement, rule.detect.for_seconds, Outcome.DETECT, now, memory)
     else:
-        outcome, reason, memory = Outcome.IGNORE, judgement.text(), Memory(looked_at=now)
-    return Verdict(outcome, reason, judgement.findings, rule.name, rulebook.version, rulebook.digest, memory)
+        outcome, said, memory = Outcome.IGNORE, judgement.said(), Memory(looked_at=now)
+    return decided(rulebook, rule, outcome, said, judgement, memory)
+
+
+def decided(
+    rulebook: Rulebook, rule: Rule, outcome: Outcome, said: Why, judgement: Judgement, memory: Memory
+) -> Verdict:
+    reason = one_line(said.text())
+    return Verdict(outcome, reason, judgement.findings, rule.name, rulebook.version, rulebook.digest, memory, said)
 
 
 def reopens(rule: Rule, ended_at: datetime, now: datetime) -> Finding:
@@ -79,7 +87,7 @@ def reopens(rule: Rule, ended_at: datetime, now: datetime) -> Finding:
 
 def hold(
     rule: Rule, judgement: Judgement, for_seconds: float, done: Outcome, now: datetime, memory: Memory
-) -> tuple[Outcome, str, Memory]:
+) -> tuple[Outcome, Why, Memory]:
     """The condition is true now: `done` once it was for `for_seconds` at every look and without a gap, else HOLD."""
     since = memory.true_since
     if since is None or since > now or _gap(rule, now, memory):
@@ -87,28 +95,29 @@ def hold(
     held = (now - since).total_seconds()
     after = Memory(true_since=since, looked_at=now)
     if held >= for_seconds:
-        lasted = f" for {duration(for_seconds)}" if for_seconds else ""
-        return done, one_line(judgement.text() + lasted), after
-    return Outcome.HOLD, one_line(f"{judgement.text()} for {duration(int(held))} of {duration(for_seconds)}"), after
+        said = judgement.said()
+        return done, why("lasted", found=said, length=duration(for_seconds)) if for_seconds else said, after
+    length = duration(for_seconds)
+    return Outcome.HOLD, why("lasts", found=judgement.said(), held=duration(int(held)), length=length), after
 
 
-def _unknown(rule: Rule, judgement: Judgement, now: datetime, memory: Memory) -> tuple[Outcome, str, Memory]:
-    reason = judgement.text()
+def _unknown(rule: Rule, judgement: Judgement, now: datetime, memory: Memory) -> tuple[Outcome, Why, Memory]:
+    found = judgement.said()
     word = rule.detect.if_unknown.say(judgement.kinds(), ("detect", "hold", "ignore"))
     if word == "ignore":
-        return Outcome.IGNORE, one_line(f"{reason}: ignored"), Memory(looked_at=now)
+        return Outcome.IGNORE, why("ignored", found=found), Memory(looked_at=now)
     # What passed unobserved is unknown too, so a gap does not begin this wait anew; only a look that could tell does.
     since = now if memory.unknown_since is None or memory.unknown_since > now else memory.unknown_since
     if word == "hold":
-        return Outcome.HOLD, one_line(f"{reason}: held"), Memory(unknown_since=since, looked_at=now)
+        return Outcome.HOLD, why("held", found=found), Memory(unknown_since=since, looked_at=now)
     # The alert's word counts: a look that cannot tell does not interrupt a hold, else a signal that comes and goes
     # would keep an incident from ever opening.
     kept = None if _gap(rule, now, memory) else memory.true_since
     after = Memory(true_since=kept, unknown_since=since, looked_at=now)
     limit = rule.detect.unknown_after_seconds
     if now - since >= timedelta(seconds=limit):
-        return Outcome.DETECT, one_line(f"{reason} for {duration(limit)}: the alert's word counts"), after
-    return Outcome.UNKNOWN, reason, after
+        return Outcome.DETECT, why("the alert's word", found=found, length=duration(limit)), after
+    return Outcome.UNKNOWN, found, after
 
 
 def _gap(rule: Rule, now: datetime, memory: Memory) -> bool:

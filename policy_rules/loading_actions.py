@@ -8,7 +8,7 @@ from typing import Any
 from policy_rules.checks import READING_MAX
 from policy_rules.fields import NAME, NAME_HINT, Fields, read_text
 from policy_rules.problems import nearest
-from policy_rules.rulebook import Action, Approvers, Breaker, Condition, Limit, Param
+from policy_rules.rulebook import NOT_STATED, Action, Approvers, Breaker, Condition, Limit, Param
 from policy_rules.strict_yaml import Path
 
 PARAM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
@@ -78,7 +78,7 @@ def _action(
         executor=fields.text("executor", pattern=NAME, hint=NAME_HINT),
         title=_one_line(fields, "title", fields.text("title")),
         approvers=_approvers(fields),
-        risk=_one_line(fields, "risk", fields.text("risk", "not stated"), 300),
+        risk=_one_line(fields, "risk", fields.text("risk", NOT_STATED), 300),
         params=_params(fields, group_by, signals),
         expires_seconds=fields.duration("expires", 900, least=60, most=86400),
         limit=_limit(fields),

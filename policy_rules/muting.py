@@ -40,7 +40,7 @@ def _muted_by(book: Rulebook, alerts: Sequence[Alert], now: datetime) -> tuple[M
         findings.append(Finding(f"alerts without {shown}", "==", "0", str(loud), loud == 0))
         inside = any(interval.contains(now) for name in mute.during for interval in book.intervals[name])
         where = "inside" if inside else "outside"
-        findings.append(checks.check(f"muted during {', '.join(mute.during)}", "inside", where, inside, ""))
+        findings.append(checks.check(f"muted during {', '.join(mute.during)}", "inside", where, inside, None))
         if alerts and loud == 0 and inside:
             return mute, findings
     return None, findings

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from policy_rules.conditions import Value, judge, values
 from policy_rules.readings import Alert, Query, Reading
+from policy_rules.reasons import Why, why
 from policy_rules.rulebook import Action, Rulebook, needs
 from policy_rules.verdict import Finding, one_line
 
@@ -60,19 +61,23 @@ def conditions(
         known = values(book, alerts, _own(book, action, incident_book, asked.readings), now)
         judgement = judge(action.when, known)
         behind.extend(judgement.findings)
-        words = judgement.text()
+        said = judgement.said()
         if judgement.holds is None:
             kinds = judgement.kinds()
             if asked.late:
                 stops = action.if_unknown.say(kinds, ("refuse", "proceed")) == "refuse"
             else:
                 stops = action.when_unknown.say(kinds, ("wait", "propose")) == "wait"
-            detail = one_line(f"whether it is needed cannot be told: {words}")
-            found.append(Finding("when", "==", "true", "unknown" if stops else None, False if stops else None, detail))
+            found.append(_when("unknown" if stops else None, False if stops else None, why("need unknown", found=said)))
         else:
-            detail = "" if judgement.holds else one_line(f"it is not needed: {words}")
-            found.append(Finding("when", "==", "true", str(judgement.holds).lower(), judgement.holds, detail))
+            against = None if judgement.holds else why("not needed", found=said)
+            found.append(_when(str(judgement.holds).lower(), judgement.holds, against))
     return found, behind
+
+
+def _when(value: str | None, holds: bool | None, against: Why | None) -> Finding:
+    detail = one_line(against.text()) if against is not None else ""
+    return Finding("when", "==", "true", value, holds, detail, against=against)
 
 
 def read_params(

@@ -20,6 +20,7 @@ from policy_rules.offers import Asked
 from policy_rules.past import PastRun as PastRun
 from policy_rules.past import by_range, failed_in_a_row
 from policy_rules.readings import Alert, Query, Reading
+from policy_rules.reasons import Why, why
 from policy_rules.rulebook import FIRING, Action, Rulebook
 from policy_rules.verdict import Finding, Outcome, Verdict, one_line
 
@@ -42,6 +43,11 @@ class Permission:
     evidence: tuple[Finding, ...] = ()
     levels: tuple[Levels, ...] = ()
     pin: bool = False
+    why: Why | None = field(default=None, compare=False)  # what `reason` says, where it denies
+
+    def said(self) -> Why:
+        """What `reason` says, for whoever says it in another language."""
+        return self.why if self.why is not None else why("recorded", text=self.reason)
 
     def to_body(self) -> dict[str, Any]:
         """The permission as the ledger keeps it; `evidence` and `levels` only where there are some."""
@@ -135,9 +141,9 @@ def may_request(
     person = next((person for person in people if person.name == requester), None)
     active = person is not None and not person.suspended
     state = "unknown" if person is None else "active" if active else "suspended"
-    why = f"{requester or 'nobody'} is not in the roster, or is suspended"
+    why_not = why("not in the roster", person=requester or "nobody")
     findings = [
-        checks.check("requester", "active", state, active, why),
+        checks.check("requester", "active", state, active, why_not),
         checks.halt(halted),
         checks.exists((found,), rule, action),
     ]
@@ -145,8 +151,8 @@ def may_request(
         return _answer(findings)
     wanted, given = in_force.rule(rule).group_by, [name for name, value in key.items() if value]
     whole = sorted(given) == sorted(wanted) and len(given) == len(key)
-    why = f"{rule} needs {', '.join(wanted) or 'no label'}"
-    findings.append(checks.check("key", ", ".join(sorted(wanted)), ", ".join(sorted(given)), whole, why))
+    needs = why("needs", rule=rule, labels=", ".join(wanted)) if wanted else why("needs no label", rule=rule)
+    findings.append(checks.check("key", ", ".join(sorted(wanted)), ", ".join(sorted(given)), whole, needs))
     asked = Asked(readings, late=False, requester=requester)
     return _permit(findings, in_force, in_force, rule, action, key, alerts, people, past, asked, now)
 
@@ -174,12 +180,13 @@ def may_answer(
     state = "unknown" if person is None else "suspended" if person.suspended else "active"
     asked = name in approvers
     may = person is not None and found is not None and name in eligible(found, as_asked([person], approvers), requester)
-    inactive = "the sender is not in the roster" if person is None else "you are suspended"
-    not_any_more = "the policy in force does not let you approve it" if name != requester else "you asked for it"
+    inactive = why("stranger" if person is None else "you are suspended")
+    not_any_more = why("you may not" if name != requester else "you asked")
+    late = why("expired")
     findings = [
         checks.check("person", "active", state, state == "active", inactive),
-        checks.check("asked", "asked", "asked" if asked else "not asked", asked, "you were not asked"),
-        checks.check("expires_at", _shown(expires_at), _shown(now), now < expires_at, "the question has expired", "<"),
+        checks.check("asked", "asked", "asked" if asked else "not asked", asked, why("you were not asked")),
+        checks.check("expires_at", _shown(expires_at), _shown(now), now < expires_at, late, "<"),
         checks.check("in_force", "approver", "approver" if may else "not an approver", may, not_any_more),
     ]
     return _answer(findings, f"{name} may answer", approvers=(name,))
@@ -219,10 +226,10 @@ def may_authorize(
     people = as_asked(people, approved_by)  # a shift that ended since takes nothing from an answer
     # Law 3: a human authorizes. Only those who may approve under both policies count, and each of them once.
     counted = set(approved_by) & set(_approvers(named, people, requester))
-    why = f"{len(counted)} of {needed} needed approvals count"
-    findings.append(checks.check("approved", str(needed), str(len(counted)), len(counted) >= needed, why, ">="))
+    few = why("too few approved", counted=len(counted), needed=needed)
+    findings.append(checks.check("approved", str(needed), str(len(counted)), len(counted) >= needed, few, ">="))
     for level in _levels(named, people, requester):
-        findings.extend(approval.at_both("approved", level, counted, "approved have"))
+        findings.extend(approval.at_both("approved", level, counted, "too few approved"))
     asked = Asked(readings, late=True, requester=requester)
     return _permit(findings, incident_book, in_force, rule, action, key, alerts, people, past, asked, now)
 
@@ -263,11 +270,11 @@ def _permit(
     findings.extend(wanted)
     approvers = _approvers(actions, people, asked.requester)
     quorum = max(approval.needed(found) for found in actions)
-    why = f"{quorum} must approve, and only {len(approvers)} can"
-    findings.append(checks.check("approvers", str(quorum), str(len(approvers)), len(approvers) >= quorum, why, ">="))
+    few = why("too few able", needed=quorum, able=len(approvers))
+    findings.append(checks.check("approvers", str(quorum), str(len(approvers)), len(approvers) >= quorum, few, ">="))
     levels = tuple(level.among(approvers) for level in _levels(actions, people, asked.requester))
     for level in levels:
-        findings.extend(approval.at_both("approvers", level, approvers, "only"))
+        findings.extend(approval.at_both("approvers", level, approvers, "too few able"))
     firing = sum(alert.firing for alert in alerts)
     findings.append(Finding(FIRING, ">=", "0", str(firing), True))
     who = f"{', '.join(approvers)}" if quorum == 1 else f"{quorum} of {', '.join(approvers)}"
@@ -289,7 +296,8 @@ def _answer(
 ) -> Permission:
     denied = next((finding for finding in findings if finding.holds is False), None)
     if denied is not None:
-        return Permission(Outcome.DENY, one_line(denied.detail), tuple(findings), evidence=tuple(evidence))
+        reason = one_line(denied.detail)
+        return Permission(Outcome.DENY, reason, tuple(findings), evidence=tuple(evidence), why=denied.against)
     unknown = "".join(f"; {finding.detail}" for finding in findings if finding.holds is None)
     passed = MappingProxyType(params or {})
     words = one_line(reason + unknown)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from policy_rules.conditions import judge, values
-from policy_rules.detection import hold
+from policy_rules.detection import decided, hold
 from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Memory, Outcome, Verdict
@@ -22,10 +22,10 @@ def should_recover(
     """
     judgement = judge(rule.recover.when, values(rulebook, alerts, readings, now))
     if judgement.holds:
-        outcome, reason, memory = hold(rule, judgement, rule.recover.for_seconds, Outcome.RECOVER, now, memory)
+        outcome, said, memory = hold(rule, judgement, rule.recover.for_seconds, Outcome.RECOVER, now, memory)
     elif judgement.holds is None:
         since = memory.unknown_since or now
-        outcome, reason, memory = Outcome.UNKNOWN, judgement.text(), Memory(unknown_since=since, looked_at=now)
+        outcome, said, memory = Outcome.UNKNOWN, judgement.said(), Memory(unknown_since=since, looked_at=now)
     else:
-        outcome, reason, memory = Outcome.PERSIST, judgement.text(), Memory(looked_at=now)
-    return Verdict(outcome, reason, judgement.findings, rule.name, rulebook.version, rulebook.digest, memory)
+        outcome, said, memory = Outcome.PERSIST, judgement.said(), Memory(looked_at=now)
+    return decided(rulebook, rule, outcome, said, judgement, memory)

@@ -15,6 +15,7 @@ from policy_rules.unknown import DETECT, PROCEED, WAIT, OnUnknown
 
 UNMATCHED = "unmatched"
 EVERYONE = "everyone"
+NOT_STATED = "not stated"  # the risk of an action that states none
 FIRING, RESOLVED, AGE, SCORE = "alerts.firing", "alerts.resolved", "alerts.age_seconds", "score"
 ALERT_NUMBERS = (FIRING, RESOLVED, AGE)
 
@@ -145,7 +146,7 @@ class Action:
     executor: str
     title: str
     approvers: Approvers
-    risk: str = "not stated"
+    risk: str = NOT_STATED
     params: tuple[Param, ...] = ()
     expires_seconds: float = 900
     limit: Limit = field(default_factory=Limit)

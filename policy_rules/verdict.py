@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from policy_rules.numbers import compare, shortest
+from policy_rules.reasons import Why, why
 
 REASON_MAX = 400
 DETAIL_MAX = 200
@@ -38,13 +39,22 @@ class Finding:
     holds: bool | None
     detail: str = ""
     kinds: frozenset[str] = field(default=frozenset(), compare=False)  # of the unknown, where it is; `detail` says it
+    against: Why | None = field(default=None, compare=False)  # what `detail` says, where it says why not
 
     def text(self) -> str:
         """The comparison as a person reads it: "error_ratio 0.31 >= 0.05", "error_ratio unknown (no_data)"."""
+        return self.said().text()
+
+    def said(self) -> Why:
+        """The comparison, for whoever says it in another language."""
         if self.holds is None or self.value is None:
-            return f"{self.name} unknown ({self.detail})" if self.detail else f"{self.name} unknown"
-        word = self.operator if self.holds else f"not {self.operator}"
-        return f"{self.name} {self._shown()} {word} {self.threshold}"
+            return (
+                why("unknown because", name=self.name, why=self.detail)
+                if self.detail
+                else why("unknown", name=self.name)
+            )
+        values = {"name": self.name, "value": self._shown(), "operator": self.operator, "threshold": self.threshold}
+        return Why("is" if self.holds else "is not", values)
 
     def to_body(self) -> dict[str, Any]:
         return {
@@ -97,6 +107,11 @@ class Verdict:
     policy_version: str
     policy_digest: str
     memory: Memory = field(default_factory=Memory)
+    why: Why | None = field(default=None, compare=False)  # what `reason` says
+
+    def said(self) -> Why:
+        """What `reason` says, for whoever says it in another language."""
+        return self.why if self.why is not None else why("recorded", text=self.reason)
 
     def to_body(self) -> dict[str, Any]:
         """The verdict as the ledger keeps it: strings, booleans and null, no floats."""

@@ -21,6 +21,22 @@ class UnknownSubject(ChangeRefused):
     """There is no such incident or halt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A sentence to people, before it is in anybody's language: its key in the catalogue, and what stands in it.
+
+    values: text and numbers as they are; Words; a tuple of Words, which follow each other; or a list of them, which
+    stand with commas between.
+    """
+
+    key: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def words(key: str, /, **values: Any) -> Words:
+    return Words(key, values)
+
+
 # --- authorization: what is sent to a person, and what came of it ------------------------------------------------
 
 
@@ -198,6 +214,7 @@ class ExecutionResult:
     output: str = ""  # at most 2,000 characters of what the executor answered, cleaned
     retry_after_seconds: float | None = None
     poll: str | None = None  # where to ask for the result
+    said: Words | None = field(default=None, compare=False)  # what `detail` says, for people
 
 
 # --- evidence: what Alertmanager is asked to say nothing of ---------------------------------------------------------
@@ -218,7 +235,7 @@ class Silence:
 class NotSilenced:
     """Why Alertmanager did not take a silence. again: whether another try makes sense."""
 
-    detail: str
+    why: Words
     again: bool
 
 

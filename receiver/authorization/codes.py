@@ -10,12 +10,22 @@ import base64
 import hmac
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ALPHABET = "34679ACDEFGHJKMNPQRTUVWXY"  # nothing that is taken for another on a small screen: no 0O 1IL 2Z 5S 8B
 CODE_LENGTH = 4
 DIGITS = 6  # of a code that is keyed in during a call
 OPT_OUT = ("stop", "stopall", "cancel", "end", "quit", "revoke", "optout", "unsubscribe")  # the carrier's own words
+# What asks for words alone, and decides nothing, may be said in the language of the person. What decides, halts,
+# resumes, hands over or silences has one word, so that a sentence about it is never taken for it.
+TRANSLATED: Mapping[str, str] = {
+    **dict.fromkeys(("estado", "état", "etat"), "status"),
+    **dict.fromkeys(("porquê", "porque", "pourquoi"), "why"),
+    **dict.fromkeys(("detalhe", "detalhes", "détail", "détails", "details"), "detail"),
+    **dict.fromkeys(("ajuda", "aide"), "help"),
+    "nota": "note",
+}
 
 _PAYLOAD = re.compile(r"(approve|reject|onit)\.([A-Za-z0-9-]{1,40})")
 _TEXT_CODE = re.compile(r"(a|approve|r|reject)[\s:.,-]+([0-9a-z]{4})(?:[\s:.,-]+([0-9]{4,12}))?[\s.!]*")
@@ -138,7 +148,7 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     if button_payload is not None:
         tap = _PAYLOAD.fullmatch(button_payload)
         return Answer(tap[1], token=tap[2]) if tap else Answer("other")
-    text = _plain(body)
+    text = _in_english(_plain(body))
     typed = _TEXT_CODE.fullmatch(text)
     if typed:
         return Answer("approve" if typed[1][0] == "a" else "reject", code=typed[2].upper(), pin=typed[3])
@@ -169,6 +179,12 @@ def parse_answer(body: str, button_payload: str | None) -> Answer:
     if first in ("handover", "silence"):
         return Answer(first)
     return Answer(word) if word in ("resume", "status", "start", "help") else Answer("other")
+
+
+def _in_english(text: str) -> str:
+    """`text` with the word by which it begins in English, where it asks for words alone and is one of TRANSLATED."""
+    first = re.match(r"\w+", text)
+    return text if first is None else TRANSLATED.get(first[0], first[0]) + text[first.end() :]
 
 
 def _letters(mac: bytes) -> str:

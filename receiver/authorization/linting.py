@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from receiver.authorization import wording
-from receiver.authorization.templates import ABSENT, BODY_UNITS, CARRIER_LANGUAGES, LANGUAGES, TEMPLATES, Template
+from receiver.authorization.absent import ABSENT
+from receiver.authorization.templates import BODY_UNITS, CARRIER_LANGUAGES, LANGUAGES, TEMPLATES, Template
 
 NAME_CHARACTERS = 512
 BUTTONS = 3  # within a session; an approved template may have ten, but one text serves both

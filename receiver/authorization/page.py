@@ -82,6 +82,7 @@ _ENGLISH = {
     "used": "This form was used already. Here is a new one.",
     "not counted": "That does not count.",
     "yours": "You have approved this already.",
+    "later": "Try again in a minute.",
 }
 _PORTUGUESE = {
     "finding": "A política constatou",
@@ -118,6 +119,7 @@ _PORTUGUESE = {
     "used": "Este formulário já foi usado. Eis um novo.",
     "not counted": "Isso não conta.",
     "yours": "Já aprovou isto.",
+    "later": "Tente de novo dentro de um minuto.",
 }
 _FRENCH = {
     "finding": "La politique constate",
@@ -154,6 +156,7 @@ _FRENCH = {
     "used": "Ce formulaire a déjà servi. En voici un nouveau.",
     "not counted": "Cela ne compte pas.",
     "yours": "Vous l'avez déjà approuvé.",
+    "later": "Réessayez dans une minute.",
 }
 WORDS: Mapping[str, Mapping[str, str]] = {"en": _ENGLISH, "pt": _PORTUGUESE, "fr": _FRENCH}
 
@@ -184,6 +187,12 @@ class QuestionView:
 
 def words_of(language: str) -> Mapping[str, str]:
     return WORDS[language_of(language)]
+
+
+def read_by(accepted: str) -> str:
+    """The language of whoever asks for a page of which nobody is known. accepted: Accept-Language, "pt-PT,fr;q=0.8"."""
+    given = (part.partition(";")[0].strip().lower().partition("-")[0] for part in accepted[:200].split(","))
+    return next((language for language in given if language in WORDS), language_of(""))
 
 
 def render(language: str, view: QuestionView | None, *, said: str = "", good: bool = False, form: str = "") -> str:

@@ -37,6 +37,7 @@ class Speech:
     misheard: str
     closed: str
     goodbye: str
+    takes_none: str
 
 
 ENGLISH = Speech(
@@ -65,6 +66,7 @@ ENGLISH = Speech(
     misheard="That was not one key and six digits.",
     closed="This question is closed.",
     goodbye="Goodbye.",
+    takes_none="This number calls people about incidents. It takes no calls.",
 )
 PORTUGUESE = Speech(
     greeting="Aqui fala Counterfoil. Prima qualquer tecla para ouvir um incidente.",
@@ -92,6 +94,7 @@ PORTUGUESE = Speech(
     misheard="Isso não foi uma tecla e seis algarismos.",
     closed="Esta pergunta está encerrada.",
     goodbye="Adeus.",
+    takes_none="Este número liga a pessoas por causa de incidentes. Não recebe chamadas.",
 )
 FRENCH = Speech(
     greeting="Ici Counterfoil. Appuyez sur une touche pour entendre un incident.",
@@ -119,6 +122,7 @@ FRENCH = Speech(
     misheard="Ce n'était pas une touche et six chiffres.",
     closed="Cette question est close.",
     goodbye="Au revoir.",
+    takes_none="Ce numéro appelle des personnes pour des incidents. Il ne prend pas d'appels.",
 )
 _SPEECHES = {"en": ENGLISH, "pt": PORTUGUESE, "fr": FRENCH}
 
@@ -126,6 +130,10 @@ _SPEECHES = {"en": ENGLISH, "pt": PORTUGUESE, "fr": FRENCH}
 def speech_for(language: str) -> Speech:
     """The sentences of a person's language ("pt_BR" is Portuguese), English where there are none."""
     return _SPEECHES.get(language[:2], ENGLISH)
+
+
+def spoken_languages() -> tuple[str, ...]:
+    return tuple(_SPEECHES)
 
 
 def voice_for(language: str) -> str:

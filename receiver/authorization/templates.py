@@ -230,37 +230,6 @@ NOTICE_FR = Template(
 
 TEMPLATES = (OPENED, OPENED_PT, OPENED_FR, NOTICE, NOTICE_PT, NOTICE_FR)
 
-# WhatsApp refuses an empty value, so each absence has its word.
-ABSENT: Mapping[str, Mapping[str, str]] = {
-    "en": {
-        "diagnosis": "no explanation in time",
-        "risk": "none is stated",
-        "finding": "the alert's own word",
-        "summary": "no summary",
-        "incident": "unnamed",
-        "links": "none on record",
-        "none": "none",
-    },
-    "pt": {
-        "diagnosis": "sem explicação a tempo",
-        "risk": "nenhum indicado",
-        "finding": "a palavra do próprio alerta",
-        "summary": "sem resumo",
-        "incident": "sem nome",
-        "links": "nenhum registado",
-        "none": "nenhuma",
-    },
-    "fr": {
-        "diagnosis": "pas d'explication à temps",
-        "risk": "aucun indiqué",
-        "finding": "la parole de l'alerte même",
-        "summary": "pas de résumé",
-        "incident": "sans nom",
-        "links": "aucune enregistrée",
-        "none": "aucune",
-    },
-}
-
 # What a question says of its buttons, and what is left of that where it has none.
 _TAPS = (
     ("Tap a button, or reply", "Reply"),

@@ -95,6 +95,18 @@ def saying(text: str, language: str) -> str:
     return str(response)
 
 
+def taking_none() -> str:
+    """TwiML that says in every language that this number takes no calls: to somebody of whom nothing is known."""
+    from twilio.twiml.voice_response import VoiceResponse
+
+    response = VoiceResponse()
+    for language in speech.spoken_languages():
+        words = speech.speech_for(language)
+        response.say(f"{words.takes_none} {words.goodbye}", language=speech.voice_for(language))
+    response.hangup()
+    return str(response)
+
+
 def hanging_up() -> str:
     """TwiML that says nothing: to a machine."""
     from twilio.twiml.voice_response import VoiceResponse

@@ -81,7 +81,7 @@ class WhatsApp:
 
     async def _send(self, message: OutgoingMessage) -> Sent | NotSent:
         if message.kind is MessageKind.REPLY:
-            content = wording.reply_text(message.variables)
+            content = wording.reply_text(message.variables, message.recipient.language)
             fields: dict[str, Any] = {"body": content}
         else:
             stem = (OPENED if message.kind in (MessageKind.OPENED, MessageKind.DRILL) else NOTICE).stem

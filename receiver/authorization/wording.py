@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import urlsplit
 
-from receiver.authorization.templates import ABSENT, BODY_UNITS, TOKEN_CHARACTERS, Template
+from receiver.authorization.absent import ABSENT, absent
+from receiver.authorization.templates import BODY_UNITS, TOKEN_CHARACTERS, Template
 
 _INPUT_CHARACTERS = 4000  # of one value; what is longer is cut before any work is done on it
 REPLY_UNITS = 1000
@@ -98,17 +99,17 @@ def values_for(template: Template, variables: Mapping[str, str], token: str | No
     What is too long altogether is cut from the model's words first, then from the alert's, never from the action.
     Raises ValueError for a template with buttons whose token is missing or is not made of letters, digits and "-".
     """
-    values, absent = {}, ABSENT[template.language]
+    values, none = {}, ABSENT[template.language]
     for name in dict.fromkeys(template.names):
         if name == "token":
             values[name] = _checked(token)
         elif name in ("links", "page"):
-            values[name] = _fitting(variables.get(name, ""), template.limits[name]) or absent.get(name, absent["none"])
+            values[name] = _fitting(variables.get(name, ""), template.limits[name]) or none.get(name, none["none"])
         else:
             cleaned = clean(variables.get(name, ""), template.limits[name])
             if name in ("action", "risk"):
                 cleaned = cleaned.rstrip(" .")  # the template closes these sentences itself
-            values[name] = cleaned or absent.get(name) or absent["none"]
+            values[name] = cleaned or none.get(name) or none["none"]
     for name in ("diagnosis", "summary"):
         excess = units_of(fill(template, values)) - BODY_UNITS
         if excess > 0 and name in values:
@@ -122,9 +123,9 @@ def fill(template: Template, values: Mapping[str, str]) -> str:
     return re.sub(r"\{\{(\d+)\}\}", lambda match: numbered[match[1]], template.body)
 
 
-def reply_text(variables: Mapping[str, str]) -> str:
+def reply_text(variables: Mapping[str, str], language: str = "en") -> str:
     """The text of a free-form answer to what a person has just written."""
-    text = clean(variables.get("text", ""), REPLY_UNITS) or "Counterfoil has nothing to say to that."
+    text = clean(variables.get("text", ""), REPLY_UNITS) or absent(language)["reply"]
     reference = clean(variables.get("reference", ""), 40)
     return f"{text} ({reference})" if reference else text
 

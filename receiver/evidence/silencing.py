@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from receiver.papers import NotSilenced, Silence
+from receiver.papers import NotSilenced, Silence, words
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Silencing:
 
     async def silence(self, silence: Silence) -> str | NotSilenced:
         """The id of the silence, made once however often it is asked for: it is known by its comment. Never raises."""
-        refusal = NotSilenced("no Alertmanager is configured", again=False)
+        refusal = NotSilenced(words("no alertmanager"), again=False)
         for server in self._servers:
             answer = await self._at(server, silence)
             if isinstance(answer, str):
@@ -52,12 +52,16 @@ class Silencing:
                 async with self._session().post(address, json=_body(silence), **how) as response:
                     made = await _json(response)
                     if response.status == 400:
-                        return NotSilenced(f"{url} refuses it: {str(made)[:200]}", again=False)
+                        return NotSilenced(
+                            words("alertmanager refuses", server=url, answer=str(made)[:200]), again=False
+                        )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             log.warning("%s cannot be asked for a silence: %s", url, type(error).__name__)
-            return NotSilenced(f"{url} does not answer as an Alertmanager would ({type(error).__name__})", again=True)
+            return NotSilenced(words("alertmanager mute", server=url, error=type(error).__name__), again=True)
         id = made.get("silenceID") if isinstance(made, dict) else None
-        return id if isinstance(id, str) and id else NotSilenced(f"{url} answers {response.status}", again=True)
+        if isinstance(id, str) and id:
+            return id
+        return NotSilenced(words("alertmanager answers", server=url, status=response.status), again=True)
 
 
 async def _json(response: aiohttp.ClientResponse) -> Any:

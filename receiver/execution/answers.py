@@ -20,12 +20,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.execution.polling import complete, word_at
+from receiver.execution.reasons import result
 from receiver.filling import BadValue
-from receiver.papers import ExecutionOutcome, ExecutionResult
+from receiver.papers import ExecutionOutcome, ExecutionResult, words
 
 ANSWER_BYTES = 65_536
 OUTPUT_CHARACTERS = 2_000
 RETRY_AFTER_MAX_SECONDS = 60.0
+TOO_LONG = "with more than 64 kB"
 BEGUN_BEFORE = "begun_before"  # what `executor serve` says of a webhook-id whose result it does not know
 
 
@@ -36,7 +38,7 @@ def judge(
     plan = plan or {}
     text = clean(raw[:ANSWER_BYTES].decode("utf-8", "replace"))
     if status in (502, 504):
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, f"a gateway before the executor answered {status}", status)
+        return result(ExecutionOutcome.UNKNOWN, words("run gateway", status=status), status)
     wait = headers.get("Retry-After", "")
     if status == 503 and wait.isascii() and wait.isdigit():
         seconds = min(RETRY_AFTER_MAX_SECONDS, float(wait))
@@ -44,25 +46,20 @@ def judge(
     taken = status in plan["taken"] if "taken" in plan else 200 <= status < 300
     mode = plan.get("mode", "answer")
     if not taken and (status != 409 or mode != "answer" or "path" in plan):
-        return ExecutionResult(ExecutionOutcome.FAILED, f"the executor answered {status}", status, text)
+        return result(ExecutionOutcome.FAILED, words("run answered", status=status), status, text)
     if mode == "none":
-        detail = f"the executor took it ({status}); policy looks whether it helped"
-        return ExecutionResult(ExecutionOutcome.EXECUTED, detail, status, text)
+        return result(ExecutionOutcome.EXECUTED, words("run taken", status=status), status, text)
     if mode == "callback" or (status == 202 and mode == "answer" and "taken" not in plan and "path" not in plan):
         return ExecutionResult(ExecutionOutcome.ACCEPTED, "accepted, the result comes later", status, text)
     data = _json(raw, headers)
     if mode == "poll":
         return _to_poll(status, data, plan, text)
     if isinstance(data, str):
-        detail = f"the executor answered {status}, and {data}, so its exit code is not known"
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, detail, status, text)
+        key = "run too long" if data == TOO_LONG else "run bad JSON"
+        return result(ExecutionOutcome.UNKNOWN, words(key, status=status), status, text)
     if "path" in plan:
-        return by_word(status, data, plan, text) or ExecutionResult(
-            ExecutionOutcome.UNKNOWN,
-            f"the executor answered {status}, and says nothing at {plan['path']}",
-            status,
-            text,
-        )
+        nothing = words("run says nothing", status=status, path=plan["path"])
+        return by_word(status, data, plan, text) or result(ExecutionOutcome.UNKNOWN, nothing, status, text)
     return _by_exit_code(status, data if isinstance(data, Mapping) else {}, text)
 
 
@@ -88,12 +85,12 @@ def by_word(status: int, data: Any, plan: Mapping[str, Any], text: str) -> Execu
     word = word_at(data, plan["path"])
     if word is None:
         return None
-    detail = f"the executor says {clean(word)[:60]!r} at {plan['path']}"
+    says = {"word": repr(clean(word)[:60]), "path": plan["path"]}
     if word in plan["success"]:
-        return ExecutionResult(ExecutionOutcome.EXECUTED, detail, status, text)
+        return result(ExecutionOutcome.EXECUTED, words("run says", **says), status, text)
     if word in plan["failure"] or not plan["failure"]:
-        return ExecutionResult(ExecutionOutcome.FAILED, detail, status, text)
-    return ExecutionResult(ExecutionOutcome.UNKNOWN, f"{detail}, which is neither success nor failure", status, text)
+        return result(ExecutionOutcome.FAILED, words("run says", **says), status, text)
+    return result(ExecutionOutcome.UNKNOWN, words("run says neither", **says), status, text)
 
 
 def clean(text: str) -> str:
@@ -105,8 +102,8 @@ def _to_poll(status: int, data: Any, plan: Mapping[str, Any], text: str) -> Exec
     try:
         url = complete(plan["url"], None if isinstance(data, str) else data)
     except BadValue as error:
-        detail = f"the executor answered {status}, and its result cannot be asked for: {error}"
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, detail[:500], status, text)
+        cannot = words("run cannot be polled", status=status, error=str(error)[:400])
+        return result(ExecutionOutcome.UNKNOWN, cannot, status, text)
     return ExecutionResult(ExecutionOutcome.ACCEPTED, "accepted, its result is asked for", status, text, poll=url)
 
 
@@ -116,28 +113,27 @@ def _by_exit_code(status: int, data: Mapping[str, Any], text: str) -> ExecutionR
     if code is None:
         return _without_exit_code(status, data, text)
     if not isinstance(code, int) or isinstance(code, bool):
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, "the executor's exit code is not a number", status, text)
-    before = "it had run before: " if status == 409 else ""
+        return result(ExecutionOutcome.UNKNOWN, words("run bad exit code"), status, text)
+    before = " before" if status == 409 else ""
     if code:
-        return ExecutionResult(ExecutionOutcome.FAILED, f"{before}exit code {code}", status, text)
-    return ExecutionResult(ExecutionOutcome.EXECUTED, f"{before}the executor answered {status}", status, text)
+        return result(ExecutionOutcome.FAILED, words(f"run exit code{before}", code=code), status, text)
+    return result(ExecutionOutcome.EXECUTED, words(f"run answered{before}", status=status), status, text)
 
 
 def _without_exit_code(status: int, data: Mapping[str, Any], text: str) -> ExecutionResult:
     if status != 409:
-        return ExecutionResult(ExecutionOutcome.EXECUTED, f"the executor answered {status}", status, text)
+        return result(ExecutionOutcome.EXECUTED, words("run answered", status=status), status, text)
     error = data.get("error")
     if isinstance(error, dict) and error.get("code") == BEGUN_BEFORE:
-        why = "the executor began it before and does not know how it ended"
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, why, status)
-    return ExecutionResult(ExecutionOutcome.FAILED, "the executor answered 409", status, text)
+        return result(ExecutionOutcome.UNKNOWN, words("run begun before"), status)
+    return result(ExecutionOutcome.FAILED, words("run answered", status=status), status, text)
 
 
 def _json(raw: bytes, headers: Mapping[str, str]) -> Any:
     """The JSON that the answer is; an empty object where it is none; what is wrong with it, as text."""
     says_json = "json" in headers.get("Content-Type", "").lower()
     if says_json and len(raw) > ANSWER_BYTES:
-        return "with more than 64 kB"
+        return TOO_LONG
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError):

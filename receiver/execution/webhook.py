@@ -18,7 +18,8 @@ from receiver.execution import answers, rendering
 from receiver.execution.addresses import ForbiddenAddress, GuardedResolver, forbidden_target
 from receiver.execution.answers import ANSWER_BYTES
 from receiver.execution.credentials import hidden, sign_in
-from receiver.papers import ExecutionOutcome, ExecutionResult, ExecutorTarget, Order, RenderedRequest
+from receiver.execution.reasons import result
+from receiver.papers import ExecutionOutcome, ExecutionResult, ExecutorTarget, Order, RenderedRequest, Words, words
 
 CONCURRENCY = 8  # requests to executors at once; each executor has a limit of its own beside it
 USER_AGENT = "Counterfoil"
@@ -48,12 +49,10 @@ class Webhooks:
         target = self._same(request)
         if target is None:
             # What was authorized names an address; another configuration does not change what was agreed.
-            return ExecutionResult(
-                ExecutionOutcome.FAILED, f"executor {request.executor} is configured differently now"
-            )
+            return result(ExecutionOutcome.FAILED, words("run other executor", executor=request.executor))
         forbidden = forbidden_target(request.address, private=target.private)
         if forbidden is not None:
-            return ExecutionResult(ExecutionOutcome.FAILED, forbidden)
+            return result(ExecutionOutcome.FAILED, words("run forbidden", why=forbidden))
         body = rendering.with_proof(request, proof) if proof is not None else request.body
         headers = {"Content-Type": rendering.JSON_TYPE, "User-Agent": USER_AGENT, **request.headers}
 
@@ -72,21 +71,20 @@ class Webhooks:
         origin = target.learning.url.origin if target is not None and target.learning.url is not None else None
         if target is None or origin is None or not (_at(origin, address) and _at(origin, fixed)):
             # The secret of an executor goes where the configuration says, also after it was changed.
-            why = f"executor {request.executor} is configured differently now: its result cannot be asked for"
-            return ExecutionResult(ExecutionOutcome.UNKNOWN, why)
+            return result(ExecutionOutcome.UNKNOWN, words("run other poll", executor=request.executor))
         forbidden = forbidden_target(address, private=target.private)
         if forbidden is not None:
-            return ExecutionResult(ExecutionOutcome.UNKNOWN, forbidden)
+            return result(ExecutionOutcome.UNKNOWN, words("run forbidden", why=forbidden))
 
         def judge(status: int, answered: Mapping[str, str], raw: bytes) -> ExecutionResult:
             return answers.judge_poll(status, answered, raw, request.result)
 
         call = _Call("GET", address, "", {"User-Agent": USER_AGENT, "Accept": rendering.JSON_TYPE}, self._hiding(judge))
-        result = await self._called(target, call, webhook_id, deadline)
-        if result.http_status is None:
+        told = await self._called(target, call, webhook_id, deadline)
+        if told.http_status is None:
             # A question may be repeated: only its own deadline ends it.
-            return ExecutionResult(ExecutionOutcome.ACCEPTED, f"asked for its result: {result.detail}"[:500])
-        return result
+            return ExecutionResult(ExecutionOutcome.ACCEPTED, f"asked for its result: {told.detail}"[:500])
+        return told
 
     def _hiding(self, judge: _Judge) -> _Judge:
         """`judge`, which hears no secret: some executors answer with what they were sent, or know."""
@@ -124,7 +122,7 @@ class Webhooks:
             call.headers |= sign_in(target.signing, webhook_id, self._clock(), call.body)
             return await _attempt(call, target, seconds)
         except ValueError as error:
-            return ExecutionResult(ExecutionOutcome.FAILED, f"executor {target.name}: {error}")
+            return result(ExecutionOutcome.FAILED, words("run fault", executor=target.name, error=str(error)[:400]))
         finally:
             for place in places:
                 place.release()
@@ -187,11 +185,11 @@ async def _attempt(call: _Call, target: ExecutorTarget, seconds: float) -> Execu
             return call.judge(answer.status, answer.headers, await _bounded(answer))
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         if left.is_set():
-            return ExecutionResult(ExecutionOutcome.UNKNOWN, _plain(error, seconds))
+            return result(ExecutionOutcome.UNKNOWN, _plain(error, seconds))
         forbidden = _forbidden(error)
         if forbidden is not None:
-            return ExecutionResult(ExecutionOutcome.FAILED, forbidden)
-        return ExecutionResult(ExecutionOutcome.NOT_SENT, _plain(error, seconds))
+            return result(ExecutionOutcome.FAILED, words("run forbidden", why=forbidden))
+        return result(ExecutionOutcome.NOT_SENT, _plain(error, seconds))
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
@@ -214,13 +212,13 @@ def _forbidden(error: BaseException) -> str | None:
     return None
 
 
-def _plain(error: Exception, seconds: float) -> str:
+def _plain(error: Exception, seconds: float) -> Words:
     """The error in one line, without what it may carry of a request."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:.3g} s"
+        return words("run no answer", seconds=f"{seconds:.3g}")
     # A wrong certificate has an address and no os_error.
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"cannot connect: {error.certificate_error}"[:300]
+        return words("run no connection", error=str(error.certificate_error)[:280])
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"[:300]
-    return f"{type(error).__name__} while talking to the executor"
+        return words("run no connection", error=(error.os_error.strerror or type(error.os_error).__name__)[:280])
+    return words("run broken", error=type(error).__name__)

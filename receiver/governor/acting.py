@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from ledger.entry import Back, Draft
 from policy_rules import permission, recovery
@@ -14,12 +15,13 @@ from policy_rules.verdict import Outcome
 from receiver.governor import polling
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.ending import last_look
+from receiver.governor.phrases import ENGLISH, kept, of_policy, said
 from receiver.governor.proving import proof_of
 from receiver.governor.watching import ask
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Decided
 from receiver.incident.states import Incident, Proposal
-from receiver.papers import ExecutionOutcome, ExecutionResult, RenderedRequest
+from receiver.papers import ExecutionOutcome, ExecutionResult, RenderedRequest, Words, words
 
 RECHECK_SECONDS = 1.0  # one query of this length at the tap
 FRESH_SECONDS = 15.0  # or an answer that is at most so old
@@ -39,10 +41,10 @@ async def authorize(desk: Desk, due: Due) -> None:
         # A halt stops dispatch, not people: what they decided stands, and waits for RESUME or for its deadline.
         permitted = check(desk, permission.may_authorize, proposal, incident, service, now, halted=False)
         if permitted.outcome is not Outcome.PERMIT:
-            await withdraw_for(desk, proposal, permitted.reason)
+            await _decide(desk, proposal, "WITHDRAWN", of_policy(permitted.said()), permitted.reason)
             return
         if desk.charter.observe:
-            await withdraw_for(desk, proposal, "nothing is run: this tenant only observes")
+            await _decide(desk, proposal, "WITHDRAWN", words("only observed"))
             return
         authorized = authorized_draft(desk, proposal, incident, service, permitted, now)
         dispatched = dispatch_draft(desk, proposal, incident, service, Back(0))
@@ -215,12 +217,12 @@ async def execute(desk: Desk, due: Due) -> None:
         desk.deferred[due.name] = until
         return
     if proposal.index not in desk.mine and not idempotent and proposal.taken is None:
-        await unresolved(desk, proposal, "the process stopped between dispatch and answer")
+        await unresolved(desk, proposal, words("stopped between"))
         return
     raw = await desk.journal.blob(desk.tenant, proposal.request_digest)
     request = RenderedRequest(**json.loads(raw or b"{}"))
     if request.digest != proposal.body["digest"]:
-        await failed_by_us(desk, proposal, "the stored request is not the one that was authorized")
+        await failed_by_us(desk, proposal, words("another request"))
         return
     if proposal.taken is not None:
         told = await polling.ask(desk, due, proposal, request)
@@ -271,9 +273,9 @@ async def _book_answer(desk: Desk, proposal: Proposal) -> None:
         await polling.note_taken(desk, proposal, RenderedRequest(**json.loads(raw or b"{}")), result)
     elif result.outcome is ExecutionOutcome.UNKNOWN or (result.http_status is None and not fresh):
         # Without a status nobody answered this attempt, and one before it may have reached the executor.
-        await unresolved(desk, proposal, result.detail)
+        await unresolved(desk, proposal, result.said, result.detail)
     elif result.http_status is None:
-        await failed_by_us(desk, proposal, result.detail)
+        await failed_by_us(desk, proposal, result.said, result.detail)
     else:
         await settle(desk, proposal, result, f"executor:{proposal.body['executor']}")
     del desk.answered[index]
@@ -323,6 +325,7 @@ def result_drafts(
             "attempts": desk.attempts.get(proposal.dispatched or -1, 0) + 1,
             "ran": ran,
             "verify_until": stamp(verify_until),
+            **saying(result.said),
         },
     )
     drafts = [draft]
@@ -343,8 +346,12 @@ def result_drafts(
     return drafts
 
 
-async def unresolved(desk: Desk, proposal: Proposal, why: str) -> None:
-    """It is not known whether it ran. It is never repeated by itself: a person settles it."""
+async def unresolved(desk: Desk, proposal: Proposal, why: Words | None, detail: str = "") -> None:
+    """It is not known whether it ran. It is never repeated by itself: a person settles it.
+
+    detail: in the words of the executor's office, where it has them.
+    """
+    reason = detail or (said(ENGLISH, why) if why is not None else "")
     await desk.post(
         Draft(
             id=f"result:{proposal.dispatched}",
@@ -352,16 +359,21 @@ async def unresolved(desk: Desk, proposal: Proposal, why: str) -> None:
             actor="system",
             incident_id=proposal.incident_id,
             decision="unresolved",
-            reason=why[:500],
+            reason=reason[:500],
             settles=proposal.dispatched,
             cites=(proposal.index,),
-            body={"http_status": None, "output": "", "detail": why[:500], "attempts": 1},
+            body={"http_status": None, "output": "", "detail": reason[:500], "attempts": 1} | saying(why),
         )
     )
 
 
-async def failed_by_us(desk: Desk, proposal: Proposal, why: str) -> None:
-    result = ExecutionResult(ExecutionOutcome.FAILED, why)
+def saying(why: Words | None) -> dict[str, Any]:
+    return {} if why is None else {"said": kept(why)}
+
+
+async def failed_by_us(desk: Desk, proposal: Proposal, why: Words | None, detail: str = "") -> None:
+    reason = detail or (said(ENGLISH, why) if why is not None else "")
+    result = ExecutionResult(ExecutionOutcome.FAILED, reason, said=why)
     await settle(desk, proposal, result, "system", ran=False)
 
 
@@ -371,9 +383,9 @@ async def overdue(desk: Desk, due: Due) -> None:
     if due.subject in desk.answered:
         await _book_answer(desk, proposal)
     elif proposal.index in desk.mine:
-        await failed_by_us(desk, proposal, "it was never sent: the executor was not reached, or a halt stood")
+        await failed_by_us(desk, proposal, words("never sent"))
     else:
-        await unresolved(desk, proposal, "no result before its deadline")
+        await unresolved(desk, proposal, words("no result"))
 
 
 async def unconfirm(desk: Desk, due: Due) -> None:
@@ -396,28 +408,24 @@ async def unconfirm(desk: Desk, due: Due) -> None:
 
 async def reject(desk: Desk, due: Due) -> None:
     """A DECLINED whose REJECTED is missing cannot be (they are one post); an older ledger may still hold one."""
-    await _decide(desk, desk.book.proposals[due.subject], "REJECTED", "a person declined")
+    await _decide(desk, desk.book.proposals[due.subject], "REJECTED", words("declined"))
 
 
 async def withdraw(desk: Desk, due: Due) -> None:
     proposal = desk.book.proposals[due.subject]
     suspended = sorted(set(proposal.body["approvers"]) & set(desk.book.enrolled.suspended))
-    why = f"{', '.join(suspended)} may not answer any more" if suspended else _outrun(desk, proposal)
-    await _decide(desk, proposal, "WITHDRAWN", why)
-
-
-async def withdraw_for(desk: Desk, proposal: Proposal, why: str) -> None:
+    why = words("may not answer", names=", ".join(suspended)) if suspended else _outrun(desk, proposal)
     await _decide(desk, proposal, "WITHDRAWN", why)
 
 
 async def expire(desk: Desk, due: Due) -> None:
-    await _decide(desk, desk.book.proposals[due.subject], "EXPIRED", "nobody decided in time")
+    await _decide(desk, desk.book.proposals[due.subject], "EXPIRED", words("not in time"))
 
 
 async def void(desk: Desk, due: Due) -> None:
     proposal = desk.book.authorizations[due.subject]
     late = desk.now() > proposal.authorize_until
-    why = "it could not be dispatched in time" if late else _outrun(desk, proposal)
+    why = words("not dispatched") if late else _outrun(desk, proposal)
     await desk.post(
         by_policy(
             desk.charter.rulebook,
@@ -425,22 +433,24 @@ async def void(desk: Desk, due: Due) -> None:
             stage="VOIDED",
             incident_id=proposal.incident_id,
             decision="void",
-            reason=why,
+            reason=said(ENGLISH, why),
             settles=due.subject,
+            body={"said": kept(why)},
         )
     )
 
 
-def _outrun(desk: Desk, proposal: Proposal) -> str:
+def _outrun(desk: Desk, proposal: Proposal) -> Words:
     """Why a question that is neither answered nor over does not count any more."""
     if proposal.body["in_force"] != desk.charter.rulebook.digest:
-        return "another policy is in force now"
+        return words("other policy")
     incident = incident_of(desk, proposal)
     other = desk.book.open_incident(incident.rule, incident.key)
-    return f"an alert opened {other.id}, which asks from now on" if other is not None else "it is over"
+    return words("alert asks", id=other.id) if other is not None else words("over")
 
 
-async def _decide(desk: Desk, proposal: Proposal, stage: str, why: str) -> None:
+async def _decide(desk: Desk, proposal: Proposal, stage: str, why: Words, reason: str = "") -> None:
+    """reason: in the words of policy, where it has them."""
     verb = {"REJECTED": "reject", "WITHDRAWN": "withdraw", "EXPIRED": "expire"}[stage]
     await desk.post(
         by_policy(
@@ -449,7 +459,8 @@ async def _decide(desk: Desk, proposal: Proposal, stage: str, why: str) -> None:
             stage=stage,
             incident_id=proposal.incident_id,
             decision=verb,
-            reason=why[:500],
+            reason=(reason or said(ENGLISH, why))[:500],
             settles=proposal.index,
+            body={"said": kept(why)},
         )
     )

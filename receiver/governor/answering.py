@@ -7,10 +7,9 @@ from typing import Any
 
 from ledger.entry import Draft
 from receiver.governor.desk import Desk, addressed
-from receiver.governor.phrases import phrase
-from receiver.governor.wording import ENGLISH
+from receiver.governor.phrases import ENGLISH, said
 from receiver.incident.states import Heard, Proposal
-from receiver.papers import MessageKind
+from receiver.papers import MessageKind, Words, words
 
 REPLIES_PER_HOUR = 12  # to one person, for words that are no answer: two machines must not talk all night
 REPLY_VALID = timedelta(minutes=15)
@@ -21,7 +20,7 @@ async def refuse(
     heard: Heard,
     why: str,
     *,
-    reply: str | None,
+    reply: Words | None,
     proposal: Proposal | None = None,
     extra: list[Draft] | None = None,
 ) -> None:
@@ -31,8 +30,7 @@ async def refuse(
     body: dict[str, Any] = {"why": why, "person": person, "proposal": proposal.index if proposal else None}
     drafts = [settled(heard, "REFUSED", why, incident_id, body), *(extra or [])]
     if reply is not None and person is not None:
-        said = say(desk, person, "not counted", why=reply.rstrip("."))
-        drafts += replies(desk, heard, person, said, incident_id)
+        drafts += replies(desk, heard, person, words("not counted", why=reply), incident_id)
     await desk.post(*drafts)
 
 
@@ -41,7 +39,7 @@ async def heed(
     heard: Heard,
     person: str,
     what: str,
-    text: str | None,
+    text: Words | str | None,
     *,
     incident_id: str | None = None,
     extra: tuple[Draft, ...] = (),
@@ -55,8 +53,13 @@ async def heed(
 
 def say(desk: Desk, person: str, key: str, /, **values: object) -> str:
     """The sentence `key` in the language of `person`; in English for whoever is no longer in the roster."""
+    return tell(desk, person, Words(key, values))
+
+
+def tell(desk: Desk, person: str, what: Words | str) -> str:
+    """The same of a sentence that is made already."""
     member = desk.charter.people.get(person)
-    return phrase(member.recipient.language if member is not None else ENGLISH, key, **values)
+    return said(member.recipient.language if member is not None else ENGLISH, what)
 
 
 def settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body: dict[str, Any]) -> Draft:
@@ -72,17 +75,17 @@ def settled(heard: Heard, stage: str, reason: str, incident_id: str | None, body
     )
 
 
-def replies(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> list[Draft]:
+def replies(desk: Desk, heard: Heard, person: str, text: Words | str, incident_id: str | None) -> list[Draft]:
     """The answer to what was just said; none where it was keyed in or typed into a page, which says it there."""
     return [] if heard.body.get("via") else [reply_to(desk, heard, person, text, incident_id)]
 
 
-def reply_to(desk: Desk, heard: Heard, person: str, text: str, incident_id: str | None) -> Draft:
+def reply_to(desk: Desk, heard: Heard, person: str, text: Words | str, incident_id: str | None) -> Draft:
     return addressed(
         f"answer:{heard.index}",
         person,
         MessageKind.REPLY.value,
-        {"text": text, "reference": incident_id or ""},
+        {"text": " ".join(tell(desk, person, text).split()), "reference": incident_id or ""},
         until=desk.now() + REPLY_VALID,
         subject=f"reply to entry {heard.index}",
         incident_id=incident_id,

@@ -22,6 +22,7 @@ from receiver.authorization.wording import allowed_links
 from receiver.governor import wording
 from receiver.governor.desk import Desk, addressed, by_policy, stamp
 from receiver.governor.ending import closed
+from receiver.governor.phrases import of_policy, said, said_by
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
 from receiver.incident.states import Incident, Message, Proposal
@@ -36,9 +37,11 @@ from receiver.papers import (
     Recipient,
     RenderedRequest,
     Unrenderable,
+    Words,
+    words,
 )
 
-Text = str | Callable[[Recipient], str]  # what is said to everybody alike, or to each in their language
+Text = str | Words | Callable[[Recipient], str]  # to everybody alike, to each in their language, and by their clock
 LINKS = ("runbook_url", "dashboard_url")  # annotations of alerts, in the order in which they are shown
 GRACE_SECONDS = 120  # authorize_until = expires_at + this
 NOTICE_VALID = timedelta(hours=1)
@@ -75,7 +78,7 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
         desk.defer(due.name, DENIED_AGAIN_SECONDS)
         return
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
-    denials: list[str] = []
+    denials: list[Words] = []
     now = desk.now()
     if await _gave_way(desk, due, incident, rule):
         return
@@ -83,7 +86,7 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
         if incident.requested_action not in ("", name):
             continue
         if name in incident.tried:
-            denials.append(f"{name}: tried and not confirmed")
+            denials.append(_denied(name, words("tried already")))
             continue
         # Another policy may have come while Prometheus was asked: what it asks and was not answered is unknown.
         readings = tuple(read[query] for query in _wanted(desk, incident, name) if query in read)
@@ -102,26 +105,30 @@ async def _propose(desk: Desk, due: Due, incident: Incident, read: Mapping[Query
             incident.requested_by,
         )
         if permitted.outcome is not Outcome.PERMIT:
-            denials.append(f"{name}: {permitted.reason}")
+            denials.append(_denied(name, of_policy(permitted.said())))
         elif desk.charter.observe:
-            denials.append(f"{name}: would be proposed to {', '.join(permitted.approvers)}; only observed here")
+            denials.append(_denied(name, words("would be asked", names=", ".join(permitted.approvers))))
         elif action.executor not in desk.charter.executors:
-            denials.append(f"{name}: executor {action.executor} is not configured")
+            denials.append(_denied(name, words("executor missing", executor=action.executor)))
         else:
             basis = desk.basis(now, readings=readings)
             try:
                 request, webhook_id = render(desk, incident, name, action, permitted.params, now)
             except Unrenderable as error:
-                denials.append(f"{name}: no request can be made of it: {error}")
+                denials.append(_denied(name, words("no request", error=str(error))))
                 continue
             await _post_proposal(desk, incident, rule, name, action, permitted, basis, request, webhook_id)
             return
     if incident.requested_by:
-        await desk.post(closed(desk, incident, f"it cannot be asked: {'; '.join(denials)}"))
+        await desk.post(closed(desk, incident, words("cannot be asked", why=denials)))
     elif incident.told_at is None:
         await _tell_first(desk, incident, rule, denials)
     else:
         desk.defer(due.name, DENIED_AGAIN_SECONDS)
+
+
+def _denied(action: str, why: Words) -> Words:
+    return words("denied", action=action, why=why)
 
 
 async def _gave_way(desk: Desk, due: Due, incident: Incident, rule: Rule) -> bool:
@@ -130,13 +137,13 @@ async def _gave_way(desk: Desk, due: Due, incident: Incident, rule: Rule) -> boo
     if beside is not None and beside is not incident:
         # Whoever must hear of the incident hears of it all the same.
         if incident.told_at is None and not incident.requested_by:
-            await _tell_first(desk, incident, rule, [f"{beside.requested_by} asks for it by hand in {beside.id}"])
+            await _tell_first(desk, incident, rule, [words("asks by hand", by=beside.requested_by, id=beside.id)])
         else:
             desk.defer(due.name, DENIED_AGAIN_SECONDS)
         return True
     other = (desk.book.overtaken(incident) or desk.book.asking(incident)) if incident.requested_by else None
     if other is not None:
-        await desk.post(closed(desk, incident, f"{other.id} is about the same, and is asked about"))
+        await desk.post(closed(desk, incident, words("same asked", id=other.id)))
     return other is not None
 
 
@@ -265,7 +272,7 @@ def request_bytes(request: RenderedRequest) -> bytes:
     return canonical({name: value for name, value in parts.items() if value or name in ALWAYS})
 
 
-async def _tell_first(desk: Desk, incident: Incident, rule: Rule, denials: list[str]) -> None:
+async def _tell_first(desk: Desk, incident: Incident, rule: Rule, denials: list[Words]) -> None:
     """Nothing may be proposed: the people hear of the incident all the same, and why there is no button."""
     channel = rule.escalation[0].channel if rule.escalation else WHATSAPP
     people = dict.fromkeys(first_people(desk, rule), channel)
@@ -322,8 +329,8 @@ def notices(
     def variables(person: str) -> dict[str, str]:
         member = desk.charter.people.get(person)
         reader = member.recipient if member is not None else wording.PLAIN
-        said = text if isinstance(text, str) else text(reader)
-        return {"text": said, "reference": reference or incident_id or ""}
+        told = text(reader) if callable(text) else said(reader.language, text)
+        return {"text": told, "reference": reference or incident_id or ""}
 
     until = desk.now() + NOTICE_VALID
     kind = MessageKind.NOTICE.value
@@ -399,7 +406,7 @@ async def tell(desk: Desk, due: Due) -> None:
         for index in pending:
             del desk.book.news[index]
         return
-    about = proposal_of(incident, entry), news.stage, entry.actor, entry.reason
+    about = proposal_of(incident, entry), news.stage, entry.actor, said_by(entry)
     # Law 5: the ledger records, and the people who hear of it can say later what it recorded.
     (root,) = await desk.journal.tree_hashes(desk.tenant, [(0, news.index + 1)])
     reference = wording.witnessed(incident.id, news.index, root)

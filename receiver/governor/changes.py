@@ -13,8 +13,9 @@ from receiver.governor import acting, doubting, drilling, halting, requesting
 from receiver.governor.desk import Desk
 from receiver.governor.ending import closing_drafts
 from receiver.governor.enrolling import enrolment, suspension
+from receiver.governor.phrases import ENGLISH, said
 from receiver.incident.states import RESUMED_ACTION, Incident
-from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, UnknownSubject
+from receiver.papers import ChangeRefused, ExecutionOutcome, ExecutionResult, UnknownSubject, Words, words
 
 ENROL_SECONDS = 86_400  # in which the word must be texted
 
@@ -134,8 +135,8 @@ class GovernorChanges:
         asked = await requesting.understand(self._desk, text)
         async with self._desk.deciding():
             made = requesting.request(self._desk, asked, by) if isinstance(asked, requesting.Asked) else asked
-            if isinstance(made, str):
-                raise ChangeRefused(made)
+            if isinstance(made, Words):
+                raise ChangeRefused(said(ENGLISH, made))
             return await self._post(*made[1])
 
     async def erase(self, by: str, person: str) -> Receipt:
@@ -231,7 +232,8 @@ class ExecutionDesk:
         proposal = self._desk.book.by_webhook[webhook_id]
         outcome = ExecutionOutcome.EXECUTED if succeeded else ExecutionOutcome.FAILED
         actor = f"executor:{proposal.body['executor']}"
-        result = ExecutionResult(outcome, detail, output=output)
+        said = words("reports success" if succeeded else "reports failure")
+        result = ExecutionResult(outcome, detail, output=output, said=said)
         if await acting.settle(self._desk, proposal, result, actor):
             return True
         note = Draft(

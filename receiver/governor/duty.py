@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,29 +13,14 @@ from ledger.entry import Back, Draft, canonical
 from receiver.governor.answering import heed, say
 from receiver.governor.asking import notices
 from receiver.governor.desk import Charter, Desk, stamp
-from receiver.governor.phrases import phrase
-from receiver.governor.wording import ENGLISH
+from receiver.governor.phrases import ENGLISH, said
 from receiver.incident.agenda import Due
 from receiver.incident.book import Book
 from receiver.incident.duty import HANDED_OVER, HELD, VACANT, Duty, next_word
 from receiver.incident.states import Heard
-from receiver.papers import Recipient
+from receiver.papers import Words, words
 
 _NAMED = re.compile(r"handover\b[\s:,]*(?:to\s+)?(?P<name>[a-z0-9][a-z0-9_.-]*)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A sentence about duty, and what stands in it; nobody by name stands for everybody."""
-
-    key: str
-    values: Mapping[str, str]
-
-    def read_by(self, reader: Recipient) -> str:
-        return self.to(reader.language)
-
-    def to(self, language: str) -> str:
-        return phrase(language, self.key, **{k: v or phrase(language, "everybody") for k, v in self.values.items()})
 
 
 def in_force(charter: Charter, book: Book, now: datetime) -> Charter:
@@ -103,22 +88,22 @@ async def announce(desk: Desk, due: Due) -> None:
     now, duties, vacant = desk.now(), desk.book.duties, vacancies(desk)
     for role in sorted(vacant | set(duties.vacant)):
         here = frozenset({role}) & vacant
-        said = {role: duties.vacant[role]} if role in duties.vacant else {}
-        at = next_word(replace(duties, vacant=said), here, now)
+        told = {role: duties.vacant[role]} if role in duties.vacant else {}
+        at = next_word(replace(duties, vacant=told), here, now)
         if at is None or at > now:
             continue
-        vacancy = said.get(role)
+        vacancy = told.get(role)
         since = vacancy.since if vacancy is not None else now
         if here:
             kind, number = VACANT, vacancy.number if vacancy is not None else 0
-            words = Words("duty vacant", {"role": role})
+            what = words("duty vacant", role=role)
         else:
             kind, number = HELD, 0
             holders = desk.charter.duty.on_duty(role, now, duties.handovers)
-            words = Words("duty held", {"role": role, "names": ", ".join(holders)})
+            what = words("duty held", role=role, names=", ".join(holders) or words("everybody"))
         about = f"{kind.replace(' ', '-')}:{role}:{vacancy.index if vacancy is not None else desk.book.size}:{number}"
-        people, text = _could_take(desk, role), words.to(ENGLISH)
-        told = notices(desk, None, about, people, words.read_by, (Back(0),), "duty")
+        people, text = _could_take(desk, role), said(ENGLISH, what)
+        drafts = notices(desk, None, about, people, what, (Back(0),), "duty")
         noted = Draft(
             id=f"note:{about}",
             stage="NOTED",
@@ -128,7 +113,7 @@ async def announce(desk: Desk, due: Due) -> None:
             cites=(vacancy.index,) if vacancy is not None else (),
             body={"kind": kind, "role": role, "since": stamp(since), "people": people, "text": text},
         )
-        await desk.post(noted, *told)
+        await desk.post(noted, *drafts)
 
 
 def _could_take(desk: Desk, role: str) -> list[str]:
@@ -145,8 +130,8 @@ async def handover(desk: Desk, heard: Heard, person: str) -> None:
     name = await _named(desk, heard)
     taker = next((known for known in charter.people if known.lower() == name.lower()), None) if name else None
     if taker is None:
-        who = f"There is no {name[:64]} here. " if name else ""
-        await heed(desk, heard, person, "handover to nobody", f"{who}Say HANDOVER and a name. {_holders(desk)}")
+        key = "handover nobody" if name else "handover whom"
+        await heed(desk, heard, person, "handover to nobody", words(key, name=name[:64], holders=_holders(desk)))
         return
     mine = [role for role in charter.duty.roles if role in charter.people[person].roles]
     member = charter.people[taker]
@@ -155,7 +140,7 @@ async def handover(desk: Desk, heard: Heard, person: str) -> None:
     able = [role for role in mine if role in member.roles | member.off_duty]
     why_not = _why_not(desk, taker, person, mine, able)
     if why_not is not None:
-        await heed(desk, heard, person, "handover refused", f"{why_not} {_holders(desk)}")
+        await heed(desk, heard, person, "handover refused", why_not)
         return
     giver = "" if taker == person else person
     handed = desk.book.duties.handovers
@@ -171,7 +156,8 @@ async def handover(desk: Desk, heard: Heard, person: str) -> None:
         body={"kind": HANDED_OVER, "from": giver, "person": taker, "until": until},
     )
     roles, first = ", ".join(until), min(until)
-    text = f"{taker} is on duty for {roles}{_until(desk, charter.duty, first, giver, person, now)}."
+    until_when = _until(desk, charter.duty, first, giver, person, now)
+    text = words("handover", person=taker, roles=roles, until=until_when)
     extra = [noted]
     if giver:
         until_then = _until(desk, charter.duty, first, giver, taker, now)
@@ -181,20 +167,20 @@ async def handover(desk: Desk, heard: Heard, person: str) -> None:
     await heed(desk, heard, person, "handover", text, extra=tuple(extra))
 
 
-def _why_not(desk: Desk, taker: str, person: str, mine: list[str], able: list[str]) -> str | None:
-    member = desk.charter.people[taker]
+def _why_not(desk: Desk, taker: str, person: str, mine: list[str], able: list[str]) -> Words | None:
+    member, holders = desk.charter.people[taker], _holders(desk)
     if not desk.charter.duty.rotations:
-        return "Nobody takes turns here: duty is what roles say."
+        return words("no turns", holders=holders)
     if taker == person and not mine:
-        return "Say HANDOVER and the name of somebody else; your own takes a duty that nobody has."
+        return words("handover own", holders=holders)
     if not mine:
-        return "You are not on duty."
+        return words("not on duty", holders=holders)
     if member.suspended or taker in desk.book.enrolled.opted_out:
-        return f"{taker} cannot be called now."
+        return words("not callable", person=taker, holders=holders)
     if not able:
-        return f"{taker} is not among those who may have the duty of {', '.join(mine)}."
+        return words("may not hold", person=taker, roles=", ".join(mine), holders=holders)
     if taker != person and all(role in member.roles for role in able):
-        return f"{taker} is on duty already."
+        return words("on duty already", person=taker, holders=holders)
     return None
 
 
@@ -207,11 +193,11 @@ async def _named(desk: Desk, heard: Heard) -> str:
     return (found["name"] or "") if found is not None else ""
 
 
-def _holders(desk: Desk) -> str:
-    """Who is on duty now, in words; nothing where nobody takes turns."""
+def _holders(desk: Desk) -> tuple[Words, ...]:
+    """Who is on duty now, a sentence a role; none where nobody takes turns."""
     now, duty = desk.now(), desk.charter.duty
     held = {role: duty.on_duty(role, now, desk.book.duties.handovers) for role in duty.roles}
-    return " ".join(f"On duty for {role}: {', '.join(names) or 'nobody'}." for role, names in held.items())
+    return tuple(words("holder", role=role, names=", ".join(names) or words("nobody")) for role, names in held.items())
 
 
 def _until(desk: Desk, duty: Duty, role: str, holder: str, reader: str, now: datetime) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 from ledger.entry import Draft
 from policy_rules.rulebook import Rulebook
 from receiver.governor.desk import Desk, by_policy
+from receiver.governor.phrases import ENGLISH, kept, said
 from receiver.incident.agenda import Due
 from receiver.incident.states import Incident
+from receiver.papers import Words, words
 
 
 def last_look(desk: Desk, incident: Incident) -> Mapping[str, Any]:
@@ -51,9 +53,10 @@ async def close(desk: Desk, due: Due) -> None:
             await desk.post(closed(desk, incident, _came_to(incident)))
 
 
-def closed(desk: Desk, incident: Incident, why: str) -> Draft:
+def closed(desk: Desk, incident: Incident, why: Words) -> Draft:
     """CLOSED by policy, of what a person asked for by hand."""
-    text = f"{incident.requested_by} asked for it by hand: {why}"
+    ended = words("by hand, ended", by=incident.requested_by, why=why)
+    text = said(ENGLISH, ended)
     return by_policy(
         desk.policy_or_in_force(incident.policy_digest),
         id=f"close:{incident.index}",
@@ -62,23 +65,23 @@ def closed(desk: Desk, incident: Incident, why: str) -> Draft:
         decision="close",
         reason=text[:500],
         settles=incident.index,
-        body={"text": text[:2000], "requested_by": incident.requested_by},
+        body={"text": text[:2000], "requested_by": incident.requested_by, "said": kept(ended)},
     )
 
 
-def _came_to(incident: Incident) -> str:
+def _came_to(incident: Incident) -> Words:
     last = incident.last
     if last is None:
-        return "it was not asked"
-    by = f" by {last.decided_by}" if last.decided_by and last.outcome == "REJECTED" else ""
+        return words("was not asked")
     if last.verified == "UNCONFIRMED":
-        return "it ran, and what the rule calls recovered did not come in time"
+        return words("no recovery")
     if last.result is not None:
-        return {
-            "FAILED": "it failed" if last.ran else "it did not run",
-            "VOIDED": "its authorization became void",
-            "WRITTEN_OFF": "it was never known whether it ran",
-        }.get(last.result, last.result.lower())
-    return {"EXPIRED": "nobody decided in time", "WITHDRAWN": "the question was withdrawn"}.get(
-        last.outcome or "", f"rejected{by}"
-    )
+        results = {
+            "VOIDED": "became void",
+            "WRITTEN_OFF": "never known",
+            "FAILED": "it failed" if last.ran else "did not run",
+        }
+        return words(results.get(last.result, "it ran"))
+    if last.outcome in ("EXPIRED", "WITHDRAWN"):
+        return words("not in time" if last.outcome == "EXPIRED" else "was withdrawn")
+    return words("rejected by", by=last.decided_by) if last.decided_by else words("rejected")

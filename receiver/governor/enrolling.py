@@ -17,6 +17,7 @@ from receiver.governor.desk import Desk, stamp
 from receiver.governor.phrases import phrase
 from receiver.incident.enrolled import ENROLLED, ENROLMENT, OPTED_IN, OPTED_OUT, SUSPENDED
 from receiver.incident.states import Heard
+from receiver.papers import words
 
 
 def enrolment(person: str, actor: str, nonce: str, until: datetime) -> Draft:
@@ -50,7 +51,7 @@ async def join(desk: Desk, heard: Heard, person: str) -> None:
         await heed(desk, heard, person, "no enrolment", say(desk, person, "no enrolment"))
         return
     if not codes.same(codes.join_code(desk.secret, desk.tenant, person, waiting.nonce), str(heard.body.get("code"))):
-        await refuse(desk, heard, "wrong code", reply=say(desk, person, "another word"))
+        await refuse(desk, heard, "wrong code", reply=words("another word"))
         return
     enrolled = Draft(
         id=f"enrolled:{heard.index}",

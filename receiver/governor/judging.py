@@ -9,30 +9,31 @@ from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import doubting, drilling, duty, enrolling, pins, requesting, silencing, wording, words
+from receiver.governor import doubting, drilling, duty, enrolling, pins, requesting, silencing, wording
+from receiver.governor import words as talk
 from receiver.governor.answering import refuse, replies, say, settled
 from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
-from receiver.governor.phrases import phrase
+from receiver.governor.phrases import ENGLISH, of_policy, said
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
 from receiver.incident.states import Heard, Message, Proposal
-from receiver.papers import VOICE
+from receiver.papers import VOICE, Words, words
 
 OUTCOMES = ("AUTHORIZED", "REJECTED", "EXPIRED", "WITHDRAWN")
 CODE_TRIES = 5
 CODE_WINDOW = timedelta(hours=1)
 Judge = Callable[[Desk, Heard, str], Awaitable[None]]
 WORDS: Mapping[str, Judge] = {
-    "halt": words.halt,
-    "resume": words.resume,
-    "status": words.status,
-    "why": words.why,
-    "detail": words.detail,
-    "note": words.note,
+    "halt": talk.halt,
+    "resume": talk.resume,
+    "status": talk.status,
+    "why": talk.why,
+    "detail": talk.detail,
+    "note": talk.note,
     "run": requesting.run,
-    **dict.fromkeys(doubting.OUTCOMES, doubting.said),
-    "help": words.help_,
+    **dict.fromkeys(doubting.OUTCOMES, doubting.settle_by_word),
+    "help": talk.help_,
     "handover": duty.handover,
     "silence": silencing.silence,
     "stop": enrolling.stop,
@@ -57,14 +58,14 @@ async def judge(desk: Desk, due: Due) -> None:
     elif verb in ("approve", "reject", "onit"):
         await _judge_answer(desk, heard, person, verb)
     else:
-        await WORDS.get(str(verb), words.unknown)(desk, heard, person)
+        await WORDS.get(str(verb), talk.unknown)(desk, heard, person)
 
 
 async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> None:
     message = _message_of(desk, heard, person)
     if message is None or message.subject is None:
         if heard.body.get("code"):
-            await refuse(desk, heard, "wrong code", reply=say(desk, person, "wrong code"))
+            await refuse(desk, heard, "wrong code", reply=words("wrong code"))
         else:
             await refuse(desk, heard, "no such message", reply=None)
         return
@@ -87,8 +88,7 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
         return
     refusal = _why_not(desk, person, proposal)
     if refusal is not None:
-        reply = _why_not(desk, person, proposal, _language(desk, person))
-        await refuse(desk, heard, refusal, reply=reply, proposal=proposal, extra=learnt)
+        await refuse(desk, heard, said(ENGLISH, refusal), reply=refusal, proposal=proposal, extra=learnt)
     elif verb == "approve":
         if await pins.counts(desk, heard, person, proposal, message, learnt):
             await _approve(desk, heard, person, proposal, message, learnt)
@@ -104,8 +104,7 @@ async def _judge_pin(desk: Desk, heard: Heard, person: str) -> None:
     proposal, message = asked
     refusal = _why_not(desk, person, proposal)
     if refusal is not None:
-        reply = _why_not(desk, person, proposal, _language(desk, person))
-        await refuse(desk, heard, refusal, reply=reply, proposal=proposal)
+        await refuse(desk, heard, said(ENGLISH, refusal), reply=refusal, proposal=proposal)
     elif await pins.counts(desk, heard, person, proposal, message, []):
         await _approve(desk, heard, person, proposal, message, [])
 
@@ -144,14 +143,14 @@ def _language(desk: Desk, person: str) -> str:
     return desk.charter.people[person].recipient.language
 
 
-def _why_not(desk: Desk, person: str, proposal: Proposal, language: str = wording.ENGLISH) -> str | None:
-    """Why this person's answer to this proposal cannot count now, in words for them; None where it can."""
+def _why_not(desk: Desk, person: str, proposal: Proposal) -> Words | None:
+    """Why this person's answer to this proposal cannot count now; None where it can."""
     if not proposal.open:
-        by = phrase(language, "by", name=proposal.decided_by) if proposal.decided_by else ""
+        by = words("by", name=proposal.decided_by) if proposal.decided_by else ""
         outcome = proposal.outcome if proposal.outcome in OUTCOMES else "closed"
-        return phrase(language, f"already {outcome}", by=by)
+        return words(f"already {outcome}", by=by)
     if person in proposal.approvals:
-        return phrase(language, "approved already")
+        return words("approved already")
     incident = incident_of(desk, proposal)
     member = desk.charter.people[person]
     permitted = permission.may_answer(
@@ -164,7 +163,7 @@ def _why_not(desk: Desk, person: str, proposal: Proposal, language: str = wordin
         proposal.expires_at,
         str(proposal.body.get("requested_by", "")),
     )
-    return None if permitted.outcome is Outcome.PERMIT else permitted.reason
+    return None if permitted.outcome is Outcome.PERMIT else of_policy(permitted.said())
 
 
 async def _approve(

@@ -10,7 +10,7 @@ from policy_rules.permission import notified
 from receiver.governor import wording
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk, stamp
-from receiver.governor.phrases import phrase
+from receiver.governor.phrases import ENGLISH, phrase
 from receiver.incident.agenda import Due
 from receiver.incident.heartbeat import BACK, MISSING, next_word
 
@@ -30,7 +30,7 @@ async def listen(desk: Desk, due: Due) -> None:
             "within": wording.span(timedelta(seconds=pulse.heartbeat.within_seconds)),
             "alert": _named(pulse.heartbeat.matchers),
         }
-    text = phrase(wording.ENGLISH, kind, **values)
+    text = phrase(ENGLISH, kind, **values)
     since = silence.since if silence is not None else now - timedelta(seconds=int(pulse.quiet_for))
     about = f"{kind.replace(' ', '-')}:{number}"
     people = notified(desk.charter.rulebook, pulse.heartbeat.notify, desk.persons()) or sorted(desk.charter.people)

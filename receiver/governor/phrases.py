@@ -7,12 +7,24 @@ same values; a test holds that, and a language that lacks one is a failing test.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from ledger.entry import Entry
+from policy_rules.reasons import Why
 from receiver.authorization.templates import language_of
+from receiver.governor.cause_phrases import CAUSES
+from receiver.governor.reason_phrases import OF_POLICY, REASONS
 from receiver.governor.reply_phrases import REPLIES
+from receiver.governor.run_phrases import RUNS
+from receiver.governor.word_phrases import WORDS
+from receiver.papers import Words
 
 PHRASES: Mapping[str, Mapping[str, str]] = {
     **REPLIES,
+    **WORDS,
+    **CAUSES,
+    **RUNS,
+    **REASONS,
     # --- what Claude says, or why it says nothing ---
     "diagnosis": {
         "en": "{summary} (model's own confidence {confidence})",
@@ -307,6 +319,72 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+ENGLISH = "en"  # of the ledger, and of whoever is no longer in the roster
+
+
 def phrase(language: str, key: str, /, **values: object) -> str:
-    """The sentence `key` in the language that somebody with `language` reads. Raises KeyError for one that is none."""
-    return PHRASES[key][language_of(language)].format(**values)
+    """The sentence `key` in the language that somebody with `language` reads, and what stands in it in the same.
+
+    values: as of Words. Raises KeyError for a sentence that is none.
+    """
+    return PHRASES[key][language_of(language)].format(**{name: _in(language, given) for name, given in values.items()})
+
+
+def said(language: str, words: Words | str) -> str:
+    """`words` in that language; what is text already, as it stands."""
+    return words if isinstance(words, str) else phrase(language, words.key, **words.values)
+
+
+def of_policy(why: Why) -> Words:
+    """What policy says, as a sentence of the catalogue."""
+    values = {name: value if isinstance(value, str) else _of_policy(value) for name, value in why.values.items()}
+    return Words(OF_POLICY + why.kind, values)
+
+
+def kept(words: Words) -> dict[str, Any]:
+    """The sentence as the body of an entry keeps it, beside the English of its reason."""
+    return {"key": words.key, "values": {name: _kept(value) for name, value in words.values.items()}}
+
+
+def recorded(kept: object, reason: str) -> Words | str:
+    """What `kept` made; `reason` where nothing was kept, as in an older ledger, or the catalogue has it no more."""
+    try:
+        words = _read(kept)
+        said(ENGLISH, words)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        return reason
+    return words
+
+
+def said_by(entry: Entry) -> Words | str:
+    """What the reason of `entry` says."""
+    return recorded(entry.body.get("said"), entry.reason)
+
+
+def _kept(value: object) -> object:
+    if isinstance(value, Words):
+        return kept(value)
+    return [_kept(one) for one in value] if isinstance(value, list) else value
+
+
+def _read(kept: Any) -> Words:
+    return Words(str(kept["key"]), {name: _read_value(value) for name, value in kept["values"].items()})
+
+
+def _read_value(value: Any) -> object:
+    if isinstance(value, Mapping):
+        return _read(value)
+    return [_read_value(one) for one in value] if isinstance(value, list) else value
+
+
+def _of_policy(value: Why | tuple[Why, ...]) -> Words | list[Words]:
+    return of_policy(value) if isinstance(value, Why) else [of_policy(one) for one in value]
+
+
+def _in(language: str, value: object) -> object:
+    if isinstance(value, Words):
+        return said(language, value)
+    if isinstance(value, list | tuple):
+        between = ", " if isinstance(value, list) else " "
+        return between.join(dict.fromkeys(said(language, one) for one in value))
+    return value

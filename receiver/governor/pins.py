@@ -9,6 +9,7 @@ from receiver.governor.answering import heed, refuse, reply_to, settled
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk
 from receiver.incident.states import Heard, Message, Proposal
+from receiver.papers import words
 
 PIN_TRIES = 5  # wrong ones, within
 PIN_WINDOW = timedelta(hours=24)  # after which, or once the person enrols again, it is no longer locked
@@ -24,15 +25,14 @@ async def counts(
     if not proposal.body.get("pin"):
         return True
     if _wrong(desk, person) >= PIN_TRIES:
-        text = "your PIN is locked after too many wrong ones: ask an operator, or wait a day"
-        await refuse(desk, heard, LOCKED, reply=text, proposal=proposal, extra=learnt)
+        await refuse(desk, heard, LOCKED, reply=words("pin locked"), proposal=proposal, extra=learnt)
         return False
     given = heard.body.get("pin")
     if given == "right":
         return True
     if given is None:
         body = {"what": WANTED, "person": person, "proposal": proposal.index, "message": message.index}
-        text = f"{proposal.body['title']}: this needs your PIN. Send it within {_minutes()} min, then delete it."
+        text = words("pin wanted", title=proposal.body["title"], minutes=_minutes())
         done = settled(heard, "HEEDED", WANTED, proposal.incident_id, body)
         before = desk.book.pins_wanted.get(person)
         again = before is not None and before[0] == proposal.index and desk.now() - before[2] < ASKED_AGAIN
@@ -43,9 +43,9 @@ async def counts(
     extra = list(learnt)
     if left == 0:
         others = sorted(name for name, m in desk.charter.people.items() if name != person and not m.suspended)
-        alarm = f"{person} sent {PIN_TRIES} wrong PINs, and it is locked. If it is not them: person suspend {person}"
+        alarm = words("pin alarm", person=person, tries=PIN_TRIES)
         extra += notices(desk, None, f"pin:{heard.index}", others, alarm, (heard.index,), person)
-    reply = f"that is not your PIN; {left} tries are left" if left else "that is not your PIN, and it is locked now"
+    reply = words("pin wrong", left=left) if left else words("pin locks")
     await refuse(desk, heard, WRONG, reply=reply, proposal=proposal, extra=extra)
     return False
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 from ledger.entry import Draft
 from receiver.governor.desk import Desk, stamp
+from receiver.governor.phrases import ENGLISH, said
 from receiver.incident.agenda import Due
 from receiver.incident.states import TAKEN, Proposal
-from receiver.papers import ExecutionOutcome, ExecutionResult, RenderedRequest
+from receiver.papers import ExecutionOutcome, ExecutionResult, RenderedRequest, words
 
 
 async def note_taken(desk: Desk, proposal: Proposal, request: RenderedRequest, result: ExecutionResult) -> None:
@@ -54,8 +55,8 @@ async def ask(desk: Desk, due: Due, proposal: Proposal, request: RenderedRequest
         desk.deferred[due.name] = taken.at + every
         return None
     if now >= taken.until:
-        why = f"it was taken, and nothing told its result until {stamp(taken.until)}"
-        return ExecutionResult(ExecutionOutcome.UNKNOWN, why)
+        why = words("nothing told", until=stamp(taken.until))
+        return ExecutionResult(ExecutionOutcome.UNKNOWN, said(ENGLISH, why), said=why)
     result = await desk.executors.poll(
         request, taken.poll, webhook_id=proposal.body["webhook_id"], deadline=taken.until
     )

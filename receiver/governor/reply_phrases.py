@@ -19,9 +19,9 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
         "fr": "vous l'avez déjà approuvé",
     },
     "wrong code": {
-        "en": "That code fits no open question of yours.",
-        "pt": "Esse código não corresponde a nenhuma pergunta aberta sua.",
-        "fr": "Ce code ne correspond à aucune question ouverte pour vous.",
+        "en": "That code fits no open question of yours",
+        "pt": "Esse código não corresponde a nenhuma pergunta aberta sua",
+        "fr": "Ce code ne correspond à aucune question ouverte pour vous",
     },
     "on it": {
         "en": "Noted: you are on it. Nobody else is called for {minutes} min. It authorizes nothing.",

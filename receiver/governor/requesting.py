@@ -16,11 +16,13 @@ from policy_rules import permission
 from policy_rules.readings import Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Outcome
-from receiver.governor.answering import heed, refuse, say
+from receiver.governor.answering import heed, refuse
 from receiver.governor.desk import Desk, by_policy, key_text
+from receiver.governor.phrases import ENGLISH, of_policy, said
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX
 from receiver.incident.requested import REQUEST, Wanted, wanted
 from receiver.incident.states import Heard, key_of
+from receiver.papers import Words, words
 
 ASK_SECONDS = 1.0  # the turn waits for it, and only where an action has a condition of its own
 FRESH_SECONDS = 15.0
@@ -35,11 +37,11 @@ class Asked:
     readings: tuple[Reading, ...]
 
 
-async def understand(desk: Desk, text: str) -> Asked | str:
+async def understand(desk: Desk, text: str) -> Asked | Words:
     """What `text` asks for, with what must be known for it; or why it cannot be told."""
     rulebook = desk.charter.rulebook
     found = wanted(rulebook, text)
-    if isinstance(found, str):
+    if isinstance(found, Words):
         return found
     queries = permission.may_ask(rulebook, rulebook, found.rule, found.action, found.key)
     if not queries:
@@ -48,7 +50,7 @@ async def understand(desk: Desk, text: str) -> Asked | str:
     return Asked(found, rulebook, tuple(read))
 
 
-def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tuple[str, list[Draft]] | str:
+def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tuple[str, list[Draft]] | Words:
     """The id and the drafts of the incident that `by` asks for; or why it cannot be asked for.
 
     heard: the message in which it was asked. To be called inside `desk.deciding()`, and the drafts posted there.
@@ -56,23 +58,25 @@ def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tu
     book, rulebook, found = desk.book, asked.rulebook, asked.wanted
     key, readings = key_of(found.key), asked.readings
     if rulebook.digest != desk.charter.rulebook.digest:
-        return "another policy came into force meanwhile; ask again"
+        return words("run again")
     beside = book.requested(found.rule, found.action, key)
     if beside is not None:
-        what = "it" if beside.requested_action == found.action else beside.requested_action
-        return f"{beside.requested_by} asked for {what} already: {beside.id}"
+        what = {"by": beside.requested_by, "id": beside.id}
+        if beside.requested_action == found.action:
+            return words("run asked", **what)
+        return words("run asked other", **what, action=beside.requested_action)
     opened = book.open_incident(found.rule, key)
     if opened is not None and opened.last is not None and opened.last.live:
-        return f"{opened.id} is open about it and has its own question; DETAIL {opened.id} shows it"
+        return words("run has question", id=opened.id)
     if opened is not None and opened.told_at is None and not opened.muted:
         # Its question would have to wait for this one, and nobody would hear of it meanwhile.
-        return f"{opened.id} is open about it, and its own question comes at once"
+        return words("run question comes", id=opened.id)
     if desk.charter.observe:
-        return "nothing is run: this tenant only observes"
+        return words("only observed")
     if rulebook.rule(found.rule).actions[found.action].executor not in desk.charter.executors:
-        return "its executor is not configured"
+        return words("no executor")
     if len(book.open) >= OPEN_INCIDENTS_MAX:
-        return f"{OPEN_INCIDENTS_MAX} incidents are open: close some first"
+        return words("run full", count=OPEN_INCIDENTS_MAX)
     now, persons = desk.now(), desk.persons()
     alerts = book.alerts_of(found.rule, key)
     may = permission.may_request(
@@ -89,7 +93,7 @@ def request(desk: Desk, asked: Asked, by: str, heard: Heard | None = None) -> tu
         by,
     )
     if may.outcome is not Outcome.PERMIT:
-        return may.reason
+        return of_policy(may.said())
     return _drafts(desk, found, by, heard, desk.basis(now, readings=readings).under(may.to_body()))
 
 
@@ -150,9 +154,10 @@ async def run(desk: Desk, heard: Heard, person: str) -> None:
     asked = await understand(desk, text)
     async with desk.deciding():
         made = request(desk, asked, person, heard) if isinstance(asked, Asked) else asked
-        if isinstance(made, str):
-            await refuse(desk, heard, made, reply=made)
+        if isinstance(made, Words):
+            await refuse(desk, heard, said(ENGLISH, made), reply=made)
             return
         incident_id, drafts = made
-        said = say(desk, person, "asked for", id=incident_id)
-        await heed(desk, heard, person, "run", said, incident_id=incident_id, extra=tuple(drafts))
+        await heed(
+            desk, heard, person, "run", words("asked for", id=incident_id), incident_id=incident_id, extra=tuple(drafts)
+        )

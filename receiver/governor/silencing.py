@@ -11,17 +11,18 @@ from zoneinfo import ZoneInfo
 
 from ledger.entry import Blob, Draft, canonical
 from policy_rules.durations import duration, parse_duration
-from receiver.governor.answering import REPLY_VALID, heed
+from receiver.governor.answering import REPLY_VALID, heed, tell
 from receiver.governor.desk import Desk, addressed, stamp
+from receiver.governor.phrases import ENGLISH, said
 from receiver.governor.words import incident_meant
 from receiver.incident.agenda import Due
 from receiver.incident.silences import ASKED, DONE, Request
 from receiver.incident.states import Heard
-from receiver.papers import MessageKind, NotSilenced, Silence
+from receiver.papers import MessageKind, NotSilenced, Silence, Words, words
 
 LEAST_SECONDS, MOST_SECONDS = 300, 86_400  # of one silence
 ALERTS_MAX = 20  # of one incident; more are silenced at Alertmanager, by whoever can see what they have in common
-NOBODY = NotSilenced("no Alertmanager is configured (tenants.NAME.alertmanagers)", again=False)
+NOBODY = NotSilenced(words("no alertmanager"), again=False)
 TRY_AGAIN_SECONDS = 5.0
 GIVE_UP_SECONDS = 120.0  # after it was asked for
 
@@ -33,16 +34,16 @@ async def silence(desk: Desk, heard: Heard, person: str) -> None:
         return
     span = parse_duration(str(heard.body.get("span") or ""))
     alerts = [alert for alert in desk.alerts_of(incident) if alert.firing]
-    why_not = None
+    why_not: Words | None = None
     if span is None or not LEAST_SECONDS <= span <= MOST_SECONDS:
-        limits = f"{duration(LEAST_SECONDS)} to {duration(MOST_SECONDS)}"
-        why_not = f"Say for how long, from {limits}, as in SILENCE {incident.id} 2h."
+        least, most = duration(LEAST_SECONDS), duration(MOST_SECONDS)
+        why_not = words("silence how long", least=least, most=most, id=incident.id)
     elif not incident.open:
-        why_not = f"{incident.id} has ended: there is nothing to silence."
+        why_not = words("silence over", id=incident.id)
     elif not alerts:
-        why_not = f"No alert of {incident.id} fires, so there is nothing to silence."
+        why_not = words("silence none", id=incident.id)
     elif len(alerts) > ALERTS_MAX:
-        why_not = f"{len(alerts)} alerts fire, and {ALERTS_MAX} are silenced at most: do that at Alertmanager."
+        why_not = words("silence many", count=len(alerts), most=ALERTS_MAX)
     if span is None or why_not is not None:
         await heed(desk, heard, person, "silence of nothing", why_not, incident_id=incident.id)
         return
@@ -99,10 +100,10 @@ def _done(desk: Desk, request: Request, ids: list[str], refusal: NotSilenced | N
     zone = ZoneInfo(member.recipient.timezone if member is not None else "UTC")
     end = request.until.astimezone(zone)
     if refusal is not None:
-        text = f"Not silenced: {refusal.detail}." + (f" {len(ids)} alerts are." if ids else "")
+        told = words("some silenced" if ids else "not silenced", why=refusal.why, count=len(ids))
     else:
-        number = f"{len(ids)} alert{'s' if len(ids) > 1 else ''}"
-        text = f"Alertmanager is silent about {number} until {end:%H:%M %Z}. The incident stays open."
+        told = words("silenced" if len(ids) > 1 else "silenced one", count=len(ids), until=f"{end:%H:%M %Z}")
+    text = said(ENGLISH, told)
     done = Draft(
         id=f"silenced:{request.index}",
         stage="NOTED",
@@ -115,14 +116,14 @@ def _done(desk: Desk, request: Request, ids: list[str], refusal: NotSilenced | N
     )
     if member is None:
         return [done]
-    told = addressed(
+    reply = addressed(
         f"silenced:{request.index}",
         request.person,
         MessageKind.REPLY.value,
-        {"text": text, "reference": request.incident_id},
+        {"text": tell(desk, request.person, told), "reference": request.incident_id},
         until=desk.now() + REPLY_VALID,
         subject=f"reply about entry {request.index}",
         incident_id=request.incident_id,
         cites=(request.index,),
     )
-    return [done, told]
+    return [done, reply]

@@ -7,11 +7,13 @@ from typing import Any
 
 from ledger.entry import Entry
 from policy_rules.readings import Alert
+from receiver.authorization.absent import absent
 from receiver.authorization.page import ALERTS_MAX, CLAIMS_MAX, HISTORY_MAX, LINE_UNITS, QuestionView
 from receiver.authorization.wording import tidy
 from receiver.governor import wording
 from receiver.governor.desk import Desk
 from receiver.governor.judging import locked
+from receiver.governor.phrases import phrase
 from receiver.governor.words import DECISIONS
 from receiver.incident.states import Incident, Proposal
 from receiver.papers import Recipient
@@ -43,13 +45,13 @@ class QuestionDesk:
             person=message.person,
             language=reader.language,
             reference=incident.id,
-            title=tidy(incident.title, LINE_UNITS),
-            summary=tidy(incident.summary, LINE_UNITS),
+            title=tidy(wording.title(incident, reader.language), LINE_UNITS),
+            summary=tidy(wording.summary(incident, reader.language), LINE_UNITS),
             facts=[(name, tidy(text, LINE_UNITS)) for name, text in _facts(incident, proposal, reader) if text],
             claims=[tidy(claim, LINE_UNITS) for claim in _claims(incident)][:CLAIMS_MAX],
             action=tidy(str(proposal.body["title"]), LINE_UNITS),
-            risk=tidy(str(proposal.body["risk"]), LINE_UNITS) or "-",
-            alerts=[tidy(line, LINE_UNITS) for line in _alerts(alerts)],
+            risk=tidy(wording.risk(proposal.body), LINE_UNITS) or absent(reader.language)["risk"],
+            alerts=[tidy(line, LINE_UNITS) for line in _alerts(alerts, reader)],
             history=[tidy(line, LINE_UNITS) for line in _history(entries, reader)],
             open=open_,
             asked=asked,
@@ -59,14 +61,14 @@ class QuestionDesk:
 
 def _facts(incident: Incident, proposal: Proposal, reader: Recipient) -> Iterator[tuple[str, str]]:
     body = proposal.body
-    yield "finding", incident.reason.partition(": ")[2] or incident.reason
-    yield "state", str(incident.state)
+    yield "finding", wording.finding(incident, reader.language)
+    yield "state", phrase(reader.language, str(incident.state))
     yield "opened", wording.local(reader, incident.opened_at)
     yield "diagnosis", wording.diagnosis_line(incident, reader.language)
     if incident.diagnosis is not None:
         yield "falsified", str(incident.diagnosis.body.get("falsified_by", ""))
     yield "action", str(body["title"])
-    yield "risk", str(body["risk"])
+    yield "risk", wording.risk(body) or absent(reader.language)["risk"]
     yield "params", _pairs(body["params"])
     yield "expires", wording.local(reader, proposal.expires_at)
     yield "people", f"{body['quorum']}: {', '.join(body['approvers'])}"
@@ -79,9 +81,10 @@ def _claims(incident: Incident) -> list[str]:
     return [str(claim.get("text", "")) for claim in found if isinstance(claim, Mapping)]
 
 
-def _alerts(alerts: Sequence[Alert]) -> Iterator[str]:
+def _alerts(alerts: Sequence[Alert], reader: Recipient) -> Iterator[str]:
     for alert in sorted(alerts, key=lambda a: (not a.firing, a.starts_at))[:ALERTS_MAX]:
-        yield f"{'firing' if alert.firing else 'resolved'} {alert.starts_at:%H:%M} UTC: {_pairs(alert.labels)}"
+        key, since = "firing" if alert.firing else "resolved", wording.local(reader, alert.starts_at)
+        yield phrase(reader.language, key, since=since, labels=_pairs(alert.labels))
     if len(alerts) > ALERTS_MAX:
         yield f"+ {len(alerts) - ALERTS_MAX}"
 

@@ -15,12 +15,14 @@ from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Memory, Outcome, Verdict
 from receiver.governor.desk import Desk, by_policy, key_text
 from receiver.governor.ending import closing_drafts
+from receiver.governor.phrases import kept, of_policy
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
 from receiver.incident.assigned import Assigned, write_assigned
 from receiver.incident.basis import Decided
 from receiver.incident.book import is_old_news
 from receiver.incident.notification import Malformed, read_notification
 from receiver.incident.states import Incident, Key, Watch, key_of
+from receiver.papers import words
 
 LOOK_TIMEOUT_SECONDS = 5.0
 SHARED_ANSWER_SECONDS = 2.0
@@ -214,6 +216,7 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
             "severity": first.labels.get("severity", "")[:40],
             "firing": len(firing),
             "verdict": decided.to_body(),
+            "said": kept(of_policy(decided.verdict.said())),
         },
     )
 
@@ -257,7 +260,9 @@ async def recover(desk: Desk, incident: Incident, decided: Decided) -> None:
     """RECOVERED, and in the same post everything that was still open because of the incident."""
     rulebook = desk.policy(incident.policy_digest)
     reason = f"{incident.rule}: {decided.verdict.reason}"[:500]
-    body: Mapping[str, Any] = {"verdict": decided.to_body(), "hold": desk.holds.get(incident.index, [])}
+    said = words("by rule", rule=incident.rule, found=of_policy(decided.verdict.said()))
+    hold = desk.holds.get(incident.index, [])
+    body: Mapping[str, Any] = {"verdict": decided.to_body(), "hold": hold, "said": kept(said)}
     recovered = by_policy(
         rulebook,
         id=f"recover:{incident.index}",

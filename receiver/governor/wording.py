@@ -12,23 +12,43 @@ from zoneinfo import ZoneInfo
 
 from ledger.checkpoint import WITNESSED_DIGITS
 from policy_rules.approval import Levels, levels_of
+from policy_rules.rulebook import NOT_STATED
 from receiver.authorization.wording import shorten, units_of
-from receiver.governor.phrases import phrase
+from receiver.governor.cause_phrases import NO_DIAGNOSIS
+from receiver.governor.phrases import ENGLISH, phrase, recorded, said
 from receiver.incident.moved import Moved, moves
 from receiver.incident.states import Incident, Proposal
-from receiver.papers import Recipient
+from receiver.papers import Recipient, Words, words
 
-ENGLISH = "en"
 DRILL_LINES = ("incident", "summary", "finding", "diagnosis", "action", "risk")
 LINE_UNITS = 240  # what the first message has room for
 MOVED_IN_LINE = 3
 PLAIN = Recipient("", "")  # whoever reads the ledger: English, and UTC
 
 
-def headline(incident: Incident) -> str:
+def headline(incident: Incident, language: str = ENGLISH) -> str:
     """One line that says what is wrong: "HighErrorRate service=checkout: error_ratio 0.31 >= 0.05."."""
-    finding = incident.reason.partition(": ")[2] or incident.reason
-    return f"{incident.title}: {finding}."
+    return phrase(language, "headline", title=title(incident, language), finding=finding(incident, language))
+
+
+def title(incident: Incident, language: str = ENGLISH) -> str:
+    """What the incident is called; that it broke again is said in the reader's language."""
+    again = phrase(ENGLISH, "again", title="", part=incident.part)
+    if not incident.title.endswith(again):
+        return incident.title
+    return phrase(language, "again", title=incident.title.removesuffix(again), part=incident.part)
+
+
+def summary(incident: Incident, language: str = ENGLISH) -> str:
+    """The alert's own words."""
+    return phrase(language, "no alert opened it") if incident.requested_by else incident.summary
+
+
+def finding(incident: Incident, language: str = ENGLISH) -> str:
+    """Why it is an incident; as it was recorded, where no more is known of that."""
+    if incident.requested_by:
+        return phrase(language, "asked by hand", by=incident.requested_by)
+    return said(language, recorded(incident.said, incident.reason.partition(": ")[2] or incident.reason))
 
 
 def local(reader: Recipient, moment: datetime) -> str:
@@ -45,7 +65,7 @@ def diagnosis_line(incident: Incident, language: str = ENGLISH) -> str:
     if incident.requested_by:
         return phrase(language, "by hand", by=incident.requested_by)
     if diagnosis is None:
-        return shorten(why_none(incident, language) + _moved(incident, language), LINE_UNITS)
+        return shorten(why_none(incident, language) + moved(incident, language), LINE_UNITS)
     if not diagnosis.confidence:
         return shorten(str(diagnosis.body["summary"]), LINE_UNITS)
     worth = diagnosis.earlier
@@ -58,16 +78,18 @@ def diagnosis_line(incident: Incident, language: str = ENGLISH) -> str:
 def why_none(incident: Incident, language: str = ENGLISH) -> str:
     last = incident.consultations[-1] if incident.consultations else None
     if last is not None and last.outcome == "UNDIAGNOSED":
-        return phrase(language, "no diagnosis", why=str(last.body["outcome"]).replace("_", " "))
+        outcome = str(last.body["outcome"])
+        why = words(outcome) if outcome in NO_DIAGNOSIS else outcome.replace("_", " ")
+        return phrase(language, "no diagnosis", why=why)
     return phrase(language, "diagnosis pending")
 
 
-def _moved(incident: Incident, language: str) -> str:
+def moved(incident: Incident, language: str, most: int = MOVED_IN_LINE) -> str:
     """What moved first, and how long before it opened; empty where nothing was gathered yet."""
     last = incident.consultations[-1] if incident.consultations else None
     if last is None or not last.case:
         return ""
-    found = moves(last.case, incident.opened_at, MOVED_IN_LINE)
+    found = moves(last.case, incident.opened_at, most)
     if not found:
         return phrase(language, "nothing moved")
     return phrase(language, "moved first", moved="; ".join(one.named + _lead(one, language) for one in found))
@@ -80,14 +102,14 @@ def _lead(one: Moved, language: str) -> str:
     return phrase(language, key, minutes=abs(one.minutes))
 
 
-def with_quorum(title: str, quorum: int, levels: Sequence[Levels], language: str = ENGLISH) -> str:
+def with_quorum(action: str, quorum: int, levels: Sequence[Levels], language: str = ENGLISH) -> str:
     """The action as it is shown, and how many must approve it, where one is not enough."""
     if quorum == 1:
-        return title
+        return action
     of = "".join(
         phrase(language, "level", quorum=level.second_quorum, names=", ".join(sorted(level.second))) for level in levels
     )
-    return phrase(language, "quorum", title=title, quorum=quorum, levels=of)
+    return phrase(language, "quorum", title=action, quorum=quorum, levels=of)
 
 
 def still_missing(proposal: Proposal, approved: Collection[str], language: str = ENGLISH) -> str:
@@ -110,8 +132,8 @@ def still_missing(proposal: Proposal, approved: Collection[str], language: str =
 def approved_so_far(proposal: Proposal, approved: Collection[str], language: str = ENGLISH) -> str:
     """Who has approved, in their order, and who must beside them; for those who were asked as well."""
     missing = still_missing(proposal, approved, language)
-    title = str(proposal.body["title"])
-    return phrase(language, "approved so far", names=", ".join(approved), title=title, missing=missing)
+    action = str(proposal.body["title"])
+    return phrase(language, "approved so far", names=", ".join(approved), title=action, missing=missing)
 
 
 def opened(
@@ -130,50 +152,63 @@ def opened(
     if approved:
         action = phrase(reader.language, "approved by", title=action, names=", ".join(approved))
     return {
-        "incident": incident.title,
-        "summary": incident.summary,
+        "incident": title(incident, reader.language),
+        "summary": summary(incident, reader.language),
         "finding": _finding(incident, reader.language),
         "diagnosis": diagnosis_line(incident, reader.language),
         "action": action,
-        "risk": body["risk"],
+        "risk": risk(body),
         "links": links,
         "expires": local(reader, expires_at),
         "reference": incident.id,
     }
 
 
+def risk(body: Mapping[str, Any]) -> str:
+    """The risk of an action, in the words of the configuration; empty where it states none."""
+    return "" if body["risk"] == NOT_STATED else str(body["risk"])
+
+
 def _finding(incident: Incident, language: str) -> str:
     """Why it is an incident, and what was tried already without effect."""
-    finding = incident.reason.partition(": ")[2] or incident.reason
+    found = finding(incident, language)
     tried = [str(p.body["title"]) for p in incident.proposals if p.did_not_help]
     # Of an earlier part only the names of its actions are at hand.
     own = {str(p.body["action"]) for p in incident.proposals}
     tried += sorted(incident.tried_before - own)
-    return phrase(language, "tried", finding=finding, titles=", ".join(dict.fromkeys(tried))) if tried else finding
+    return phrase(language, "tried", finding=found, titles=", ".join(dict.fromkeys(tried))) if tried else found
 
 
 def asked(incident: Incident, names: Iterable[str], reader: Recipient) -> str:
     """For those of the ladder's first step who cannot approve: who can."""
-    return phrase(reader.language, "asked", headline=headline(incident), names=", ".join(names))
+    return phrase(reader.language, "asked", headline=headline(incident, reader.language), names=", ".join(names))
 
 
-def nothing_proposed(incident: Incident, denials: Sequence[str], reader: Recipient) -> str:
+def nothing_proposed(incident: Incident, denials: Sequence[Words], reader: Recipient) -> str:
     language = reader.language
-    why = "; ".join(denials) if denials else phrase(language, "no action")
+    why = all_of(denials, language) if denials else phrase(language, "no action")
     diagnosis = diagnosis_line(incident, language)
-    return phrase(language, "nothing proposed", headline=headline(incident), diagnosis=diagnosis, why=why)
+    return phrase(language, "nothing proposed", headline=headline(incident, language), diagnosis=diagnosis, why=why)
+
+
+def all_of(denials: Sequence[Words], language: str = ENGLISH) -> str:
+    return "; ".join(said(language, denial) for denial in denials)
 
 
 def escalated(incident: Incident, now: datetime, reader: Recipient) -> str:
     """For the next step of the ladder."""
-    text = phrase(reader.language, "escalated", headline=headline(incident), **_since(incident, now, reader))
+    text = phrase(
+        reader.language, "escalated", headline=headline(incident, reader.language), **_since(incident, now, reader)
+    )
     return phrase(reader.language, "unreached", escalated=text) if incident.unreached else text
 
 
 def reminder(incident: Incident, now: datetime, reader: Recipient = PLAIN) -> str:
     """What is said every half hour of an open incident; of one in doubt, what is asked of people."""
     last = incident.last
-    text = phrase(reader.language, "reminder", headline=headline(incident), **_since(incident, now, reader))
+    text = phrase(
+        reader.language, "reminder", headline=headline(incident, reader.language), **_since(incident, now, reader)
+    )
     if last is not None and last.in_suspense:
         return phrase(reader.language, "in doubt", reminder=text, title=last.body["title"], id=incident.id)
     return text
@@ -184,7 +219,12 @@ def _since(incident: Incident, now: datetime, reader: Recipient) -> dict[str, st
 
 
 def news(
-    incident: Incident, proposal: Proposal | None, stage: str, actor: str, reason: str, reader: Recipient = PLAIN
+    incident: Incident,
+    proposal: Proposal | None,
+    stage: str,
+    actor: str,
+    reason: Words | str,
+    reader: Recipient = PLAIN,
 ) -> str:
     """What became of it, for everyone who was asked. proposal: the one that the news is about, if it is about one."""
     who = actor.partition(":")[2] or actor
@@ -193,7 +233,7 @@ def news(
     return phrase(
         language,
         "CLOSED by hand" if by_hand else stage,
-        incident=incident.title,
+        incident=title(incident, language),
         id=incident.id,
         action=proposal.body["title"] if proposal is not None else phrase(language, "the action"),
         by=proposal.decided_by if proposal is not None and proposal.decided_by else who,

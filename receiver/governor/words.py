@@ -15,9 +15,10 @@ from receiver.governor.answering import heed, refuse, reply_to, say, settled
 from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
 from receiver.governor.explained import long_form
-from receiver.governor.phrases import phrase
+from receiver.governor.phrases import ENGLISH, said
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX
 from receiver.incident.states import Heard, Incident
+from receiver.papers import words
 
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
 STATUS_INCIDENTS = 5  # in full words
@@ -43,7 +44,7 @@ async def halt(desk: Desk, heard: Heard, person: str) -> None:
         cites=(heard.index,),
         body={"text": reason},
     )
-    text = say(desk, person, "you halted")
+    text = words("you halted")
     done = settled(heard, "HEEDED", "halt", None, {"what": "halt", "person": person})
     told = halting.told(desk, f"halt:{heard.index}", "HALTED", halted.actor, "")
     await desk.post(halted, done, reply_to(desk, heard, person, text, None), *told)
@@ -53,7 +54,7 @@ async def resume(desk: Desk, heard: Heard, person: str) -> None:
     others = [index for index, (actor, _) in desk.book.halts.items() if actor != f"engineer:{person}"]
     if not others:
         key = "own halt" if desk.book.halts else "no halt"
-        await refuse(desk, heard, phrase(wording.ENGLISH, key), reply=say(desk, person, key))
+        await refuse(desk, heard, said(ENGLISH, words(key)), reply=words(key))
         return
     resumed = [
         Draft(
@@ -68,7 +69,7 @@ async def resume(desk: Desk, heard: Heard, person: str) -> None:
         for index in others
     ]
     left = len(desk.book.halts) - len(others)
-    text = say(desk, person, "others resumed" if left else "you resumed")
+    text = words("others resumed" if left else "you resumed")
     done = settled(heard, "HEEDED", "resume", None, {"what": "resume", "person": person})
     told = [] if left else halting.told(desk, f"resume:{heard.index}", "RESUMED", f"engineer:{person}", "")
     await desk.post(*resumed, done, reply_to(desk, heard, person, text, None), *told)
@@ -76,15 +77,26 @@ async def resume(desk: Desk, heard: Heard, person: str) -> None:
 
 async def status(desk: Desk, heard: Heard, person: str) -> None:
     """What is open, the newest first, each with the id by which WHY and DETAIL ask; STATUS 2 goes on, in short."""
-    halted = "HALTED. " if desk.book.halted() else ""
+    language = _language(desk, person)
+    halted = say(desk, person, "halted now") + " " if desk.book.halted() else ""
     found = list(reversed(desk.book.open.values()))
     page = int(str(heard.body.get("about") or 1))
     first = STATUS_INCIDENTS + STATUS_PAGE * (page - 2) if page > 1 else 0
     shown = found[first : first + (STATUS_PAGE if page > 1 else STATUS_INCIDENTS)]
     if page > 1:
-        lines = [f"{incident.id} {incident.title[:STATUS_TITLE]}." for incident in shown]
+        lines = [f"{incident.id} {wording.title(incident, language)[:STATUS_TITLE]}." for incident in shown]
     else:
-        lines = [f"{incident.id} {incident.state}: {wording.headline(incident)}" for incident in shown]
+        lines = [
+            say(
+                desk,
+                person,
+                "of status",
+                id=one.id,
+                state=words(str(one.state)),
+                headline=wording.headline(one, language),
+            )
+            for one in shown
+        ]
     text = " ".join(lines) or say(desk, person, "none open" if page == 1 else "none further")
     more = len(found) - first - len(shown)
     text += say(desk, person, "more open", count=more, page=page + 1) if more > 0 and shown else ""
@@ -100,8 +112,13 @@ async def why(desk: Desk, heard: Heard, person: str) -> None:
         return
     entries = await desk.journal.entries(desk.tenant, incident=incident.id, limit=10_000)
     zone = ZoneInfo(desk.charter.people[person].recipient.timezone)
-    lines = [_line(entry, zone) for entry in entries if entry.stage in DECISIONS]
-    text = f"Policy {incident.policy_version}. " + _fitting(lines, WHY_CHARACTERS) + f" {long_form(incident)}"
+    lines = [say(desk, person, "why line", **_line(entry, zone)) for entry in entries if entry.stage in DECISIONS]
+    text = words(
+        "why",
+        version=incident.policy_version,
+        lines=_fitting(lines, WHY_CHARACTERS) or words("nothing decided"),
+        explained=long_form(incident, _language(desk, person)),
+    )
     await heed(desk, heard, person, "why", text, incident_id=incident.id)
 
 
@@ -110,20 +127,27 @@ async def detail(desk: Desk, heard: Heard, person: str) -> None:
     incident = await incident_meant(desk, heard, person, "DETAIL")
     if incident is None:
         return
-    last = incident.last
+    language, last = _language(desk, person), incident.last
+    explained = long_form(incident, language)
     if last is not None and last.open and person in last.body["approvers"] and person not in last.approvals:
         sent = sum(m.person == person and m.proposal == last.index for m in desk.book.messages.values())
         if sent > QUESTIONS_AGAIN:
-            await heed(desk, heard, person, "detail", say(desk, person, "asked already"), incident_id=incident.id)
+            await heed(desk, heard, person, "detail", words("asked already"), incident_id=incident.id)
             return
         again = question_to(desk, incident, last, person, f"detail:{heard.index}")
-        await heed(desk, heard, person, "detail", long_form(incident), incident_id=incident.id, extra=(again,))
+        await heed(desk, heard, person, "detail", explained, incident_id=incident.id, extra=(again,))
         return
-    asked = f"Asked to approve {last.body['title']}: {', '.join(last.body['approvers'])}." if last is not None else ""
-    open_for = f", open for {wording.span(desk.now() - incident.opened_at)}" if incident.open else ""
-    text = f"{incident.state.capitalize()}{open_for}: {wording.headline(incident)} {incident.summary}. "
-    text += f"{asked} {long_form(incident)}"
-    await heed(desk, heard, person, "detail", text.strip(), incident_id=incident.id)
+    names = ", ".join(last.body["approvers"]) if last is not None else ""
+    text = words(
+        "detail of open" if incident.open else "detail",
+        state=say(desk, person, str(incident.state)).capitalize(),
+        span=wording.span(desk.now() - incident.opened_at),
+        headline=wording.headline(incident, language),
+        summary=wording.summary(incident, language),
+        asked=words("asked about", title=last.body["title"], names=names) if last is not None else "",
+        explained=explained,
+    )
+    await heed(desk, heard, person, "detail", text, incident_id=incident.id)
 
 
 async def note(desk: Desk, heard: Heard, person: str) -> None:
@@ -141,11 +165,11 @@ async def note(desk: Desk, heard: Heard, person: str) -> None:
         cites=(heard.index,),
         body={"kind": "note", "text": text},
     )
-    await heed(desk, heard, person, "note", say(desk, person, "noted"), incident_id=incident.id, extra=(noted,))
+    await heed(desk, heard, person, "note", words("noted"), incident_id=incident.id, extra=(noted,))
 
 
 async def help_(desk: Desk, heard: Heard, person: str) -> None:
-    await heed(desk, heard, person, "help", say(desk, person, "help"))
+    await heed(desk, heard, person, "help", words("help"))
 
 
 async def unknown(desk: Desk, heard: Heard, person: str) -> None:
@@ -167,15 +191,20 @@ async def incident_meant(desk: Desk, heard: Heard, person: str, word: str) -> In
     if len(found) == 1:
         return found[0]
     ids = ", ".join(incident.id for incident in list(reversed(desk.book.open.values()))[:STATUS_INCIDENTS])
-    those = say(desk, person, "these open", ids=ids) if ids else say(desk, person, "none of them")
-    text = say(desk, person, "which", word=word, open=those)
+    text = words("which", word=word, open=words("these open", ids=ids) if ids else words("none of them"))
     await heed(desk, heard, person, f"{word.lower()} of nothing", text)
     return None
 
 
-def _line(entry: Entry, zone: ZoneInfo) -> str:
-    actor = entry.actor.partition(":")[2] or entry.actor
-    return f"{_clock(entry.timestamp, zone)} {entry.stage} by {actor} ({entry.index}): {entry.reason.rstrip('.')}."
+def _language(desk: Desk, person: str) -> str:
+    return desk.charter.people[person].recipient.language
+
+
+def _line(entry: Entry, zone: ZoneInfo) -> dict[str, object]:
+    """What stands in the line of an entry; its reason is that of the ledger."""
+    who = entry.actor.partition(":")[2] or entry.actor
+    at, reason = _clock(entry.timestamp, zone), entry.reason.rstrip(".")
+    return {"at": at, "stage": entry.stage, "who": who, "index": entry.index, "reason": reason}
 
 
 def _clock(moment: datetime, zone: ZoneInfo) -> str:
@@ -185,7 +214,7 @@ def _clock(moment: datetime, zone: ZoneInfo) -> str:
 def _fitting(lines: list[str], characters: int) -> str:
     """The first of `lines` and as many of the last as fit, with a mark where some are left out."""
     if not lines:
-        return "Nothing was decided yet."
+        return ""
     first, kept, room = lines[0][:300], [], characters - len(lines[0][:300])
     for line in reversed(lines[1:]):
         if len(line) + 1 > room:

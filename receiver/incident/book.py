@@ -263,6 +263,7 @@ class Book:
             times=Times(watch.heard_at if watch is not None else None),
             requested_by=entry.body.get("requested_by", ""),
             requested_action=entry.body.get("requested_action", ""),
+            said=entry.body.get("said"),
         )
         former = self.incidents.get(entry.body.get("continues") or "")
         if former is not None:

@@ -212,6 +212,7 @@ class Incident:
     gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
     requested_by: str = ""  # who asked for it by hand; empty where an alert opened it
     requested_action: str = ""
+    said: object = None  # what `reason` says, as the DETECTED keeps it for people
     times: Times = field(default_factory=lambda: Times(None))
 
     @property

@@ -26,7 +26,6 @@ from receiver.papers import VOICE, MessageKind, Recipient
 
 JUDGED_SECONDS = 5.0  # a call waits so long for the judgement; Twilio waits 15 s for all of the answer
 READINGS_NAMED = {str(number): number for number in range(1, voice.READINGS + 2)}
-NOBODY = "This number calls people about incidents. It takes no calls. Goodbye."
 _LOG = logging.getLogger("counterfoil.calls")
 
 
@@ -74,7 +73,7 @@ class Calls:
         try:
             call = await self._call(signed)
             if call is None:
-                return self._said(request, "no call of ours", voice.saying(NOBODY, "en"))
+                return self._said(request, "no call of ours", voice.taking_none())
             return await self._step(request, signed, call)
         except LedgerError as error:
             _LOG.error("a call could not be booked: %s", error)

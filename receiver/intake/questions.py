@@ -18,7 +18,7 @@ from aiohttp import web
 from ledger.entry import Draft, Entry
 from ledger.journal import Conflict, Journal, LedgerError
 from receiver.authorization import codes
-from receiver.authorization.page import HEADERS, QuestionView, render
+from receiver.authorization.page import HEADERS, QuestionView, read_by, render, words_of
 from receiver.intake.calls import came_to, judgement
 
 PATH = "/q/"
@@ -52,52 +52,52 @@ class Questions:
         try:
             found = await self._find(request)
         except LedgerError as error:
-            return self._unavailable(error)
+            return self._unavailable(request, error)
         if found is None:
-            return self._page(404, None, "unknown")
+            return self._page(request, 404, None, "unknown")
         _, view = found
         if not view.open:
-            return self._page(410, view, "closed")
-        return self._page(200, view, "" if view.asked else "yours", good=True, form=self._form(request))
+            return self._page(request, 410, view, "closed")
+        return self._page(request, 200, view, "" if view.asked else "yours", good=True, form=self._form(request))
 
     async def decide(self, request: web.Request) -> web.Response:
         """200 with what came of it; 400, 403, 404, 409, 410, 413, 429 with the page again, 503 without the ledger."""
         if not self._from_here(request):
-            return self._page(403, None, "not counted")
+            return self._page(request, 403, None, "not counted")
         body = await request.content.read(BODY_BYTES + 1)
         if len(body) > BODY_BYTES:
-            return self._page(413, None, "unknown")
+            return self._page(request, 413, None, "unknown")
         try:
             found = await self._find(request)
             if found is None:
-                return self._page(404, None, "unknown")
+                return self._page(request, 404, None, "unknown")
             tenant, view = found
             if not view.open:
-                return self._page(410, view, "closed")
+                return self._page(request, 410, view, "closed")
             if view.locked:
                 # No entry either: whoever has a link and no code fills no ledger.
-                return self._page(429, view, "locked")
+                return self._page(request, 429, view, "locked")
             return await self._decide(request, tenant, view, _fields(body))
         except LedgerError as error:
-            return self._unavailable(error)
+            return self._unavailable(request, error)
 
     async def _decide(
         self, request: web.Request, tenant: str, view: QuestionView, fields: dict[str, str]
     ) -> web.Response:
         verb, code, form = fields.get("verb", ""), fields.get("code", "").strip().upper(), fields.get("form", "")
         if not codes.is_form(self.codes_secret, request.match_info["token"], form):
-            return self._page(409, view, "used", form=self._form(request))
+            return self._page(request, 409, view, "used", form=self._form(request))
         if verb not in VERBS or not 1 <= len(code) <= 8 or not code.isalnum():
-            return self._page(400, view, "incomplete", form=self._form(request))
+            return self._page(request, 400, view, "incomplete", form=self._form(request))
         index = codes.page_of(self.codes_secret, tenant, request.match_info["token"])
         addressed = await self.journal.get(tenant, index) if index is not None else None
         if addressed is None:
-            return self._page(404, None, "unknown")
+            return self._page(request, 404, None, "unknown")
         heard = self._heard(tenant, view.person, addressed, verb, code, form)
         try:
             receipt = await self.journal.post(tenant, [heard])
         except Conflict:
-            return self._page(409, view, "used", form=self._form(request))
+            return self._page(request, 409, view, "used", form=self._form(request))
         judged = await judgement(self.journal, tenant, receipt.entries[0].index, JUDGED_SECONDS)
         return await self._told(request, judged)
 
@@ -105,13 +105,13 @@ class Questions:
         found = await self._find(request)
         view = found[1] if found is not None else None
         if judged is None:
-            return self._page(202, view, "said later", good=True)
+            return self._page(request, 202, view, "said later", good=True)
         if judged.stage != "REFUSED":
             came = came_to(judged)
-            return self._page(200, view, f"said {came}", good=came != "pin")
+            return self._page(request, 200, view, f"said {came}", good=came != "pin")
         if judged.body.get("why") == "wrong code":
-            return self._page(403, view, "wrong code", form=self._form(request))
-        return self._page(403, view, "not counted")
+            return self._page(request, 403, view, "wrong code", form=self._form(request))
+        return self._page(request, 403, view, "not counted")
 
     def _heard(self, tenant: str, person: str, addressed: Entry, verb: str, code: str, form: str) -> Draft:
         address = f"{WEB}:{addressed.index}"
@@ -155,20 +155,33 @@ class Questions:
         return site in ("same-origin", "none") and origin in (None, "null", f"{parts.scheme}://{parts.netloc}")
 
     def _page(
-        self, status: int, view: QuestionView | None, said: str, *, good: bool = False, form: str = ""
+        self,
+        request: web.Request,
+        status: int,
+        view: QuestionView | None,
+        said: str,
+        *,
+        good: bool = False,
+        form: str = "",
     ) -> web.Response:
         self.count(said or "shown")
-        language = view.language if view is not None else "en"
+        language = view.language if view is not None else _reads(request)
         shown = view if view is not None and view.open else None  # who comes too late is shown nothing any more
         if shown is None or not shown.asked or shown.locked:
             form = ""
         text = render(language, shown, said=said, good=good, form=form)
         return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=HEADERS)
 
-    def _unavailable(self, error: LedgerError) -> web.Response:
+    def _unavailable(self, request: web.Request, error: LedgerError) -> web.Response:
         _LOG.error("a question cannot be shown or answered: %s", error)
         self.count("unavailable")
-        return web.Response(status=503, text="Try again in a minute.\n", headers={**HEADERS, "Retry-After": "60"})
+        return web.Response(
+            status=503, text=f"{words_of(_reads(request))['later']}\n", headers={**HEADERS, "Retry-After": "60"}
+        )
+
+
+def _reads(request: web.Request) -> str:
+    return read_by(request.headers.get("Accept-Language", ""))
 
 
 def _fields(body: bytes) -> dict[str, str]:

@@ -14,17 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policy_rules.reasons import ENGLISH
 from receiver.authorization import wording as carrier_wording
-from receiver.authorization.templates import ABSENT, LANGUAGES, NOTICE, OPENED, TEMPLATES, language_of, template_for
+from receiver.authorization.absent import ABSENT
+from receiver.authorization.templates import LANGUAGES, NOTICE, OPENED, TEMPLATES, language_of, template_for
 from receiver.demo.phone import Refusal, rules
 from receiver.demo.phone import Template as Stored
 from receiver.governor import doubting, judging, wording
+from receiver.governor.cause_phrases import NO_DIAGNOSIS
 from receiver.governor.phrases import PHRASES, phrase
 from receiver.governor.reply_phrases import REPLIES
 from receiver.incident import drills
 from receiver.incident.consulting import Consultation
-from receiver.incident.states import Incident, Proposal
-from receiver.papers import Recipient
+from receiver.incident.states import Incident, IncidentState, Proposal
+from receiver.papers import Recipient, words
 from tests.receiver.governed import NOW, Governed
 from tests.tools import ROOT
 
@@ -55,8 +58,9 @@ def test_every_sentence_is_there_in_every_language_with_the_same_values(key: str
 def test_every_sentence_is_said_and_none_is_said_that_is_not_there() -> None:
     """A key that nothing asks for is dead, and one that is asked for and missing would end a step."""
     asked: set[str] = set()
-    for path in (ROOT / "receiver/governor").glob("*.py"):
-        if path.name in ("phrases.py", "reply_phrases.py"):
+    folders = ("governor", "incident", "evidence", "execution")
+    for path in (path for folder in folders for path in (ROOT / "receiver" / folder).glob("*.py")):
+        if path.name.endswith(("phrases.py", "reasons.py")):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PHRASES:
@@ -66,7 +70,10 @@ def test_every_sentence_is_said_and_none_is_said_that_is_not_there() -> None:
     computed |= {f"settled {outcome}" for outcome in doubting.OUTCOMES.values()}
     computed |= {f"drill {outcome}" for outcome in drills.OUTCOMES}
     computed |= {f"drill: {line}" for line in wording.DRILL_LINES}
-    assert set(PHRASES) == asked | computed
+    computed |= {str(state) for state in IncidentState}
+    computed |= {f"policy: {kind}" for kind in ENGLISH} | NO_DIAGNOSIS
+    computed |= {"run exit code", "run exit code before", "run answered before"}
+    assert set(PHRASES) - asked == computed - asked
 
 
 def test_the_templates_and_what_is_absent_are_there_in_every_language() -> None:
@@ -118,7 +125,7 @@ def notices(text: str, reader: Recipient) -> Iterator[str]:
     incident.proposals.append(proposal)
     yield wording.reminder(incident, now, reader)
     yield wording.asked(incident, [text] * 30, reader)
-    yield wording.nothing_proposed(incident, [text] * 9, reader)
+    yield wording.nothing_proposed(incident, [words("policy: recorded", text=text)] * 9, reader)
     yield wording.nothing_proposed(incident, [], reader)
     yield wording.still_missing(proposal, set(), reader.language)
     for stage in ("HALTED", "RESUMED"):

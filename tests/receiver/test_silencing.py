@@ -15,7 +15,7 @@ from receiver.demo.monitoring import free_ports
 from receiver.evidence.silencing import Silencing
 from receiver.governor import silencing
 from receiver.governor.missed import GONE_AFTER, compare
-from receiver.papers import NotSilenced, Silence
+from receiver.papers import NotSilenced, Silence, words
 from receiver.rehearsal.outside import CaseClock
 from tests.receiver.governed import Governed
 from tests.tools import find_tool
@@ -158,7 +158,7 @@ async def test_what_is_over_or_too_much_is_silenced_by_nobody() -> None:
 
 
 async def test_an_alertmanager_that_does_not_answer_is_asked_again_and_then_it_is_said() -> None:
-    office = Elsewhere(NotSilenced("it does not answer", again=True))
+    office = Elsewhere(NotSilenced(words("alertmanager answers", server="http://am", status=503), again=True))
     made = await governed(office)
     await made.fire()
     await made.hear("tendai", "silence for 2h")
@@ -167,7 +167,7 @@ async def test_an_alertmanager_that_does_not_answer_is_asked_again_and_then_it_i
     assert len(office.wanted) == 2
     assert len(made.entries("NOTED")) == 1
     await made.after(silencing.GIVE_UP_SECONDS)
-    assert made.told("tendai")[-1] == "Not silenced: it does not answer."
+    assert made.told("tendai")[-1] == "Not silenced: http://am answers 503."
     assert made.entries("NOTED")[-1].body["ids"] == []
     assert made.desk.book.silences.pending == {}
 
@@ -180,7 +180,7 @@ async def test_where_none_is_configured_it_is_said_at_once() -> None:
 
 
 async def test_a_restart_asks_for_what_was_not_asked_yet() -> None:
-    down = Elsewhere(NotSilenced("it does not answer", again=True))
+    down = Elsewhere(NotSilenced(words("alertmanager answers", server="http://am", status=503), again=True))
     made = await governed(down)
     await made.fire()
     await made.hear("tendai", "silence 2h")
