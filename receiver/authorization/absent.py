@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from receiver.authorization.templates import language_of
 
-# WhatsApp refuses an empty value, so each absence has its word.
+# WhatsApp refuses an empty value, so each absence has its word; and so has what is left out of a text.
 ABSENT: Mapping[str, Mapping[str, str]] = {
     "en": {
         "diagnosis": "no explanation in time",
@@ -16,6 +16,8 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
         "incident": "unnamed",
         "links": "none on record",
         "none": "none",
+        "link": "[link]",
+        "number": "[number]",
         "reply": "Counterfoil has nothing to say to that.",
     },
     "pt": {
@@ -26,6 +28,8 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
         "incident": "sem nome",
         "links": "nenhum registado",
         "none": "nenhuma",
+        "link": "[ligação]",
+        "number": "[número]",
         "reply": "O Counterfoil não tem nada a dizer a isso.",
     },
     "fr": {
@@ -36,6 +40,8 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
         "incident": "sans nom",
         "links": "aucune enregistrée",
         "none": "aucune",
+        "link": "[lien]",
+        "number": "[numéro]",
         "reply": "Counterfoil n'a rien à dire à cela.",
     },
 }

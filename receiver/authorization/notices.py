@@ -57,7 +57,8 @@ class Notices:
             return NotSent("no_number", "the person and the tenant have no addresses for notices")
         if not installed():
             return NotSent("no_channel", MISSING)
-        text = clean(message.variables.get("text") or message.variables.get("summary", ""), TEXT_UNITS)
+        said = message.variables.get("text") or message.variables.get("summary", "")
+        text = clean(said, TEXT_UNITS, message.recipient.language)
         reference = clean(message.variables.get("reference", ""), 40)
         body = f"{text} ({reference})" if reference else text
         loop = asyncio.get_running_loop()

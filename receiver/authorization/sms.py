@@ -60,7 +60,7 @@ class Sms:
 
 def text_of(variables: Mapping[str, str], language: str) -> str:
     """What the SMS says: the notice, cleaned and short, its reference, and where an answer counts."""
-    text = shorten(clean(variables.get("text") or variables.get("summary", ""), UNITS), UNITS)
+    text = shorten(clean(variables.get("text") or variables.get("summary", ""), UNITS, language), UNITS)
     reference = clean(variables.get("reference", ""), 40)
     parts = ["Counterfoil:", text, f"({reference})" if reference else "", ONE_WAY[language_of(language)]]
     return " ".join(part for part in parts if part)

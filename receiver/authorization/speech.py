@@ -147,17 +147,18 @@ def voice_for(language: str) -> str:
 def question(variables: Mapping[str, str], language: str) -> str:
     """What is wrong, what is proposed, and the code by which this person answers. variables: with `code` in digits."""
     words = speech_for(language)
-    said = {name: spoken(text, words) for name, text in variables.items() if name != "code"}
+    said = {name: spoken(text, language) for name, text in variables.items() if name != "code"}
     said |= {name: said.get(name) or "-" for name in ("incident", "finding", "action", "risk", "expires")}
     told = [words.incident.format(**said), words.action.format(**said)]
     return " ".join([*told, words.answer.format(code=", ".join(variables["code"]))])
 
 
 def notice(variables: Mapping[str, str], language: str) -> str:
-    return f"Counterfoil. {spoken(variables.get('text', ''), speech_for(language))}"
+    return f"Counterfoil. {spoken(variables.get('text', ''), language)}"
 
 
-def spoken(text: str, words: Speech) -> str:
+def spoken(text: str, language: str) -> str:
     """`text` without what is only for the eye: links, markup, and signs of comparison, which become words."""
-    cleaned = _OPERATORS.sub(lambda sign: f" {words.operators[sign[0]]} ", clean(text, TEXT_UNITS))
+    words = speech_for(language)
+    cleaned = _OPERATORS.sub(lambda sign: f" {words.operators[sign[0]]} ", clean(text, TEXT_UNITS, language))
     return " ".join(cleaned.replace("_", " ").replace("\u02cd", " ").replace("=", " ").split()).rstrip(" .")

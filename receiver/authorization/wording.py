@@ -60,16 +60,18 @@ def tidy(text: str, units: int) -> str:
     return shorten(" ".join("".join(kept).split()), units)
 
 
-def clean(text: str, units: int) -> str:
+def clean(text: str, units: int, language: str = "en") -> str:
     """`tidy`, and nothing that WhatsApp or a phone makes bold, tappable or diallable.
 
-    A web address and a telephone number are replaced by a word; a host name keeps its letters but is no longer a link.
+    A web address and a telephone number are replaced by a word of `language`; a host name keeps its letters but is no
+    longer a link.
     """
     # First, for what a mark becomes may make a name or a number of what stands beside it.
     text = tidy(text, _INPUT_CHARACTERS).translate(_MARKUP)
-    text = _LINK.sub("[link]", text)
-    text = _PHONE.sub("[number]", text)
-    text = _LONG_NUMBER.sub(lambda match: f"{int(match[0]):,}" if len(match[0]) < 40 else "[number]", text)
+    link, number = absent(language)["link"], absent(language)["number"]
+    text = _LINK.sub(link, text)
+    text = _PHONE.sub(number, text)
+    text = _LONG_NUMBER.sub(lambda match: f"{int(match[0]):,}" if len(match[0]) < 40 else number, text)
     text = _DOT_IN_NAME.sub("\u2024", text)
     return shorten(text, units)
 
@@ -106,7 +108,7 @@ def values_for(template: Template, variables: Mapping[str, str], token: str | No
         elif name in ("links", "page"):
             values[name] = _fitting(variables.get(name, ""), template.limits[name]) or none.get(name, none["none"])
         else:
-            cleaned = clean(variables.get(name, ""), template.limits[name])
+            cleaned = clean(variables.get(name, ""), template.limits[name], template.language)
             if name in ("action", "risk"):
                 cleaned = cleaned.rstrip(" .")  # the template closes these sentences itself
             values[name] = cleaned or none.get(name) or none["none"]
@@ -125,7 +127,7 @@ def fill(template: Template, values: Mapping[str, str]) -> str:
 
 def reply_text(variables: Mapping[str, str], language: str = "en") -> str:
     """The text of a free-form answer to what a person has just written."""
-    text = clean(variables.get("text", ""), REPLY_UNITS) or absent(language)["reply"]
+    text = clean(variables.get("text", ""), REPLY_UNITS, language) or absent(language)["reply"]
     reference = clean(variables.get("reference", ""), 40)
     return f"{text} ({reference})" if reference else text
 

@@ -31,6 +31,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "pt": "{title} (outra vez, parte {part})",
         "fr": "{title} (de nouveau, partie {part})",
     },
+    "no key": {"en": "{title} (no key)", "pt": "{title} (sem chave)", "fr": "{title} (sans clé)"},
     "asked by hand": {
         "en": "{by} asks for it by hand",
         "pt": "{by} pede-o por iniciativa própria",

@@ -32,11 +32,17 @@ def headline(incident: Incident, language: str = ENGLISH) -> str:
 
 
 def title(incident: Incident, language: str = ENGLISH) -> str:
-    """What the incident is called; that it broke again is said in the reader's language."""
-    again = phrase(ENGLISH, "again", title="", part=incident.part)
-    if not incident.title.endswith(again):
-        return incident.title
-    return phrase(language, "again", title=incident.title.removesuffix(again), part=incident.part)
+    """What the incident is called; what we say of it there is said in the reader's language."""
+    called = incident.title
+    marks: list[str] = []
+    for key in ("again", "no key"):
+        mark = phrase(ENGLISH, key, title="", part=incident.part)
+        if called.endswith(mark):
+            called = called.removesuffix(mark)
+            marks.insert(0, key)
+    for key in marks:
+        called = phrase(language, key, title=called, part=incident.part)
+    return called
 
 
 def summary(incident: Incident, language: str = ENGLISH) -> str:

@@ -21,6 +21,7 @@ from receiver.authorization.codes import TRANSLATED, parse_answer
 from receiver.authorization.templates import LANGUAGES as READ
 from receiver.authorization.templates import NOTICE, TEMPLATES
 from receiver.execution import answers
+from receiver.governor import wording
 from receiver.governor.changes import GovernorChanges
 from receiver.governor.phrases import PHRASES, kept, of_policy, phrase, recorded, said
 from receiver.governor.viewing import QuestionDesk
@@ -418,6 +419,26 @@ def test_every_answer_and_every_notice_fits_the_phone(language: str) -> None:
         text = phrase(language, key, **values)
         assert carrier_wording.units_of(text) <= NOTICE.limits["text"], key
         assert "…" not in carrier_wording.reply_text({"text": text, "reference": "inc-7f3a9c0012"}, language), key
+
+
+@pytest.mark.parametrize(
+    ("language", "called", "cleaned"),
+    [
+        ("en", "DiskFilling (no key) (again, part 2)", "see [link] or [number]"),
+        ("pt", "DiskFilling (sem chave) (outra vez, parte 2)", "see [ligação] or [número]"),
+        ("fr", "DiskFilling (sans clé) (de nouveau, partie 2)", "see [lien] or [numéro]"),
+    ],
+)
+async def test_what_we_add_to_others_words_is_in_it(language: str, called: str, cleaned: str) -> None:
+    made = await speaking("pt", TITLES.replace("group_by: [host]", "group_by: []"))
+    await breaks(made)
+    (incident,) = made.desk.book.open.values()
+    assert wording.title(incident, "en") == "DiskFilling (no key)"
+    incident.title, incident.part = f"{incident.title} (again, part 2)", 2
+    assert wording.title(incident, language) == called
+    incident.part = 3
+    assert wording.title(incident, language) == incident.title  # the alert's own words look alike, and stay
+    assert carrier_wording.clean("see https://x.example/ or +263 77 123 4567", 100, language) == cleaned
 
 
 # --- words in the person's own language -----------------------------------------------------------------------------
