@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
+from ledger.books_audit import BESIDE_FROM, SHAPE, BooksAudit, BooksFault, beside
 from ledger.entry import Entry
 from ledger.log_audit import Anchored, LogAudit, LogFault
-from ledger.posting_again import posting_again
+from ledger.posting_again import POSTED_AGAIN_MAX, Refused, posting_again
 from ledger.stores import migration, schema
 
 
@@ -65,11 +66,14 @@ def verify_store(
     public: Ed25519PublicKey,
     newest: bool = False,
     anchor_path: Path | None = None,
+    post_again: bool | None = None,
     tell: Callable[[str, int], None] = lambda tenant, entries: None,
 ) -> list[Audit]:
     """Verify every log of the SQLite ledger at `path`, read-only. Raises NotALedger.
 
     public: the key that is trusted: any that the logs ever had, or, where `newest` is set, the one in force.
+    post_again: whether the entries are also posted again, into an empty database with all the rules of the books; None:
+    where a log has at most POSTED_AGAIN_MAX of them.
     tell: called with how many entries of a tenant's log were read so far.
     """
     if not path.is_file():
@@ -85,7 +89,8 @@ def verify_store(
             lost = {tenant for tenant in anchors.keys() - tenants if _is_ours(anchors[tenant], origin, tenant, public)}
             audits = []
             for tenant in sorted(tenants | lost):
-                log = LogAudit(
+                log = partial(
+                    LogAudit,
                     store,
                     tenant,
                     origin,
@@ -94,7 +99,11 @@ def verify_store(
                     anchor=anchors.get(tenant),
                     tell=partial(tell, tenant),
                 )
-                audits.append(_verify(store, path, log, tenant, origin))
+                row = store.execute("SELECT max(n) FROM entry WHERE tenant = ?", (tenant,)).fetchone()
+                size = 0 if row[0] is None else int(row[0]) + 1
+                again = size <= POSTED_AGAIN_MAX if post_again is None else post_again
+                with posting_again(store, path, tenant, origin, size) if again else nullcontext(_nothing) as refused:
+                    audits.append(_verify(store, path, tenant, size, log, refused))
             wrong = _fault_of_the_file(store, origin)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a name in a damaged schema is no text
         raise NotALedger(f"{path}: {error}") from error
@@ -105,21 +114,43 @@ def verify_store(
     return [replace(a, fault=a.fault or Fault(a.tenant, None, wrong)) for a in audits]
 
 
-def _verify(store: sqlite3.Connection, path: Path, log: LogAudit, tenant: str, origin: str) -> Audit:
-    """One log: the walk through it, and its entries posted again, beside it where that pays."""
-    row = store.execute("SELECT max(n) FROM entry WHERE tenant = ?", (tenant,)).fetchone()
-    size = 0 if row[0] is None else int(row[0]) + 1
-    fault = None
-    with posting_again(store, path, tenant, origin, size) as refused:
+def _verify(
+    store: sqlite3.Connection,
+    path: Path,
+    tenant: str,
+    size: int,
+    log: Callable[..., LogAudit],
+    refused: Callable[[], Refused | None],
+) -> Audit:
+    """One log: the walk through it, and the rules of its books on the way or, where that pays, beside it."""
+    inside = BooksAudit() if size < BESIDE_FROM else None
+    with nullcontext(inside.end) if inside is not None else beside(store, path, tenant, size) as books:
+        walk = log(books=inside)
+        found: BooksFault | None = None  # not the exception, which would keep the walk's cursors with it
         try:
-            log.walk()
-            if (found := refused()) is not None:
-                raise LogFault("books", *found)
+            walk.walk()
         except LogFault as first:
-            rule, index, message = first.args
-            fault = Fault(tenant, index, message, rule)
-    head = log.head()
-    return Audit(tenant, head.size, head.root.hex(), fault)
+            found = first.args
+        if found is None or inside is None:
+            said = books()
+            if said is not None and (found is None or (said[0] == SHAPE and _comes_first(said[1], found[1]))):
+                found = said
+    if found is None and (refusal := refused()) is not None:
+        found = "books", *refusal
+    head = walk.head()
+    if found is None:
+        return Audit(tenant, head.size, head.root.hex(), None)
+    rule, index, message = found
+    return Audit(tenant, head.size, head.root.hex(), Fault(tenant, index, message, rule))
+
+
+def _nothing() -> None:
+    """What an empty database refuses of entries that are not posted into it."""
+
+
+def _comes_first(index: int | None, other: int | None) -> bool:
+    """Whether an entry's bytes are the fault rather than what another one shows; with the same number they are."""
+    return index is not None and other is not None and index <= other
 
 
 def read_entries(path: Path, tenant: str) -> list[Entry]:

@@ -47,12 +47,12 @@ def log_origin(origin: str, tenant: str) -> str:
 
 def key_id(name: str, public: Ed25519PublicKey) -> bytes:
     """The first four bytes of SHA-256(name, newline, algorithm, public key), as C2SP signed-note has it."""
-    return hashlib.sha256(name.encode() + b"\n" + ALGORITHM + _raw(public)).digest()[:4]
+    return hashlib.sha256(name.encode() + b"\n" + ALGORITHM + public.public_bytes_raw()).digest()[:4]
 
 
 def verifier_key(name: str, public: Ed25519PublicKey) -> str:
     """The vkey text: NAME+HASH+BASE64, what an auditor needs and nothing more."""
-    encoded = base64.b64encode(ALGORITHM + _raw(public)).decode()
+    encoded = base64.b64encode(ALGORITHM + public.public_bytes_raw()).decode()
     return f"{name}+{key_id(name, public).hex()}+{encoded}"
 
 
@@ -262,7 +262,3 @@ def _unpack(slot: bytes) -> tuple[int, str] | None:
     if len(payload) != length or zlib.crc32(slot[4:16] + payload) != checksum:
         return None
     return number, payload.decode("utf-8", "replace")
-
-
-def _raw(public: Ed25519PublicKey) -> bytes:
-    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 MAX_ENTRY_BYTES = 65_535  # as in C2SP tlog-tiles; what is larger goes into a blob
 SALT_BYTES = 16
 MAX_INTEGER = 2**53 - 1  # RFC 8785: beyond it a number is not the same for every reader
 MAX_DEPTH = 64  # deeper than any entry of ours, and well within what every JSON reader takes
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
-_LONG_NUMBER = re.compile(rb"[0-9]{16}")  # which may be beyond MAX_INTEGER
 _NUMBER = re.compile(r"\d{1,4}(\.\d{1,12})?", re.ASCII)
 
 
@@ -120,7 +121,7 @@ class Entry:
     def parse(cls, raw: bytes) -> Entry:
         """Read an entry's bytes. Raises ValueError where they are not an entry."""
         try:
-            return cls.of(json.loads(raw), raw)
+            return cls.of(orjson.loads(raw), raw)
         except RecursionError as error:
             raise ValueError(f"not an entry: {error!r}") from error
 
@@ -128,6 +129,8 @@ class Entry:
     def of(cls, data: Any, raw: bytes) -> Entry:
         """The entry that `data`, read from `raw`, is. Raises ValueError where it is none."""
         try:
+            if type(data["cites"]) is not list or type(data["blobs"]) is not list:
+                raise TypeError("cites and blobs are lists")  # an object iterates, too
             return cls(
                 ledger=data["ledger"],
                 tenant_id=data["tenant_id"],
@@ -154,7 +157,7 @@ class Entry:
 
     def document(self) -> dict[str, Any]:
         """The fields that a draft decides, for comparing a repeated post with the first."""
-        data: dict[str, Any] = json.loads(self.raw)
+        data: dict[str, Any] = orjson.loads(self.raw)
         for given in ("ledger", "tenant_id", "index", "timestamp", "salt"):
             data.pop(given, None)
         return data
@@ -162,68 +165,88 @@ class Entry:
     @property
     def well_formed(self) -> bool:
         """Whether every field is of its type: `parse` reads whatever JSON somebody has written."""
-        texts = (self.ledger, self.tenant_id, self.id, self.stage, self.actor, self.reason, self.salt)
-        perhaps = (self.incident_id, self.decision, self.confidence, self.policy_version, self.policy_digest)
-        whole = (self.index, *(() if self.settles is None else (self.settles,)), *self.cites)
-        blobs = self.blobs
         return (
-            all(isinstance(text, str) for text in (*texts, *(b.name for b in blobs), *(b.digest for b in blobs)))
-            and all(text is None or isinstance(text, str) for text in perhaps)
-            and all(type(number) is int for number in (*whole, *(b.length for b in blobs)))  # True is no number here
-            and isinstance(self.body, dict)
+            type(self.ledger) is type(self.tenant_id) is type(self.id) is type(self.stage) is str
+            and type(self.actor) is type(self.reason) is type(self.salt) is str
+            and (self.incident_id is None or type(self.incident_id) is str)
+            and (self.decision is None or type(self.decision) is str)
+            and (self.confidence is None or type(self.confidence) is str)
+            and (self.policy_version is None or type(self.policy_version) is str)
+            and (self.policy_digest is None or type(self.policy_digest) is str)
+            and type(self.index) is int  # True is no number here
+            and (self.settles is None or type(self.settles) is int)
+            and type(self.body) is dict
+            and (not self.cites or all(type(cited) is int for cited in self.cites))
+            and (not self.blobs or all(map(_blob_well_formed, self.blobs)))
         )
 
     def to_json(self) -> dict[str, Any]:
         """The entry for the API: as in the log, but `confidence` as a number, or null where it is none."""
-        data: dict[str, Any] = json.loads(self.raw)
+        data: dict[str, Any] = orjson.loads(self.raw)
         known = self.confidence is not None and _NUMBER.fullmatch(self.confidence)
         data["confidence"] = float(self.confidence) if self.confidence is not None and known else None
         return data
 
 
+def _blob_well_formed(blob: BlobRef) -> bool:
+    return type(blob.name) is type(blob.digest) is str and type(blob.length) is int
+
+
 def canonical(value: Any) -> bytes:
     """RFC 8785 bytes of a value without floats, with text keys and integers below 2^53.
 
-    In this profile json.dumps with sorted keys gives the same bytes, as long as keys sort alike in UTF-16 and by code
-    point. Keys that are all ASCII do; others are sorted here by their UTF-16 units. Raises NotCanonical.
+    In this profile JSON with sorted keys has the same bytes, as long as keys sort alike in UTF-16 and by code point.
+    Keys that are all ASCII do; others are sorted here by their UTF-16 units. Raises NotCanonical.
     """
-    ascii_keys = _check(value, MAX_DEPTH)
-    ordered = value if ascii_keys else _ordered(value)
-    text = (_SORTED if ascii_keys else _AS_IT_STANDS)(ordered)
     try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise NotCanonical(f"text with a lone surrogate: {error.reason}") from error
+        if _check(value, MAX_DEPTH):
+            return orjson.dumps(value, default=_mapping, option=_SORTED)
+        return orjson.dumps(_ordered(value))
+    except orjson.JSONEncodeError as error:
+        raise NotCanonical(f"text with a lone surrogate: {error}") from error
 
 
 def read_canonical(raw: bytes) -> tuple[Any, bool]:
     """What JSON bytes say, and whether they are its canonical form. Raises ValueError, NotCanonical among them.
 
-    Of ASCII that is not deep and has no long number everything that `canonical` looks at is told by reading and writing
-    it once; what is odd in any way is told by `canonical` itself.
+    What is not deep and whose keys sort alike in any order is read and written once; what is odd in any way is told
+    by `canonical` itself.
     """
-    if raw.isascii() and not _LONG_NUMBER.search(raw) and raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
-        text = raw.decode("ascii")
-        data = _WITHOUT_FLOATS(text)
-        if _SORTED(data) == text:
-            return data, True
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH and (raw.isascii() or not _SORTS_OTHERWISE.search(raw)):
+        data = orjson.loads(raw)
+        if not _has_float(data):
+            try:
+                return data, bool(orjson.dumps(data, option=_SORTED) == raw)
+            except orjson.JSONEncodeError:  # an integer beyond MAX_INTEGER, which is named below
+                pass
     data = json.loads(raw)
     return data, canonical(data) == raw
 
 
-def _no_float(text: str) -> Any:
-    raise NotCanonical(f"{text[:40]} has no canonical form: write it as text")
+def _has_float(value: Any) -> bool:
+    pending = [value] if type(value) is dict else [[value]]
+    for holder in pending:
+        for item in holder.values() if type(holder) is dict else holder:
+            kind = type(item)
+            if kind is float:
+                return True
+            if item and (kind is dict or kind is list):
+                pending.append(item)  # the loop goes on to it
+    return False
 
 
-_WITHOUT_FLOATS = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
-_FORM: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "check_circular": False, "default": dict}
-_SORTED = json.JSONEncoder(sort_keys=True, **_FORM).encode
-_AS_IT_STANDS = json.JSONEncoder(**_FORM).encode
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+_SORTS_OTHERWISE = re.compile(rb"[\xee-\xff]")  # U+E000 and beyond: in UTF-16 they do not all stand as by code point
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value)  # `_check` let nothing else through that is not JSON's own
 
 
 def _check(value: Any, deeper: int) -> bool:
-    """Whether every key is ASCII. Raises NotCanonical on what has no canonical form."""
-    if value is None or isinstance(value, (str, bool)):
+    """Whether every key is plain ASCII text. Raises NotCanonical on what has no canonical form."""
+    kind = type(value)
+    if value is None or kind is str or kind is bool or isinstance(value, str):
         return True
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
@@ -232,12 +255,12 @@ def _check(value: Any, deeper: int) -> bool:
     if not deeper:
         raise NotCanonical(f"nested deeper than {MAX_DEPTH}")
     ascii_keys = True
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise NotCanonical(f"key {key!r} is no text")
-            ascii_keys &= key.isascii()
-            if type(item) is not str:  # most of them are text, of which nothing is to be said
+            ascii_keys &= key.isascii() and type(key) is str
+            if item is not None and type(item) is not str:  # most of them are text, of which nothing is to be said
                 ascii_keys &= _check(item, deeper - 1)
         return ascii_keys
     if isinstance(value, (list, tuple)):
@@ -250,7 +273,7 @@ def _check(value: Any, deeper: int) -> bool:
 
 def _ordered(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in sorted(value, key=_utf16)}
+        return {str.__str__(key): _ordered(value[key]) for key in sorted(value, key=_utf16)}
     if isinstance(value, (list, tuple)):
         return [_ordered(item) for item in value]
     return value

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.entry import MAX_ENTRY_BYTES, Entry, NotCanonical, read_canonical
-from ledger.findings import HARMLESS, Examiner, Finding
+from ledger.books_audit import BooksAudit
+from ledger.entry import MAX_ENTRY_BYTES, Entry, read_canonical
 from ledger.keys import KeyFault, Keyring, WrongKey
 from ledger.merkle import Frontier, leaf_hash
-from ledger.reconcile import Tally
 from ledger.stores.opening import keys_of
 
 Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
@@ -36,8 +35,10 @@ class LogAudit:
         *,
         newest: bool,
         anchor: Anchored | None,
+        books: BooksAudit | None,
         tell: Callable[[int], None],
     ) -> None:
+        """books: shown every entry on the way; None where somebody else looks at them."""
         self._store = store
         self._tenant = tenant
         self._origin = origin
@@ -47,12 +48,11 @@ class LogAudit:
         self._tell = tell
         self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
         self._leaves: list[bytes] = []  # hashed, and not in the frontier yet
-        self._examiner = Examiner()
-        self._worst: Finding | None = None
-        self._tally = Tally()
+        self._books = books
         self._seen: set[int] = set()
         self._blob_fault: LogFault | None = None
         self._frontier = Frontier()
+        self._stage: object = None  # of the last entry
 
     def head(self) -> Frontier:
         """The tree over the entries that were walked through."""
@@ -60,14 +60,13 @@ class LogAudit:
         return self._frontier
 
     def walk(self) -> None:
-        """Every entry, root and checkpoint; then the anchor, the blobs and the books. Raises LogFault."""
+        """Every entry, root and checkpoint; then the anchor and the blobs. Raises LogFault."""
         self._keys = self._keyring()
         anchored = self._anchor()
         root_at_anchor = self._entries(anchored.size if isinstance(anchored, notes.Checkpoint) else None)
         self._compare(anchored, root_at_anchor)
         if self._blob_fault is not None:
             raise self._blob_fault
-        self._books()
 
     def _entries(self, anchored: int | None) -> bytes | None:
         """Hash the entries in order and compare the root at every size that was signed; the root at the anchor's."""
@@ -85,6 +84,8 @@ class LogAudit:
                     raise LogFault(
                         "root", n, "the root differs from the signed one: this entry or one before it was changed"
                     )
+                if self._stage == "DECLINED":
+                    raise LogFault("declined", n, "it was signed without the REJECTED of its proposal")
                 size, root = next(signed, (None, b""))
             if not stand % TOLD_EVERY:
                 self._tell(stand)
@@ -146,25 +147,22 @@ class LogAudit:
             raise LogFault("gap", place, f"it is missing: {n} follows {place - 1}")
         try:
             data, exact = read_canonical(raw)
-            entry = Entry.of(data, raw)
-        except (ValueError, NotCanonical, RecursionError) as error:
+            said = data["index"], data["tenant_id"], data["ledger"]
+            entry = Entry.of(data, raw) if self._books is not None or data["blobs"] else None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LogFault("leaf", n, f"it is not an entry: {error}") from error
         if not exact or len(raw) > MAX_ENTRY_BYTES:
             raise LogFault("leaf", n, "its bytes are not canonical")
-        if (entry.index, entry.tenant_id, entry.ledger) != (n, self._tenant, self._origin):
-            raise LogFault("leaf", n, f"it says it is entry {entry.index} of {entry.tenant_id} in {entry.ledger}")
+        if said != (n, self._tenant, self._origin):
+            raise LogFault("leaf", n, f"it says it is entry {said[0]} of {said[1]} in {said[2]}")
+        self._stage = data.get("stage")
         self._leaves.append(leaf_hash(raw))
-        self._note(self._examiner.take(entry))
-        if self._worst is None:
-            self._tally.add(entry)
+        if entry is None:
+            return
+        if self._books is not None:
+            self._books.take(entry)
         if entry.blobs and self._blob_fault is None and entry.well_formed:
             self._blobs(entry)
-
-    def _note(self, found: Iterator[Finding]) -> None:
-        """Keep the finding that comes first in the log."""
-        for one in found:
-            if one.rule not in HARMLESS and (self._worst is None or _place(one) < _place(self._worst)):
-                self._worst = one
 
     def _anchor(self) -> notes.Checkpoint | LogFault | None:
         """What the anchor says, or why it cannot be believed; None where there is none."""
@@ -201,14 +199,3 @@ class LogAudit:
                 self._blob_fault = LogFault("blob", entry.index, f"its blob {blob.name} was changed")
             if self._blob_fault is not None:
                 return
-
-    def _books(self) -> None:
-        self._note(self._examiner.end())
-        if self._worst is not None:
-            raise LogFault(self._worst.rule, self._worst.index, f"{self._worst.rule}: {self._worst.detail}")
-        if not self._tally.balance().balanced:
-            raise LogFault("books", None, "the books do not balance; see `ledger reconcile`")
-
-
-def _place(finding: Finding) -> int:
-    return -1 if finding.index is None else finding.index

@@ -1,4 +1,7 @@
-"""Whether a database with all the rules of the books would take a log again: it is posted into an empty one."""
+"""Whether a database with all the rules of the books would take a log again: it is posted into an empty one.
+
+The same rules as `ledger.findings` decides, in another language, by another program; a test holds that the two agree.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from ledger.stores import schema
 
 IN_MEMORY_MAX = 50_000  # entries; of a longer log the empty ledger is a file of its own, which SQLite removes
 CACHE_KIB = 65_536
-BESIDE_FROM = 20_000  # entries, from which on a process of its own pays
+POSTED_AGAIN_MAX = 20_000  # entries, up to which it is done without being asked for
+BESIDE_FROM = 10_000  # entries, from which on a process of its own pays
 Refused = tuple[int, str]  # the index of an entry, and why it was refused
 
 

@@ -14,11 +14,14 @@ RULE = "carried"
 
 
 class Carrying:
-    """One log as it is walked through. Whether the former log bears it out is for whoever has that at hand."""
+    """One log as it is walked through. Whether the former log bears it out is for whoever has that at hand.
+
+    begins: whether the first post may still go on; after it an entry that does not say `carried` need not be shown.
+    """
 
     def __init__(self) -> None:
         self._listed: object = {}
-        self._begins = True
+        self.begins = True
         self._found: dict[int, tuple[str, object]] = {}  # of the first post: what it opened, and which it stands for
 
     def take(self, entry: Entry) -> Iterator[Finding]:
@@ -28,15 +31,15 @@ class Carrying:
                 yield Finding(0, RULE, "it carries forward and goes on from no other log", INTRUSION)
         elif not carried.is_carried(entry):
             yield from self.end()
-            self._begins = False
-        elif not self._begins:
+            self.begins = False
+        elif not self.begins:
             yield Finding(entry.index, RULE, "it says that it was carried forward, and does not stand first", INTRUSION)
         else:
             yield from self._first(entry)
 
     def end(self) -> Iterator[Finding]:
         """What shows when the first post is over."""
-        if not self._begins:
+        if not self.begins:
             return
         books: defaultdict[str, list[object]] = defaultdict(list)
         for book, index in self._found.values():

@@ -25,34 +25,36 @@ class Examiner:
         self._before: Entry | None = None
         self._ended = False
 
-    def take(self, entry: Entry) -> Iterator[Finding]:
-        """The findings of the next entry. To be exhausted before the one after it is taken."""
+    def take(self, entry: Entry) -> list[Finding]:
+        """The findings of the next entry."""
         if self._ended:
-            return
+            return []
         place = self._order.size
         if not entry.well_formed:
             self._ended = True
-            yield Finding(place, "form", "a field is of another type", WHO_WROTE)
-            return
+            return [Finding(place, "form", "a field is of another type", WHO_WROTE)]
         if entry.index != place:
             self._ended = True
             remedy = "restore the newest copy of the ledger"
-            yield Finding(place, "gap", f"it is missing: {entry.index} follows {place - 1}", remedy)
-            return
+            return [Finding(place, "gap", f"it is missing: {entry.index} follows {place - 1}", remedy)]
         standing = self._standing
         target = standing.outstanding.get(entry.settles) if entry.settles is not None else None
-        yield from laws.after(self._before, entry)
-        yield from self._order.take(entry, target)
-        yield from self._carrying.take(entry)
-        yield from laws.of_its_incident(entry, standing)
-        yield from laws.of_its_stage(entry, target, standing)
+        found = self._order.take(entry, target)
+        if self._before is not None and self._before.stage == "DECLINED":
+            found[:0] = laws.after(self._before, entry)
+        if self._carrying.begins or "carried" in entry.body:
+            found += self._carrying.take(entry)
+        if entry.stage in laws.JUDGED:
+            found += laws.of_its_stage(entry, target, standing)
         standing.take(entry)
         self._before = entry
+        return found
 
     def end(self) -> Iterator[Finding]:
         """What only shows at the end of the log."""
         if not self._ended:
-            yield from laws.after(self._before, None)
+            if self._before is not None:
+                yield from laws.after(self._before, None)
             yield from self._carrying.end()
             yield from self._order.end()
 

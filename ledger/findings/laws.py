@@ -14,7 +14,11 @@ GRACE = timedelta(minutes=2)  # authorize_until is at the latest so long after e
 DIGEST_CHARACTERS = 64
 
 
-def of_its_incident(entry: Entry, standing: Standing) -> Iterator[Finding]:
+# Stages that need an incident in some state.
+_OF_INCIDENTS = frozenset({*ONLY_WHILE_OPEN, "DETECTED", "RECOVERED", "CLOSED"})
+
+
+def _of_its_incident(entry: Entry, standing: Standing) -> Iterator[Finding]:
     open_stages = standing.stages_of(entry.incident_id)
     if entry.stage in ONLY_WHILE_OPEN and "DETECTED" not in open_stages:
         yield Finding(entry.index, "incident", f"{entry.stage} for an incident that is not open", WHO_WROTE)
@@ -25,16 +29,18 @@ def of_its_incident(entry: Entry, standing: Standing) -> Iterator[Finding]:
         yield Finding(entry.index, "incident", f"{entry.stage} over an open {' and '.join(left)}", WHO_WROTE)
 
 
-def after(before: Entry | None, entry: Entry | None) -> Iterator[Finding]:
+def after(before: Entry, entry: Entry | None) -> Iterator[Finding]:
     """DECLINED comes together with the REJECTED of its proposal. entry: what follows, or None at the end."""
-    if before is None or before.stage != "DECLINED":
+    if before.stage != "DECLINED":
         return
     if entry is None or entry.stage != "REJECTED" or (entry.settles,) != before.cites[:1]:
         yield Finding(before.index, "declined", "its proposal was not rejected with it", WHO_WROTE)
 
 
 def of_its_stage(entry: Entry, target: Obligation | None, standing: Standing) -> Iterator[Finding]:
-    """target: the outstanding obligation that the entry settles."""
+    """target: the outstanding obligation that the entry settles. Of a stage that is not in JUDGED nothing must hold."""
+    if entry.stage in _OF_INCIDENTS:
+        yield from _of_its_incident(entry, standing)
     check = _CHECKS.get(entry.stage)
     if check is not None:
         yield from check(entry, target, standing)
@@ -62,7 +68,7 @@ def _form(entry: Entry) -> str | None:
         return "it has no digest of what would run"
     if not isinstance(approvers, list) or not all(isinstance(name, str) for name in approvers):
         return "it names no approvers"
-    if not isinstance(quorum, int) or not 1 <= quorum <= len(set(approvers)):
+    if type(quorum) is not int or not 1 <= quorum <= len(set(approvers)):  # True is no number here
         return f"its quorum of {quorum} cannot be met"
     try:
         expires, until = parse_time(body["expires_at"]), parse_time(body["authorize_until"])
@@ -150,3 +156,4 @@ _CHECKS: Mapping[str, _Check] = {
     "EXPIRED": _expired,
     "RESUMED": _resumed,
 }
+JUDGED = _OF_INCIDENTS | _CHECKS.keys()

@@ -14,6 +14,7 @@ from ledger.findings.standing import Obligation
 
 _NUMBERS = {stage: number for number, stage in enumerate(STAGES)}
 _UNKNOWN = len(STAGES)
+_MUST_SETTLE = frozenset(filter(must_settle, STAGES))
 _NAMED = frozenset({"engineer", "operator", "executor", "carrier"})  # actors that are somebody
 
 
@@ -30,24 +31,34 @@ class Order:
         self._adopted: set[str | None] = {None}
         self._digests: dict[tuple[str, str | None], str | None] = {}
 
-    def take(self, entry: Entry, target: Obligation | None) -> Iterator[Finding]:
+    def take(self, entry: Entry, target: Obligation | None) -> list[Finding]:
         """target: the outstanding obligation that the entry settles."""
+        found: list[Finding] = []
+        index, stage = entry.index, entry.stage
         if self._time is not None and entry.timestamp < self._time:
-            yield Finding(entry.index, "clock", "its time is before that of the entry before it", THE_CLOCK)
-        if entry.stage == "REGRESSED":
+            found.append(Finding(index, "clock", "its time is before that of the entry before it", THE_CLOCK))
+        if stage == "REGRESSED":
             remedy = "check NTP; nothing was authorized or dispatched until the clock ran evenly again"
-            yield Finding(entry.index, "clock stepped", entry.reason, remedy)
-        if (entry.stage == "OPENED") is not (entry.index == 0):
-            yield Finding(entry.index, "opened", f"{entry.stage} is entry {entry.index}", WHO_WROTE)
+            found.append(Finding(index, "clock stepped", entry.reason, remedy))
+        if (stage == "OPENED") is not (index == 0):
+            found.append(Finding(index, "opened", f"{stage} is entry {index}", WHO_WROTE))
         if not entry.id:
-            yield Finding(entry.index, "id", "it has none", WHO_WROTE)
-        yield from _of_its_office(entry)
-        if any(not 0 <= cited < entry.index for cited in entry.cites):
-            yield Finding(entry.index, "cites", f"it cites {list(entry.cites)}", WHO_WROTE)
-        yield from self._of_its_tenant(entry, target)
-        yield from self._of_its_settlement(entry, target)
-        yield from self._of_its_policy(entry)
+            found.append(Finding(index, "id", "it has none", WHO_WROTE))
+        kind, mark, name = entry.actor.partition(":")
+        if kind not in OFFICES.get(stage, ()):
+            found.append(Finding(index, "office", f"{entry.actor} posted {stage}", WHO_WROTE))
+        elif (kind in _NAMED) is not bool(name) or bool(mark) is not bool(name):
+            found.append(Finding(index, "office", f"{entry.actor!r} is nobody", WHO_WROTE))
+        if entry.cites and not (0 <= min(entry.cites) <= max(entry.cites) < index):
+            found.append(Finding(index, "cites", f"it cites {list(entry.cites)}", WHO_WROTE))
+        if entry.tenant_id != self._tenant or target is not None:
+            found += self._of_its_tenant(entry, target)
+        if entry.settles is not None or stage in _MUST_SETTLE:
+            found += self._of_its_settlement(entry, target)
+        if entry.policy_digest not in self._adopted or stage == "ADOPTED":
+            found += self._of_its_policy(entry)
         self._keep(entry)
+        return found
 
     def end(self) -> Iterator[Finding]:
         """What only shows when all ids are known: one that stands twice."""
@@ -80,7 +91,7 @@ class Order:
     def _of_its_settlement(self, entry: Entry, target: Obligation | None) -> Iterator[Finding]:
         settles = entry.settles
         if settles is None:
-            if must_settle(entry.stage):
+            if entry.stage in _MUST_SETTLE:
                 yield Finding(entry.index, "settlement", f"{entry.stage} settles nothing", WHO_WROTE)
             return
         if not 0 <= settles < entry.index:
@@ -108,11 +119,3 @@ class Order:
         elif digest not in self._adopted:
             remedy = "find the text with that digest, and who decided by it"
             yield Finding(entry.index, "policy unknown", f"{entry.policy_version} was never adopted", remedy)
-
-
-def _of_its_office(entry: Entry) -> Iterator[Finding]:
-    kind, mark, name = entry.actor.partition(":")
-    if kind not in OFFICES.get(entry.stage, ()):
-        yield Finding(entry.index, "office", f"{entry.actor} posted {entry.stage}", WHO_WROTE)
-    elif (kind in _NAMED) is not bool(name) or bool(mark) is not bool(name):
-        yield Finding(entry.index, "office", f"{entry.actor!r} is nobody", WHO_WROTE)

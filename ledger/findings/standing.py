@@ -41,7 +41,7 @@ class Question:
     @property
     def needed(self) -> int | None:
         """How many must approve, or None where it does not say so."""
-        return self.quorum if isinstance(self.quorum, int) and self.quorum >= 1 else None
+        return self.quorum if type(self.quorum) is int and self.quorum >= 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -112,7 +111,7 @@ class Scribe:
             raw = canonical(draft.document(first) | given)
             if len(raw) > MAX_ENTRY_BYTES:
                 raise NotCanonical(f"{len(raw)} of them, and an entry has at most {MAX_ENTRY_BYTES}")
-            entries.append(Entry.of(json.loads(raw.decode()), raw))  # not of the draft, which its maker may change
+            entries.append(Entry.parse(raw))  # not of the draft, which its maker may change
         # The ledger's own time is what was written, to the microsecond.
         return entries, Head(head.frontier.extended(leaf_hash(entry.raw) for entry in entries), parse_time(time))
 
@@ -120,4 +119,4 @@ class Scribe:
         """The head with the checkpoint over it. vouching: keys that sign it, too, before they are retired."""
         name = notes.log_origin(self._origin, tenant)
         note = notes.sign(notes.Checkpoint(name, head.frontier.size, head.frontier.root), name, self._key, *vouching)
-        return replace(head, note=note)
+        return Head(head.frontier, head.time, note)

@@ -13,6 +13,7 @@ from ledger.journal import Receipt, Refused
 from ledger.stores.batch import Batch, Head, Job, Scribe
 
 _STANDING = "SELECT e.bytes FROM json_each(?2) j CROSS JOIN entry e ON e.tenant = ?1 AND e.id = j.value"
+_list = json.JSONEncoder(default=str).encode
 _INSERT = "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)"
 _INSERT_CHECKPOINT = "INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)"
 _INSERT_BLOB = (
@@ -126,7 +127,7 @@ def _standing(store: sqlite3.Connection, jobs: Iterable[Job]) -> dict[tuple[str,
         ids[job.tenant] += [draft.id for draft in job.drafts]
     found = {}
     for tenant, wanted in ids.items():
-        for (text,) in store.execute(_STANDING, (tenant, json.dumps(wanted, default=str))):
+        for (text,) in store.execute(_STANDING, (tenant, _list(wanted))):
             entry = Entry.parse(text.encode())
             found[tenant, entry.id] = entry
     return found

@@ -94,9 +94,14 @@ class Files:
         with closing(sqlite3.connect(self.path)) as store:
             return store.execute(sql).fetchall()
 
-    def verify(self, key: Ed25519PrivateKey = KEY, *, newest: bool = False) -> audit.Audit:
+    def verify(self, key: Ed25519PrivateKey = KEY, *, newest: bool = False, again: bool | None = None) -> audit.Audit:
         (found,) = audit.verify_store(
-            self.path, origin=ORIGIN, public=key.public_key(), newest=newest, anchor_path=self.prefix
+            self.path,
+            origin=ORIGIN,
+            public=key.public_key(),
+            newest=newest,
+            anchor_path=self.prefix,
+            post_again=again,
         )
         return found
 

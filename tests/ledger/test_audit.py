@@ -1,17 +1,22 @@
-"""Whoever holds the key can sign anything; verification posts every entry again under the rules, and finds it."""
+"""Whoever holds the key can sign anything; verification decides every rule again, by either program, and finds it."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger import audit, posting_again
 from ledger import checkpoint as notes
 from ledger.entry import Draft, canonical
 from ledger.merkle import leaf_hash, tree_root
+from ledger.stores import schema
 from tests.ledger.books import ORIGIN, at
 from tests.ledger.files import KEY, Files
 
@@ -73,11 +78,66 @@ def test_what_keeps_the_rules_verifies(files: Files) -> None:
     ],
     ids=lambda draft: f"{draft.stage} {draft.actor} {draft.incident_id}",
 )
-def test_a_signed_entry_that_breaks_a_rule_is_found(files: Files, draft: Draft) -> None:
+def test_a_signed_entry_that_breaks_a_rule_is_found(files: Files, draft: Draft, monkeypatch: Any) -> None:
     add_signed(files, draft)
-    fault = files.verify().fault
+    fault = files.verify(again=False).fault
     assert fault is not None
     assert fault.index == 9
+    monkeypatch.setattr(audit, "BESIDE_FROM", 0)  # as of a long log: by a process beside
+    assert files.verify(again=False).fault == fault
+    refused = posting_again.post_again(schema.connect(files.path), "default", ORIGIN, 10)
+    assert refused is not None
+    assert refused[0] == 9
+
+
+def test_a_process_beside_that_is_ended_is_no_answer(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then this process looks, and finds the same."""
+    add_signed(files, Draft("x", "NOTED", "claude"))
+    fault = files.verify(again=False).fault
+    monkeypatch.setattr(audit, "BESIDE_FROM", 0)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert fault is not None
+    assert files.verify(again=False).fault == fault
+
+
+def test_bytes_that_are_no_entry_are_named_rather_than_the_root_that_they_change(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with files.without_rules() as store:
+        store.execute("UPDATE entry SET bytes = replace(bytes, '2026-', '2026:') WHERE n = 3")
+    fault = files.verify(again=False).fault
+    assert fault is not None
+    assert (fault.rule, fault.index) == ("leaf", 3)
+    monkeypatch.setattr(audit, "BESIDE_FROM", 0)
+    assert files.verify(again=False).fault == fault
+
+
+def test_a_decline_that_is_signed_without_its_rejection_is_found(files: Files) -> None:
+    add_signed(files, Draft("x", "DECLINED", "engineer:rudo", "inc1", settles=4, cites=(3,)))
+    add_signed(files, Draft("y", "REJECTED", "policy", "inc1", settles=3))
+    fault = files.verify(again=False).fault
+    assert fault is not None
+    assert (fault.rule, fault.index) == ("declined", 9)
+
+
+def test_a_short_log_is_posted_again_and_a_long_one_where_it_is_asked_for(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted = []
+
+    @contextmanager
+    def watched(*given: Any) -> Iterator[Any]:
+        posted.append(given[-1])
+        yield lambda: None
+
+    monkeypatch.setattr(audit, "posting_again", watched)
+    files.verify()
+    assert posted == [9]
+    monkeypatch.setattr(audit, "POSTED_AGAIN_MAX", 8)
+    files.verify()
+    assert posted == [9]
+    files.verify(again=True)
+    assert posted == [9, 9]
 
 
 def test_a_rule_that_is_gone_is_a_fault_though_every_entry_holds(files: Files) -> None:

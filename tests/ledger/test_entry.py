@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.entry import MAX_DEPTH, Back, Blob, Draft, Entry, NotCanonical, canonical, format_time, parse_time
+from ledger.entry import (
+    MAX_DEPTH,
+    Back,
+    Blob,
+    Draft,
+    Entry,
+    NotCanonical,
+    canonical,
+    format_time,
+    parse_time,
+    read_canonical,
+)
 from tests.ledger.books import START, Scribe, connection
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -40,6 +51,45 @@ def test_it_is_read_back_as_it_was_and_is_its_own_canonical_form(value: Any) -> 
     raw = canonical(value)
     assert json.loads(raw) == value
     assert canonical(json.loads(raw)) == raw
+
+
+def exact(raw: bytes) -> bool | None:
+    """Whether bytes are the canonical form of what they say, by the standard library; None where they say nothing."""
+    try:
+        data = json.loads(raw)
+        return canonical(data) == raw
+    except (NotCanonical, ValueError, RecursionError):
+        return None
+
+
+def read(raw: bytes) -> bool | None:
+    try:
+        return read_canonical(raw)[1]
+    except (NotCanonical, ValueError, RecursionError):
+        return None
+
+
+@given(VALUES, st.integers(0, 200), st.sampled_from([*b' 0129.-+eE"\\,:[]{}tu', 0, 0x1F, 0x7F, 0xC3, 0xEE, 0xF0]))
+def test_bytes_are_read_as_canonical_exactly_where_they_are(value: Any, place: int, byte: int) -> None:
+    raw = bytearray(canonical(value))
+    assert read(bytes(raw)) is True
+    for changed in (raw[:place] + bytes([byte]) + raw[place + 1 :], raw[:place] + bytes([byte]) + raw[place:]):
+        assert bool(read(bytes(changed))) is bool(exact(bytes(changed)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1.0", "[1e2]", "-0", "[-0.0]", '{"a":1,"a":1}', '{"a": 1}', '{"b":1,"a":2}', '"\\u0041"', '"\\/"', '"\\u001F"',
+     "NaN",
+     "[9007199254740992]", "[18446744073709551616]", '{"a":{"b":[{"c":0.5}]}}', "[" * 65 + "]" * 65, '"\\ud800"'],
+)  # fmt: skip
+def test_what_is_not_canonical_is_never_read_as_if_it_were(text: str) -> None:
+    assert not read(text.encode())
+
+
+def test_every_character_is_written_as_the_standard_library_writes_it() -> None:
+    everything = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000), 0x10FFFF]))
+    assert canonical([everything]) == json.dumps([everything], ensure_ascii=False).encode()
 
 
 def test_the_order_of_rfc_8785() -> None:

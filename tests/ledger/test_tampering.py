@@ -298,8 +298,9 @@ def test_random_changes_are_found_where_they_are(
 
 
 def verification(ledger: Exported) -> Fault | None:
-    """The first fault of the ledger's files, or None."""
-    given = {"origin": ORIGIN, "public": KEY.public_key(), "anchor_path": ledger.files.prefix}
+    """The first fault of the ledger's files, or None. As of a long log: nothing is posted again to find it."""
+    given: dict[str, Any] = {"origin": ORIGIN, "public": KEY.public_key(), "anchor_path": ledger.files.prefix}
+    given["post_again"] = False
     try:
         audits = verify_store(ledger.files.path, **given)
     except NotALedger as error:

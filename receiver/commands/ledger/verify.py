@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ledger import checkpoint as notes
 from ledger import proofs
 from ledger.audit import Audit, NotALedger, verify_store
+from ledger.posting_again import POSTED_AGAIN_MAX
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import json_option, line_of, settings_of, tenant_option
 from receiver.commands.ledger.kept import (
@@ -52,6 +53,12 @@ TOLD_EVERY = 10_000  # entries, on a terminal
     "--export", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Check this folder, and no ledger."
 )
 @click.option("--replay", is_flag=True, help="Also let policy decide every verdict again, on what the ledger holds.")
+@click.option(
+    "--post-again",
+    is_flag=True,
+    help="Also post every entry again, under the rules of an empty database; without it a log of up to "
+    f"{POSTED_AGAIN_MAX:,} entries is.",
+)
 @json_option
 @click.pass_obj
 def verify(
@@ -64,6 +71,7 @@ def verify(
     proof: Path | None,
     folder: Path | None,
     replay: bool,
+    post_again: bool,
     as_json: bool,
 ) -> None:
     """Check every byte, leaf, root, checkpoint, blob and posting rule of every tenant.
@@ -79,7 +87,7 @@ def verify(
         verify_folder(config, folder, _key_text(key), replay=replay, as_json=as_json)
     settings = settings_of(config)
     try:
-        audits = audits_of(settings, key)
+        audits = audits_of(settings, key, post_again=post_again or None)
         remarks = [] if any(audit.fault for audit in audits) else restores(settings)
         remarks += against_checkpoints(settings, kept, [audit.tenant for audit in audits]) if kept else []
         whole = [audit.tenant for audit in audits if audit.fault is None]
@@ -101,14 +109,18 @@ def verify(
     sys.exit(1 if faults or any(each.differences for each in again) else 0)
 
 
-def audits_of(settings: Settings, key: str | None) -> list[Audit]:
-    """Every log, verified with that key, or with our own. Raises NotALedger and BadKey."""
+def audits_of(settings: Settings, key: str | None, *, post_again: bool | None = None) -> list[Audit]:
+    """Every log, verified with that key, or with our own; `post_again` as in `verify_store`.
+
+    Raises NotALedger and BadKey.
+    """
     return verify_store(
         settings.ledger.path,
         origin=settings.ledger.origin,
         public=_trusted(key)[1] if key else notes.load_key_file(settings.ledger.key_file).public_key(),
         newest=key is None,
         anchor_path=settings.ledger.anchor_file,
+        post_again=post_again,
         tell=tell_entries if sys.stderr.isatty() else lambda tenant, entries: None,
     )
 

@@ -1,0 +1,105 @@
+"""The rules of the books over one log under verification: every finding, and the trial balance at the end.
+
+Of a long log a process beside decides them, while the one that verifies looks at bytes, roots and signatures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from ledger.entry import Entry
+from ledger.findings import HARMLESS, Examiner, Finding
+from ledger.reconcile import Tally
+from ledger.stores import schema
+
+BESIDE_FROM = 20_000  # entries, from which on a process of its own pays
+BooksFault = tuple[str, int | None, str]  # the rule, the index of the entry, and what is wrong
+SHAPE = "leaf"  # the rule that the bytes of an entry are one
+
+
+class BooksAudit:
+    """What the books say of the entries that were taken, in order: one after the other, from the first."""
+
+    def __init__(self) -> None:
+        self._examiner = Examiner()
+        self._tally = Tally()
+        self._worst: Finding | None = None
+
+    def take(self, entry: Entry) -> None:
+        if found := self._examiner.take(entry):
+            self._note(found)
+        if self._worst is None:
+            self._tally.add(entry)
+
+    def end(self) -> BooksFault | None:
+        """What comes first in the log of all that must not be; None where the books hold."""
+        self._note(self._examiner.end())
+        if self._worst is not None:
+            return self._worst.rule, self._worst.index, f"{self._worst.rule}: {self._worst.detail}"
+        if not self._tally.balance().balanced:
+            return "books", None, "the books do not balance; see `ledger reconcile`"
+        return None
+
+    def _note(self, found: Iterator[Finding] | list[Finding]) -> None:
+        for one in found:
+            if one.rule not in HARMLESS and (self._worst is None or _place(one) < _place(self._worst)):
+                self._worst = one
+
+
+def audit_books(store: sqlite3.Connection, tenant: str, size: int) -> BooksFault | None:
+    """The first fault of the books in the first `size` entries of a log, or None.
+
+    It ends at bytes that are no entry, which is then the fault. A gap is left to whoever looks at the numbers.
+    """
+    books = BooksAudit()
+    sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? AND n < ? ORDER BY n"
+    for place, (n, raw) in enumerate(store.execute(sql, (tenant, size))):
+        if n != place:
+            break
+        try:
+            entry = Entry.parse(raw)
+        except ValueError as error:
+            return SHAPE, place, f"it is not an entry: {error}"
+        books.take(entry)
+    return books.end()
+
+
+@contextmanager
+def beside(store: sqlite3.Connection, path: Path, tenant: str, size: int) -> Iterator[Callable[[], BooksFault | None]]:
+    """`audit_books` of the log in the file `path`, which `store` reads, in a process beside this one.
+
+    What is called for the answer waits for it. Whoever leaves before does not.
+    """
+    words = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), tenant, str(size)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+
+        def answer() -> BooksFault | None:
+            said, _ = process.communicate()
+            if process.returncode != 0:  # it was ended from outside: then it is done here
+                return audit_books(store, tenant, size)
+            found = json.loads(said)
+            return None if found is None else (str(found[0]), found[1], str(found[2]))
+
+        try:
+            yield answer
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """The process beside: PATH TENANT SIZE. It writes the first fault, as JSON."""
+    path, tenant, size = sys.argv[1:]
+    with closing(schema.connect(path)) as store:
+        sys.stdout.write(json.dumps(audit_books(store, tenant, int(size))))
+
+
+def _place(finding: Finding) -> int:
+    return -1 if finding.index is None else finding.index
