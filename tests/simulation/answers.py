@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from ledger.entry import Entry
 from tests.simulation import terms
-from tests.simulation.model import Model, Rule
+from tests.simulation.model import Case, Model, Rule
 from tests.simulation.world import Tap
 
 CODE_TRIES = 5
+STEPS = ("oncall", "leads", None)  # whom each step of the ladder names; None: everyone
 
 
 def why_not(model: Model, tap: Tap, name: str | None, now: datetime) -> str | None:
@@ -38,6 +39,7 @@ def why_not(model: Model, tap: Tap, name: str | None, now: datetime) -> str | No
 
 
 def heard(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
+    model.heard[entry.id] = entry
     tap = model.world.taps.get(entry.id.partition(":")[2])
     model.need(tap is not None, entry, "law 3: nobody said this")
     name = entry.body["person"]
@@ -48,6 +50,7 @@ def heard(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 
 def answered(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     said = model.entries[entry.settles or 0]
+    model.judged[said.index] = entry
     tap = model.world.taps.get(said.id.partition(":")[2])
     counts = entry.stage in ("APPROVED", "DECLINED")
     if tap is None or tap.verb not in ("approve", "reject"):
@@ -82,9 +85,26 @@ def addressed(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     name = entry.body["person"]
     model.need(name in model.agreed.staff, entry, "tenants: to somebody who is not of the staff")
     case = model.cases.get(entry.incident_id or "")
+    way = "whatsapp" if case is None or not entry.id.startswith("address:escalate:") else step_way(model, case, name)
+    model.need(entry.body["channel"] == way, entry, f"people: by {entry.body['channel']}, and the ladder says {way}")
     if case is not None:
         case.told.setdefault(name, entry.timestamp)
         case.last_told = entry.timestamp
+
+
+def escalated(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
+    case = model.case(entry)
+    case.climbed = case.climbed[1], entry.body["step"]
+
+
+def step_way(model: Model, case: Case, name: str) -> str:
+    """How the ladder reaches a person at its last step, and at those before it that were missed: the last one."""
+    if case.service is None:
+        return "whatsapp"  # no rule of ours took the alert, and so there is no ladder
+    before, now = case.climbed
+    roles = model.agreed.staff[name].roles if name in model.agreed.staff else frozenset()
+    ways = [case.terms.ways[step] for step in range(before + 1, now + 1) if STEPS[step] is None or STEPS[step] in roles]
+    return ways[-1] if ways else case.terms.ways[0]  # nobody has the role: the first word goes to everybody
 
 
 def sent(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
@@ -98,6 +118,7 @@ def sent(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
 def delivered(model: Model, entry: Entry, post: Sequence[Entry]) -> None:
     if entry.body.get("sid"):
         model.sids.setdefault(entry.body["sid"], set()).add(entry.settles or 0)
+    model.world.reached.fates[f"{model.entries[entry.settles or 0].body['channel']}: {entry.body['outcome']}"] += 1
     if entry.actor.startswith("carrier:"):
         said = model.world.said[f"{entry.stage} {model.site.tenant} {entry.settles}"]
         model.need(said > 0, entry, f"law 5: the carrier did not report {entry.stage}")
@@ -131,6 +152,7 @@ ANSWERS: dict[str, Rule] = {
     "HEEDED": answered,
     "ACKNOWLEDGED": acknowledged,
     "ADDRESSED": addressed,
+    "ESCALATED": escalated,
     "SENT": sent,
     "DELIVERED": delivered,
     "UNDELIVERED": delivered,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -12,13 +12,15 @@ from unittest.mock import patch
 
 from policy_rules import checks, permission, recovery
 from policy_rules.verdict import Outcome
-from receiver.authorization import codes
+from receiver.authorization import codes, voice
 from receiver.governor import acting, asking, judging, steps, timekeeping, watching
 from receiver.governor.desk import Desk
 from receiver.incident import agenda as agenda_module
 from receiver.incident import book as book_module
 from receiver.incident.agenda import Kind
+from receiver.intake import calls, polling, questions
 from receiver.papers import RenderedRequest
+from tests.simulation import terms
 from tests.simulation.history import Flavour
 
 
@@ -32,6 +34,8 @@ class Bug:
 
 
 BUGS: dict[str, Bug] = {}
+CALLED: Mapping[str, Any] = {"ladders": terms.BY_CALL, "answer": "phone_rings", "often": {"phone_rings": 12}}
+PAGED: Mapping[str, Any] = {"answer": "opens_page", "often": {"opens_page": 12}}
 REFUSING = {"executor: refuses the connection": 0.8}  # so that a request waits between DISPATCHED and the executor
 
 
@@ -308,4 +312,65 @@ def waits_for_claude() -> Iterator[None]:
         return real(incident, rule) if answered else None
 
     with patch.object(agenda_module, "_ask_at", ask_at):
+        yield
+
+
+# --- calls, pages, and the carrier's list ----------------------------------------------------------------------------
+
+
+@breaks("law 3: an answer counts about nothing of ours", **CALLED, faults={"call: wrong digits": 0.8})
+def takes_whatever_is_keyed() -> Iterator[None]:
+    with patch.object(codes, "same", lambda expected, given: True):
+        yield
+
+
+@breaks("law 3: a machine is told something", **CALLED, faults={"call: a machine": 0.5})
+def speaks_to_machines() -> Iterator[None]:
+    with patch.object(voice, "MACHINES", ()):
+        yield
+
+
+@breaks("is said, and", **CALLED)
+def says_that_it_counts() -> Iterator[None]:
+    with patch.object(calls, "came_to", lambda judged: "approve"):
+        yield
+
+
+@breaks("and the ladder says", ladders=terms.BY_CALL, often={"wait_long": 12})
+def climbs_by_message_alone() -> Iterator[None]:
+    real = asking.rungs
+
+    def rungs(rule: Any) -> Any:
+        return [replace(step, channel="whatsapp") for step in real(rule)]
+
+    with patch.object(asking, "rungs", rungs):
+        yield
+
+
+@breaks("law 3: nobody said this", **PAGED)
+def approves_by_a_link() -> Iterator[None]:
+    real = questions.Questions.show
+
+    async def show(page: Any, request: Any) -> Any:
+        found, token = await page._find(request), request.match_info["token"]
+        if found is not None and found[1].asked:
+            tenant, view = found
+            addressed = await page.journal.get(tenant, codes.page_of(page.codes_secret, tenant, token))
+            code = codes.code(page.codes_secret, tenant, addressed.cites[0], view.person)
+            await page.journal.post(tenant, [page._heard(tenant, view.person, addressed, "approve", code, "seen")])
+        return await real(page, request)
+
+    with patch.object(questions.Questions, "show", show):
+        yield
+
+
+@breaks("and nobody heard it", polled=True, faults={"list: lags": 0.5, "executor: accepts": 0.0}, often={"tap": 12})
+def reads_the_list_without_overlap() -> Iterator[None]:
+    with patch.object(polling, "OVERLAP", timedelta(0)):
+        yield
+
+
+@breaks("the diagnosis should be given up", faults={"diagnosis: never": 0.6}, often={"wait_long": 12})
+def waits_for_an_answer_for_ever() -> Iterator[None]:
+    with _never(Kind.GIVE_UP_DIAGNOSIS):
         yield

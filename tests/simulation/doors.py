@@ -21,20 +21,21 @@ from yarl import URL
 from ledger.journal import Journal
 from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Desk
+from receiver.governor.viewing import QuestionDesk
 from receiver.intake.admission import Admission
 from receiver.intake.alerts import AlertIntake
 from receiver.intake.calls import Calls
 from receiver.intake.changes import ChangeDesk
+from receiver.intake.questions import Questions
 from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
 from receiver.intake.signed import Signed
 from receiver.metrics import Metrics
 from receiver.papers import Recipient
-from tests.simulation.terms import SECRET
+from tests.simulation.terms import PUBLIC_URL, SECRET, recipient
 from tests.simulation.world import Site, World
 
-PUBLIC_URL = "https://sim.example"
 ACCOUNT, TWILIO_TOKEN, ADMIN_TOKEN = "ACsimulation", "twilio", "admin"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -53,11 +54,11 @@ class _Nobody:
 NOBODY: Any = _Nobody()
 
 
-def request(path: str, body: bytes, headers: Mapping[str, str]) -> web.Request:
+def request(path: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> web.Request:
     loop = asyncio.get_running_loop()
     given = CIMultiDictProxy(CIMultiDict(headers))
     raw = tuple((name.encode(), value.encode()) for name, value in given.items())
-    message = RawRequestMessage("POST", path, HttpVersion11, given, raw, False, None, False, False, URL(path))
+    message = RawRequestMessage(method, path, HttpVersion11, given, raw, False, None, False, False, URL(path))
     payload = StreamReader(NOBODY, 2**20, loop=loop)
     payload.feed_data(body)
     payload.feed_eof()
@@ -75,7 +76,8 @@ class PhoneBook:
         return [(tenant, name) for tenant, name in found if name is not None]
 
     def recipient(self, tenant: str, person: str) -> Recipient | None:
-        return None  # nobody is called here
+        staff = self._world.sites[tenant].staff
+        return recipient(staff[person]) if person in staff else None
 
 
 class Doors:
@@ -96,22 +98,30 @@ class Doors:
             measure=lambda: None,
         )
         signed = Signed(account_sid=ACCOUNT, auth_tokens=[TWILIO_TOKEN], public_url=PUBLIC_URL)
+        secrets: dict[str, Any] = {"codes_secret": SECRET, "address_key": lambda tenant, person: SECRET}
+        self.replies = Replies(
+            journal=journal,
+            roster=PhoneBook(world),
+            signed=signed,
+            count=lambda path, outcome: self._turned("twilio", outcome),
+            **secrets,
+        )
         self._public = public_app(
             calls=Calls(
                 journal=journal,
                 roster=PhoneBook(world),
                 signed=signed,
                 public_url=PUBLIC_URL,
-                codes_secret=SECRET,
-                address_key=lambda tenant, person: SECRET,
+                count=lambda path, outcome: world.reached.calls.update([outcome]),
+                **secrets,
             ),
-            replies=Replies(
+            replies=self.replies,
+            questions=Questions(
                 journal=journal,
-                roster=PhoneBook(world),
-                signed=signed,
-                codes_secret=SECRET,
-                address_key=lambda tenant, person: SECRET,
-                count=lambda path, outcome: self._turned("twilio", outcome),
+                books=lambda: [(tenant, QuestionDesk(desk)) for tenant, desk in desks.items()],
+                public_url=PUBLIC_URL,
+                count=lambda outcome: world.reached.pages.update([outcome]),
+                **secrets,
             ),
             results=Results(
                 lambda: [(tenant, ExecutionDesk(desk)) for tenant, desk in desks.items()],
@@ -124,9 +134,11 @@ class Doors:
     def _turned(self, door: str, word: str) -> None:
         self._world.reached.turned_away[f"{door}: {word}"] += 1
 
-    async def _ask(self, app: web.Application, path: str, body: bytes, headers: Mapping[str, str]) -> web.Response:
+    async def _ask(
+        self, app: web.Application, path: str, body: bytes, headers: Mapping[str, str], method: str = "POST"
+    ) -> web.Response:
         self._world.alive()
-        answer = await app._handle(request(path, body, headers))
+        answer = await app._handle(request(path, body, headers, method))
         assert isinstance(answer, web.Response)
         return answer
 
@@ -138,12 +150,24 @@ class Doors:
         return answer.status
 
     async def twilio(self, path: str, form: Mapping[str, str], *, signed: bool = True) -> int:
+        return (await self.call(path, form, signed=signed)).status
+
+    async def call(self, path: str, form: Mapping[str, str], *, signed: bool = True) -> web.Response:
         """A signed form, as Twilio posts it: the address, then every name and value in order, under HMAC-SHA1."""
         text = f"{PUBLIC_URL}{path}" + "".join(name + form[name] for name in sorted(form))
         key = TWILIO_TOKEN if signed else "another"
         signature = base64.b64encode(hmac.digest(key.encode(), text.encode(), hashlib.sha1)).decode()
         headers = {"X-Twilio-Signature": signature, "Content-Type": FORM}
-        return (await self._ask(self._public, path, urlencode(form).encode(), headers)).status
+        return await self._ask(self._public, path, urlencode(form).encode(), headers)
+
+    async def page(
+        self, path: str, fields: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        """A browser opens a page of ours, or posts the form in it."""
+        if fields is None:
+            return await self._ask(self._public, path, b"", headers or {}, "GET")
+        body = urlencode(fields).encode()
+        return await self._ask(self._public, path, body, {"Content-Type": FORM, **(headers or {})})
 
     async def result(self, site: Site, webhook_id: str, good: bool, *, secret: bytes | None = None) -> int:
         """An executor's late word, signed as Standard Webhooks has it. Its library reads the machine's own clock."""

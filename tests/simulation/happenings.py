@@ -1,44 +1,30 @@
-"""What can happen in a history. Who asks the service for something does so while it works on."""
+"""What can happen in a history. Who asks the service for something does so while it works on.
+
+How often each comes stands in events.py.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ledger.journal import LedgerError
-from tests.simulation import terms
+from tests.simulation import listing, terms
 from tests.simulation.doors import ACCOUNT
 from tests.simulation.history import Broken, History
 from tests.simulation.model import Question
 from tests.simulation.world import Crash, Site, Tap, Text
 
-Event = Callable[[History], Awaitable[None]]
 STRANGER = "whatsapp:+263779999999"
 ENDINGS = ("ran", "did_not_run", "written_off")
-
-
-def next_event(history: History) -> Event:
-    """What happens next: often what brings the story on, else anything."""
-    if history.rng.random() < 0.35:
-        shops = [shop for site in history.sites for shop in site.shops.values()]
-        if all(shop.health != terms.BAD for shop in shops):
-            return breaks
-        if any(model.halts for model in history.models.values()):
-            return people_resume
-        if any(_open_questions(history, site) for site in history.sites):
-            return approve
-        return wait_a_little
-    often = history.flavour.often
-    weights = [often.get(event.__name__, weight) for event, weight in EVENTS.items()]
-    return history.rng.choices(list(EVENTS), weights)[0]
 
 
 def _site(history: History) -> Site:
     return history.rng.choice(history.sites)
 
 
-def _open_questions(history: History, site: Site) -> list[Question]:
+def open_questions(history: History, site: Site) -> list[Question]:
     return [q for q in history.models[site.tenant].questions.values() if q.outcome is None]
 
 
@@ -183,7 +169,7 @@ async def tap(history: History, verbs: tuple[str, ...] = ("approve", "approve", 
     asked = [text for text in world.texts if text.token]
     if not asked:
         return
-    fresh = [text for text in asked if _is_open(history, text)]
+    fresh = [text for text in asked if is_open(history, text)]
     text = rng.choice(fresh) if fresh and rng.random() < 0.85 else rng.choice(asked[-8:])
     if text not in fresh:
         world.fault("people: old question", 1.0)
@@ -194,8 +180,9 @@ async def tap(history: History, verbs: tuple[str, ...] = ("approve", "approve", 
         phone = STRANGER
     original: str | None = text.sid if rng.random() < 0.9 else None
     if world.fault("people: another message", 0.03):
-        original = rng.choice([t.sid for t in world.texts if (t.tenant, t.phone) == (text.tenant, text.phone)])
-    by_code = verb != "onit" and rng.random() < 0.25
+        theirs = [t for t in world.texts if (t.tenant, t.phone) == (text.tenant, text.phone)]
+        original = rng.choice([t.sid for t in theirs if t.channel == "whatsapp"])
+    by_code = verb != "onit" and rng.random() < (0.9 if history.flavour.polled else 0.25)
     body = {"approve": "A", "reject": "R"}.get(verb, "") + f" {text.code}"
     form = {"Body": body} if by_code else button(verb, text.token, original)
     await say(history, phone, form, verb, text, by_code=by_code, original=None if by_code else original)
@@ -203,7 +190,7 @@ async def tap(history: History, verbs: tuple[str, ...] = ("approve", "approve", 
 
 async def last_minute(history: History) -> None:
     """Somebody answers about when the question expires; nobody has looked at it since."""
-    text = _fresh(history)
+    text = open_text(history)
     if text is None:
         return
     model = history.models[text.tenant]
@@ -217,7 +204,7 @@ async def last_minute(history: History) -> None:
 
 async def changes_hands(history: History) -> None:
     """Somebody who was asked, or has approved, loses the right to; then they, or the others, answer."""
-    text = _fresh(history)
+    text = open_text(history)
     if text is None:
         return
     site, model = history.world.sites[text.tenant], history.models[text.tenant]
@@ -234,9 +221,9 @@ async def changes_hands(history: History) -> None:
     await tap(history, ("approve",))
 
 
-def _fresh(history: History) -> Text | None:
+def open_text(history: History) -> Text | None:
     """A message with a question that is open, to anybody."""
-    fresh = [text for text in history.world.texts if text.token and _is_open(history, text)]
+    fresh = [text for text in history.world.texts if text.token and is_open(history, text)]
     return history.rng.choice(fresh) if fresh else None
 
 
@@ -248,7 +235,7 @@ async def nobodys_button(history: History) -> None:
     await say(history, phone, button("approve", f"7-{'a' * 24}", None), "approve")
 
 
-def _is_open(history: History, text: Text) -> bool:
+def is_open(history: History, text: Text) -> bool:
     model = history.models[text.tenant]
     question = model.questions.get(model.entries[text.index].cites[0])
     return question is not None and question.outcome is None
@@ -271,6 +258,9 @@ async def say(
 ) -> None:
     history.number += 1
     sid = f"SM{history.seed % 2**32:08x}{history.number:024x}"
+    if history.flavour.polled:
+        listing.writes(history, sid, phone, form, Tap(sid, phone, verb, about, by_code, original))
+        return
     history.world.taps[sid] = Tap(sid, phone, verb, about, by_code, original)
     full = {"MessageSid": sid, "AccountSid": ACCOUNT, "From": phone, "To": "whatsapp:+1", **form}
     for _ in range(2 if history.world.fault("people: the same message twice", 0.1) else 1):
@@ -279,7 +269,7 @@ async def say(
 
 async def many_wrong_codes(history: History) -> None:
     """Somebody tries codes, and then the right one."""
-    text = _fresh(history)
+    text = open_text(history)
     if text is None:
         return
     tries = history.rng.choice([1, 6])
@@ -295,7 +285,7 @@ async def stranger(history: History) -> None:
 
 
 async def forged(history: History) -> None:
-    if history.world.fault("carrier: wrong signature", 1.0):
+    if not history.flavour.polled and history.world.fault("carrier: wrong signature", 1.0):
         form = {"MessageSid": "SM" + "0" * 32, "AccountSid": ACCOUNT, "From": STRANGER, "Body": "HALT"}
         await history.during(history.doors.twilio("/twilio/message", form, signed=False))
 
@@ -341,13 +331,17 @@ async def people_resume(history: History) -> None:
 async def carrier_reports(history: History) -> None:
     """A status callback, for any message: delivered, read or not; twice, or in the wrong order."""
     world = history.world
-    if not world.texts:
+    told = [text for text in world.texts if text.channel in ("whatsapp", "sms")]
+    if not told:
         return
-    text = history.rng.choice(world.texts[-12:])
+    text = history.rng.choice(told[-12:])
     bad = world.fault("carrier: reports failure", 0.25)
     for status in ["undelivered"] if bad else history.rng.choice([["sent", "delivered"], ["read"], ["delivered"] * 2]):
         stage = {"undelivered": "UNDELIVERED", "sent": "SENT"}.get(status, "DELIVERED")
         world.said[f"{stage} {text.tenant} {text.index}"] += 1
+        world.statuses[text.sid] = status, "63016" if bad else ""
+        if history.flavour.polled:
+            continue  # it stands in the carrier's list
         form = {"MessageSid": text.sid, "AccountSid": ACCOUNT, "MessageStatus": status}
         form |= {"ErrorCode": "63016"} if bad else {}
         await history.during(history.doors.twilio(f"/twilio/status?m={text.tenant}-{text.index}", form))
@@ -400,6 +394,15 @@ async def person_acts(history: History) -> None:
     among = open_now if open_now and history.rng.random() < 0.7 else [*cases, "inc-none"]
     what = history.rng.choice(["close", "note", "halt", "resume", "resolve", "resolve"])
     await by_hand(history, site, what, by, history.rng.choice(among))
+
+
+async def closes_early(history: History) -> None:
+    """Somebody closes an incident before Claude has said a word, which comes all the same."""
+    for site in history.sites:
+        for entry in [e for e in history.models[site.tenant].standing.values() if e.stage == "CONSULTED"]:
+            history.reached.faults["people: closed before it is explained"] += 1
+            await by_hand(history, site, "close", history.rng.choice(list(site.staff)), entry.incident_id or "")
+    await history.passes(30)
 
 
 async def halt_in_flight(history: History) -> None:
@@ -456,7 +459,7 @@ async def reload(history: History) -> None:
     history.reached.faults[f"change: {what}"] += 1
     name = rng.choice(list(site.staff))
     if what == "policy":
-        site.terms = rng.choice(terms.catalogue(site.tenant))
+        site.terms = rng.choice(site.catalogue)
     elif what == "roster":
         site.changed(name, roles=frozenset(rng.choice([("oncall",), ("leads",), ("oncall", "leads"), ()])))
     elif what == "suspended":
@@ -543,41 +546,3 @@ async def all_heals(history: History, number: int) -> None:
 
 def _in_doubt(questions: list[Question]) -> Iterator[Question] | bool:
     return any(q.result is not None and q.result.stage == "UNRESOLVED" for q in questions)
-
-
-EVENTS: dict[Any, float] = {
-    breaks: 3,
-    heals: 0.5,
-    limps: 0.2,
-    others_fire: 0.3,
-    notify: 1,
-    again: 1,
-    vanishes: 0.15,
-    compare: 0.5,
-    prometheus: 0.4,
-    wait_a_little: 5,
-    wait_long: 3,
-    asleep: 0.7,
-    clock_steps: 0.25,
-    approve: 3,
-    tap: 3,
-    last_minute: 0.3,
-    changes_hands: 0.4,
-    nobodys_button: 0.1,
-    many_wrong_codes: 0.2,
-    stranger: 0.15,
-    forged: 0.1,
-    words: 0.6,
-    requests: 1,
-    people_resume: 0.6,
-    carrier_reports: 1.5,
-    late_result: 1.5,
-    person_acts: 1,
-    halt_in_flight: 1.5,
-    stranded: 0.15,
-    reload: 1,
-    disk: 0.3,
-    killed: 0.4,
-    killed_soon: 0.6,
-    gone_while_it_waits: 0,  # of a flavour alone
-}

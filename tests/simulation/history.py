@@ -21,17 +21,27 @@ from ledger.journal import LedgerError, Unavailable
 from ledger.merkle import Frontier, leaf_hash
 from receiver.governor.desk import Desk
 from receiver.governor.loop import Governor
+from receiver.intake.polling import Poller
 from receiver.metrics import Metrics
 from tests.ledger.verifiers import load_script
 from tests.simulation import terms, waiting
 from tests.simulation.answers import ANSWERS
 from tests.simulation.audited import Copy, differences, findings
-from tests.simulation.doors import PUBLIC_URL, Doors
+from tests.simulation.doors import Doors
 from tests.simulation.inline import InlineJournal
 from tests.simulation.laws import LAWS
 from tests.simulation.model import Model
-from tests.simulation.offices import SimAlertmanager, SimCarrier, SimClaude, SimExecutors, SimJournal, SimPrometheus
+from tests.simulation.offices import (
+    SimAlertmanager,
+    SimCarrier,
+    SimClaude,
+    SimExecutors,
+    SimJournal,
+    SimList,
+    SimPrometheus,
+)
 from tests.simulation.reached import Reached
+from tests.simulation.terms import BY_MESSAGE, PUBLIC_URL, Ways
 from tests.simulation.world import Crash, World
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -40,6 +50,7 @@ METRICS = Metrics()  # nothing is judged by them, and making them takes as long 
 TURNS_MAX = 200
 TICKS_MAX = 20_000
 TICKS_OF_A_VISIT = 25  # of the loop, between two turns while somebody asks for something
+IDLE_TURNS = 4  # of a visit that waits, until a second passes
 CRASHES = 0.01  # of a post, before it and after it
 VERIFIED_EVERY = 8  # histories: their whole ledger is verified as a file, byte by byte
 QUIET_ROUNDS = 24
@@ -72,7 +83,8 @@ class Flavour:
 
     prompt: Claude answers at once, so that nothing but its words can differ (law 2).
     both: there are two tenants. often: events by name, with their weight. terms: fields of the first policy.
-    faults: chances by name.
+    faults: chances by name. ladders: the ways of the policies' ladders. polled: nothing reaches the service from
+    outside, and it reads the carrier's list. answer: the event by which people answer to bring the story on.
     """
 
     prompt: bool = False
@@ -80,6 +92,9 @@ class Flavour:
     often: Mapping[str, float] = field(default_factory=dict)
     terms: Mapping[str, Any] = field(default_factory=dict)
     faults: Mapping[str, float] = field(default_factory=dict)
+    ladders: tuple[Ways, ...] = (BY_MESSAGE,)
+    polled: bool = False
+    answer: str = "approve"
 
 
 USUAL = Flavour()
@@ -97,7 +112,7 @@ class History:
         self.rng = random.Random(seed)
         if tenants is None:
             tenants = ("acme", "bravo") if self.rng.random() < 0.35 or flavour.both else ("acme",)
-        self.world = World(self.rng, reached, tuple(tenants))
+        self.world = World(self.rng, reached, tuple(tenants), flavour.ladders)
         self.world.chances = flavour.faults
         self.sites = list(self.world.sites.values())
         for site in self.sites if flavour.terms else ():
@@ -116,6 +131,8 @@ class History:
     async def begin(self) -> None:
         """Open the ledger and start the process."""
         logging.getLogger().addHandler(self.defects)
+        # What waits for a judgement waits by the history's clock.
+        asyncio.get_running_loop().time = self.world.clock.monotonic  # type: ignore[method-assign]
         tenants = [site.tenant for site in self.sites]
         clock = self.world.clock.now
         self.real = await InlineJournal.open(
@@ -132,11 +149,13 @@ class History:
         self.world.dead = True
         await self.bury()
         await self.real.close()
+        del asyncio.get_running_loop().time
         logging.getLogger().removeHandler(self.defects)
 
     async def run(self, events: int = 40) -> list[Entry]:
         """Play the history to its quiet end; every entry, in the order of their commits. Raises Broken."""
-        from tests.simulation.happenings import next_event
+        from tests.simulation.events import next_event
+        from tests.simulation.listing import look
 
         await self.begin()
         try:
@@ -144,6 +163,8 @@ class History:
                 event = next_event(self)
                 await self.guarded(lambda event=event: event(self))
                 await self.guarded(self.rest)
+                if self.flavour.polled:
+                    await self.guarded(lambda: look(self))
             await self.quiet()
             for model in self.models.values():
                 await self.judge_witnesses(model)
@@ -171,6 +192,12 @@ class History:
             self.desks = {site.tenant: self.desk(site.tenant) for site in self.sites}
             self.governors = {tenant: Governor(desk, poll=False) for tenant, desk in self.desks.items()}
             self.doors = Doors(self.world, self.journal, self.desks, METRICS)  # type: ignore[arg-type]
+            self.poller = Poller(
+                journal=self.journal,  # type: ignore[arg-type]
+                replies=self.doors.replies,
+                messages=SimList(self.world),
+                clock=self.world.clock.now,
+            )
             for model in self.models.values():
                 model.boots.append(model.size)
                 waiting.forgive(model)
@@ -196,7 +223,7 @@ class History:
             charter=site.charter(),
             metrics=METRICS,
             secret=terms.SECRET,
-            public_url=PUBLIC_URL,
+            public_url="" if self.flavour.polled else PUBLIC_URL,
             model="sim",
         )
 
@@ -224,12 +251,19 @@ class History:
             await self.bury()
             await self.boot()
 
-    async def during(self, visit: Coroutine[Any, Any, _T]) -> _T:
-        """Somebody asks the service for something while it goes on working."""
+    async def during(self, visit: Coroutine[Any, Any, _T], *, waits: bool = False) -> _T:
+        """Somebody asks the service for something while it goes on working.
+
+        waits: for what the governor makes of it; time passes while it does nothing.
+        """
         visitor = asyncio.get_running_loop().create_task(visit)
         self.visitors.append(visitor)
+        idle = 0
         while not visitor.done():
-            await self.turns()
+            idle = idle + 1 if not await self.turns() and waits else 0
+            if idle > IDLE_TURNS:
+                await self.passes(1)
+                idle = 0
             for _ in range(TICKS_OF_A_VISIT):
                 if visitor.done():
                     break
@@ -298,7 +332,7 @@ class History:
 
     async def quiet(self) -> None:
         """Everything works again and nobody does anything unusual: every obligation must come to its end."""
-        from tests.simulation import happenings
+        from tests.simulation import happenings, listing
 
         world = self.world
         world.calm = True
@@ -312,6 +346,8 @@ class History:
             await self.guarded(lambda: happenings.all_break(self))
         for number in range(QUIET_ROUNDS):
             await self.guarded(lambda number=number: happenings.all_heals(self, number))
+            if self.flavour.polled:
+                await self.guarded(lambda: listing.look(self))
             await self.guarded(self.rest)
             if not any(model.standing for model in self.models.values()):
                 return

@@ -68,6 +68,7 @@ class Case:
     last_told: datetime | None = None
     reminded: list[datetime] = field(default_factory=list)
     acknowledged: bool = False
+    climbed: tuple[int, int] = (-1, -1)  # the steps of the ladder before, and with, its last ESCALATED
 
     @property
     def rule(self) -> str:
@@ -98,6 +99,8 @@ class Model:
         self.by_webhook: dict[str, Question] = {}
         self.sids: dict[str, set[int]] = {}  # the carrier's id → the messages that the ledger knows by it
         self.wrong_codes: list[tuple[str, datetime]] = []
+        self.heard: dict[str, Entry] = {}  # HEARD by its id
+        self.judged: dict[int, Entry] = {}  # HEARD → what settled it
         self.boots: list[int] = []  # the size of the log at each start of the process
         self.broke: dict[str, datetime] = {}  # when each service broke last, of what was evaluated
         self.untold: dict[int, Entry] = {}  # news that no message to anybody cites yet
@@ -204,14 +207,17 @@ class Model:
 
     # --- messages and knocks -----------------------------------------------------------------------------------------
 
-    def text(self, text: Text) -> None:
-        """A message that reached the carrier: it was posted before, to this person of this tenant."""
+    def text(self, text: Text, to: str | None) -> None:
+        """A message that reached the carrier, for `to`: it was posted before, to this person of this tenant."""
         entry = self.entries[text.index] if text.index < self.size else None
         if text.tenant != self.site.tenant or entry is None or entry.stage != "ADDRESSED":
             self.wrong(None, f"law 5: message {text.index} of {text.tenant} was sent and not posted")
             return
-        phones = {a.staff[text.name].phone for a in self.site.agreements.values() if text.name in a.staff}
-        self.need(entry.body["person"] == text.name and text.phone in phones, entry, "law 3: sent to somebody else")
+        people = [a.staff[text.name] for a in self.site.agreements.values() if text.name in a.staff]
+        theirs = {(person.phone, person.at(text.channel)) for person in people}
+        known = entry.body["person"] == text.name and (text.phone, to) in theirs
+        self.need(known, entry, "law 3: sent to somebody else")
+        self.need(entry.body["channel"] == text.channel, entry, f"law 5: sent by {text.channel}")
 
     def knocked(self, knock: Knock, request: RenderedRequest) -> None:
         """A request that reached an executor: authorized, posted, in time, not while halted, and not settled."""

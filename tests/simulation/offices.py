@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.entry import Draft, canonical
 from ledger.journal import Journal, Receipt, Unavailable
 from policy_rules.readings import Query, Reading, ReadingState
+from receiver.authorization.message_list import Listed
 from receiver.papers import (
+    NOTICE,
+    SMS,
+    VOICE,
+    WHATSAPP,
     CaseFile,
     Claim,
     Diagnosis,
@@ -29,8 +34,10 @@ from receiver.papers import (
     Usage,
 )
 from tests.simulation.model import Model
+from tests.simulation.terms import PUBLIC_URL
 from tests.simulation.world import Knock, Read, Site, Text, World
 
+SIDS = {"voice": "CA", "notice": "notice-"}
 SEND_SECONDS = 10.0  # the service's own time-out for the carrier and for an executor
 # What happens seldom is where a crash is seldom tried, so there it is tried more often.
 RARE = {
@@ -40,6 +47,8 @@ RARE = {
 RARE_CRASHES = 0.08
 RAREST = {"VOIDED", "WAIVED", "WITHDRAWN", "WRITTEN_OFF"}
 RAREST_CRASHES = 0.3
+# Claude takes its time in some histories: until after the tap, the close, or when nobody waits any more.
+LATE = {"diagnosis: late": 25.0, "diagnosis: never": 1200.0}
 _BROKEN = ("error", "no_data", "nan", "many_series", "stale")
 
 
@@ -115,6 +124,10 @@ class SimClaude:
         world.alive()
         if not self.prompt and await world.hold("diagnosis: slow", 0.15, timeout_seconds):
             return NoDiagnosis("timeout", "no answer in time")
+        for name, seconds in LATE.items():
+            # The port must not do this, and the governor counts on it in nothing.
+            if not self.prompt and name in world.chances:
+                await world.hold(name, 0.0, seconds, stubborn=True)
         # Its own chances: what Claude says must not shift what else happens.
         for outcome in ("overloaded", "refusal", "timeout", "bad_answer"):
             if not world.calm and world.claude.random() < 0.08:
@@ -142,25 +155,61 @@ class SimCarrier:
             return NotSent("daily_limit", "the limit of the day is reached", 60.0)
         if world.fault("carrier: unreachable", 0.05):
             return NotSent("unreachable", "no answer", 5.0)
+        if message.channel == VOICE and world.fault("call: not placed", 0.08):
+            return NotSent("unreachable", "the carrier took the call and said failed at once", 10.0)
         too_slow = await world.hold("carrier: slow", 0.06, SEND_SECONDS)
         tenant, _, index = message.message_id.rpartition("-")
-        sid = "SM" + hashlib.sha256(f"{message.message_id}:{len(world.texts)}".encode()).hexdigest()[:32]
+        number = hashlib.sha256(f"{message.message_id}:{len(world.texts)}".encode()).hexdigest()[:32]
+        sid = f"{SIDS.get(message.channel, 'SM')}{number}"
+        page = message.variables.get("page", "").removeprefix(PUBLIC_URL)
         text = Text(
             tenant,
             int(index),
             message.recipient.name,
             message.recipient.address,
             message.kind.value,
-            message.token,
+            message.token if message.channel == WHATSAPP else None,  # a call has no buttons
             message.variables.get("code"),
             sid,
             world.clock.now(),
+            message.channel,
+            page if message.channel == WHATSAPP and page else None,
+            world.clock.elsewhere(),
         )
-        self.model.text(text)
+        ways = {VOICE: message.recipient.phone, SMS: message.recipient.phone}
+        notices = message.recipient.notices[0] if message.recipient.notices else None
+        to = notices if message.channel == NOTICE else ways.get(message.channel, message.recipient.address)
+        self.model.text(text, to)
         world.texts.append(text)
         if too_slow or world.fault("carrier: loses the answer", 0.05):
             return NotSent("unreachable", "time-out after it was taken", 5.0)
+        if message.channel == NOTICE:
+            world.said[f"DELIVERED {tenant} {index}"] += 1
         return Sent(sid, "", "")
+
+
+class SimList:
+    """The carrier's own list of messages, by its own clock."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def since(self, moment: datetime, known: Callable[[str], bool]) -> list[Listed] | NotSent:
+        world = self.world
+        world.alive()
+        if world.fault("list: unreachable", 0.1):
+            return NotSent("unreachable", "no answer", 5.0)
+        heard = [
+            Listed(row.sid, True, row.sender, row.body, "received", "", row.at)
+            for row in world.listed
+            if row.shown <= world.clock.elapsed
+        ]
+        ours = [
+            Listed(text.sid, False, "whatsapp:+1", "", *world.statuses.get(text.sid, ("sent", "")), text.listed_at)
+            for text in world.texts
+        ]
+        rows = [row for row in (*heard, *ours) if row.at >= moment and not known(row.sid)]
+        return sorted(rows, key=lambda row: row.at)
 
 
 class SimExecutors:
@@ -234,6 +283,7 @@ class SimJournal:
         self._world = world
         self.crashes = 0.0
         self.full = 0.0
+        self.hears_only = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
@@ -267,7 +317,7 @@ class SimJournal:
         await self._turn()
         world.papers.update((blob.digest, blob.data) for d in drafts if d.stage == "RECEIVED" for blob in d.blobs)
         stages = sorted({draft.stage for draft in drafts})
-        if world.fault("disk: full", self.full):
+        if world.fault("disk: full", self.full) or (self.hears_only and stages != ["HEARD"]):
             raise Unavailable("no space left on the device")
         rare = RAREST_CRASHES if RAREST & set(stages) else RARE_CRASHES if RARE & set(stages) else 0.0
         chance = 0.0 if world.calm else max(self.crashes, rare)

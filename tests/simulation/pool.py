@@ -11,10 +11,29 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
 
+from tests.simulation import terms
 from tests.simulation.history import USUAL, Broken, Flavour, History
 from tests.simulation.permissions import noted
 from tests.simulation.reached import Reached
 
+# Claude takes longer here than anybody waits for it.
+LATE = {"diagnosis: late": 0.15, "diagnosis: never": 0.06}
+CALLED = Flavour(
+    often={"phone_rings": 8, "call_ends": 1, "opens_page": 1, "wait_long": 4, "closes_early": 1},
+    ladders=terms.BY_CALL,
+    faults=LATE,
+    answer="phone_rings",
+)
+PAGED = Flavour(
+    often={"opens_page": 8, "forged_link": 0.3, "approve": 1, "closes_early": 1},
+    ladders=terms.BY_NOTICE,
+    faults=LATE,
+    answer="opens_page",
+)
+# No executor can tell later how it ended.
+POLLED = Flavour(
+    often={"approve": 5, "clock_steps": 1}, ladders=terms.BY_NOTICE, faults={"executor: accepts": 0.0}, polled=True
+)
 AT_ONCE = 10  # histories that are handed to a process together
 
 
@@ -41,7 +60,14 @@ def be_quiet() -> None:
 
 
 def flavour_of(seed: int) -> Flavour:
-    """Most histories are usual ones; a tenth each is of halts in blocked times, narrow limits, and people who leave."""
+    """Most histories are usual ones; a tenth each is of halts in blocked times, narrow limits, people who leave, calls,
+    and pages; and a twentieth is of a service that nothing reaches, which reads the carrier's list."""
+    if seed % 10 == 1:
+        return CALLED
+    if seed % 10 == 5:
+        return PAGED
+    if seed % 20 == 8:
+        return POLLED
     if seed % 10 == 3:
         return Flavour(often={"stranded": 3, "approve": 6, "people_resume": 1}, terms={"blocked": True})
     if seed % 10 == 9:

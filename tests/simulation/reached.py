@@ -19,6 +19,10 @@ class Reached:
     denials: Counter[str] = field(default_factory=Counter)  # policy's: "propose: limit"
     refusals: Counter[str] = field(default_factory=Counter)  # of answers, by the word that the ledger has for it
     turned_away: Counter[str] = field(default_factory=Counter)  # at the doors: "close: an execution is under way"
+    calls: Counter[str] = field(default_factory=Counter)  # what each step of a call was answered with
+    pages: Counter[str] = field(default_factory=Counter)  # and each look at, or form of, a question's page
+    fates: Counter[str] = field(default_factory=Counter)  # of messages: "voice: busy"
+    explained: Counter[str] = field(default_factory=Counter)  # when Claude's answer came: "DIAGNOSED after the end"
 
     def add(self, other: Reached) -> None:
         """Count in what another run has reached."""
@@ -42,7 +46,7 @@ class Reached:
         return "\n".join(lines)
 
 
-KINDS = ("stages", "crashes", "faults", "denials", "refusals", "turned_away")
+KINDS = ("stages", "crashes", "faults", "denials", "refusals", "turned_away", "calls", "pages", "fates", "explained")
 
 # ERASED is not here: nothing posts it yet.
 STAGES = {
@@ -70,12 +74,23 @@ FAULTS = {
     ),
     *_all("executor", ("refuses the connection", "busy", "request lost", "fails", "accepts", "does not help")),
     *_all("executor", ("answer lost", "gateway error", "slow", "late result", "second result", "wrong secret")),
-    *_all("disk", ("full", "answer lost")),
+    *_all("disk", ("full", "answer lost", "full once it is heard")),
     *_all("process", ("killed", "killed in a request", "killed while the executor is asked")),
     *_all("clock", ("forward", "back", "asleep")),
     *_all("people", ("the same message twice", "somebody else's button", "a stranger's button", "a stranger")),
     *_all("people", ("wrong code", "many wrong codes", "old question", "halt in flight", "another message")),
-    *_all("people", ("at the last minute", "nobody's button")),
+    *_all("people", ("at the last minute", "nobody's button", "closed before it is explained")),
+    *_all("call", ("not placed", "nobody", "busy", "failed", "a machine", "nobody knows who", "hung up", "silence")),
+    *_all("call", ("wrong digits", "no digits of ours", "after the close", "after the end", "step twice")),
+    *_all("call", ("step changed", "result twice", "result late", "result first", "wrong signature")),
+    *_all("call", ("of a message", "to another number", "wrong to the end")),
+    *_all(
+        "page", ("a scanner", "wrong code", "many wrong codes", "another's code", "form twice", "form twice at once")
+    ),
+    *_all("page", ("form changed", "form of nobody", "incomplete", "from elsewhere", "after the close")),
+    *_all("page", ("no longer asked", "forged link")),
+    *_all("list", ("unreachable", "lags", "a tap without its payload")),
+    *_all("diagnosis", ("late", "never")),
     *_all("change", ("policy", "roster", "suspended", "left", "executor gone", "nothing", "in the middle")),
 }
 
@@ -111,6 +126,27 @@ TURNED_AWAY = {
     *_all("twilio", ("stranger", "bad signature", "unavailable")),
 }
 
+# "too large", "malformed" and "conflict" of messages are held by tests of the handlers.
+CALLS = {"asked", "heard", "said later", "said", "closed", "gave up", "greeted", "machine"}
+CALLS |= {"conflict", "no call of ours", "bad signature", "unavailable"}
+
+PAGES = {"shown", "yours", "closed", "unknown", "said approve", "said reject", "said onit", "said later"}
+PAGES |= {"wrong code", "locked", "incomplete", "used", "not counted", "unavailable"}
+
+FATES = {
+    *_all("whatsapp", ("delivered", "opted_out", "outside_window", "not in the roster", "no report")),
+    *_all("voice", ("delivered", "answering_machine", "busy", "no_answer", "bad_recipient", "no_number", "no report")),
+    *_all("sms", ("delivered", "no_number", "no report")),
+    *_all("notice", ("delivered", "no_number")),
+}
+
+EXPLAINED = {
+    f"{stage} {when}"
+    for stage in ("DIAGNOSED", "UNDIAGNOSED")
+    for when in ("in time", "after an approval", "after the end")
+}
+EXPLAINED |= {"given up"}
+
 MUST: Mapping[str, set[str]] = {
     "stages": STAGES,
     "crashes": CRASHES,
@@ -118,4 +154,8 @@ MUST: Mapping[str, set[str]] = {
     "denials": DENIALS,
     "refusals": REFUSALS,
     "turned_away": TURNED_AWAY,
+    "calls": CALLS,
+    "pages": PAGES,
+    "fates": FATES,
+    "explained": EXPLAINED,
 }

@@ -20,11 +20,16 @@ from receiver.governor.desk import Charter, Member
 from receiver.papers import Recipient
 
 SECRET = b"simulation"
+PUBLIC_URL = "https://sim.example"
 SERVICES = ("checkout", "wallet", "")  # the last is an alert that bears no such label
 BAD, FAIR, GOOD = "0.31", "0.03", "0.004"  # detected at 0.05, recovered under 0.02
 HOLD_SECONDS = 60  # of recovery
 DIAGNOSIS_WAIT_SECONDS = 10
 POLICIES = 40
+Ways = tuple[str, str, str]  # the channel of each step of the ladder
+BY_MESSAGE: Ways = ("whatsapp", "whatsapp", "whatsapp")
+BY_CALL: tuple[Ways, ...] = (("voice", "sms", "notice"), ("sms", "voice", "voice"))
+BY_NOTICE: tuple[Ways, ...] = (("sms", "whatsapp", "notice"), ("whatsapp", "notice", "sms"))
 
 _POLICY = """
 policy: {{name: {tenant}, version: "1.{version}"}}
@@ -64,9 +69,9 @@ rules:
         execute_within: 2m
         verify: {{within: 5m}}
     escalation:
-      - {{after: 0s, notify: ["role:oncall"]}}
-      - {{after: 5m, notify: ["role:leads"]}}
-      - {{after: 9m, notify: [everyone]}}
+      - {{after: 0s, notify: ["role:oncall"]{ways[0]}}}
+      - {{after: 5m, notify: ["role:leads"]{ways[1]}}}
+      - {{after: 9m, notify: [everyone]{ways[2]}}}
 time_intervals:
   - name: freeze
     time_intervals: [{{times: [{freeze}]}}]
@@ -95,6 +100,7 @@ class Terms:
     blocked: bool = False
     allow: tuple[str, ...] = ("checkout", "wallet")
     executor: str = "restart"
+    ways: Ways = BY_MESSAGE
 
     def text(self) -> str:
         return _POLICY.format(
@@ -112,6 +118,7 @@ class Terms:
             freeze=_FROZEN if self.blocked else "{start_time: '03:00', end_time: '04:00'}",
             allow=", ".join(self.allow),
             executor=self.executor,
+            ways=["" if way == "whatsapp" else f", channel: {way}" for way in self.ways],
         )
 
     def has(self, rule: str, action: str) -> bool:
@@ -137,10 +144,13 @@ class Terms:
 
 
 @cache
-def catalogue(tenant: str) -> tuple[Terms, ...]:
-    """Every policy that the tenant ever has, by version. Few, so that each process reads each of them once."""
+def catalogue(tenant: str, ladders: tuple[Ways, ...] = (BY_MESSAGE,)) -> tuple[Terms, ...]:
+    """Every policy that the tenant ever has, by version. Few, so that each process reads each of them once.
+
+    ladders: the ways of each version's ladder, in turn.
+    """
     rng = random.Random(tenant)
-    found = [Terms(tenant)]
+    found = [Terms(tenant, ways=ladders[0])]
     for version in range(1, POLICIES):
         changed: dict[str, Any] = {}
         for _ in range(rng.choice([1, 1, 2, 3])):
@@ -159,7 +169,7 @@ def catalogue(tenant: str) -> tuple[Terms, ...]:
                     {"rule": "faults"},
                 ]
             )
-        found.append(replace(found[0], version=version, **changed))
+        found.append(replace(found[0], version=version, ways=ladders[version % len(ladders)], **changed))
     return tuple(found)
 
 
@@ -170,12 +180,25 @@ def rulebook(terms: Terms) -> Rulebook:
 
 @dataclass(frozen=True)
 class Person:
-    """One of the staff. `phone` is where they are reached and what they answer from."""
+    """One of the staff. `phone` is where they are reached and what they answer from.
+
+    called: whether their number is known for calls and SMS. noticed: whether they have an address for notices.
+    """
 
     name: str
     phone: str
     roles: frozenset[str]
     suspended: bool = False
+    called: bool = True
+    noticed: bool = True
+
+    def at(self, channel: str) -> str | None:
+        """Where a message to them goes by `channel`."""
+        if channel == "notice":
+            return f"mailto://{self.name}" if self.noticed else None
+        if channel in ("voice", "sms"):
+            return self.phone.removeprefix("whatsapp:") if self.called else None
+        return self.phone
 
 
 Staff = Mapping[str, Person]
@@ -189,9 +212,9 @@ def staff(tenant: str) -> dict[str, Person]:
         person.name: person
         for person in (
             Person("tendai", "whatsapp:+263771000000", oncall),
-            Person("rudo", f"whatsapp:+26377200000{own}", oncall),
+            Person("rudo", f"whatsapp:+26377200000{own}", oncall, noticed=False),
             Person("chipo", f"whatsapp:+26377300000{own}", oncall | leads),
-            Person("farai", f"whatsapp:+26377400000{own}", leads),
+            Person("farai", f"whatsapp:+26377400000{own}", leads, called=False),
         )
     }
 
@@ -205,10 +228,16 @@ def eligible(terms: Terms, action: str, person: Person) -> bool:
     return "leads" in person.roles
 
 
+def recipient(person: Person) -> Recipient:
+    notices = person.at("notice")
+    return Recipient(
+        person.name, person.phone, phone=person.at("voice"), notices=(notices,) if notices is not None else ()
+    )
+
+
 def charter(terms: Terms, people: Staff, executors: Mapping[str, str]) -> Charter:
     """The same, as the service takes it."""
     members = {
-        p.name: Member(Recipient(p.name, p.phone), p.roles, codes.address_hmac(SECRET, p.phone), p.suspended)
-        for p in people.values()
+        p.name: Member(recipient(p), p.roles, codes.address_hmac(SECRET, p.phone), p.suspended) for p in people.values()
     }
     return Charter(rulebook(terms), members, executors)

@@ -6,14 +6,16 @@ import asyncio
 import os
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ledger.entry import Entry
-from tests.simulation.history import Flavour, History
-from tests.simulation.pool import be_quiet, processes
+from tests.simulation.history import USUAL, History
+from tests.simulation.pool import CALLED, PAGED, be_quiet, processes
 from tests.simulation.reached import Reached
 
 SEEDS = int(os.environ.get("COUNTERFOIL_LAW_2_SEEDS", "12"))
+FLAVOURS = (USUAL, CALLED, USUAL, PAGED)  # what a call or a page says of a diagnosis decides nothing, either
 
 EXPLAINS = {"CONSULTED", "DIAGNOSED", "UNDIAGNOSED"}
 PASSED_ON = "a late explanation was passed on"
@@ -25,7 +27,7 @@ def played(seed: int, claude: random.Random | None) -> list[Any]:
     An explanation that comes after the question is passed on to people in a message of its own. It asks for nothing,
     but from there on other messages are sent, and the world goes another way: the decisions are those before it.
     """
-    history = History(seed, Reached(), Flavour(prompt=True))
+    history = History(seed, Reached(), replace(FLAVOURS[seed % len(FLAVOURS)], prompt=True))
     if claude is not None:
         history.world.claude = claude
     decisions = []

@@ -69,7 +69,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Tap:
-    """One message that somebody sent from `phone`. About: the message of ours whose button or code it bears."""
+    """One answer that somebody gave from `phone`. about: the message of ours whose button or code it bears.
+
+    sid: as the entry that books it is named after it: of a message, of a call and its step, of a page and its form.
+    """
 
     sid: str
     phone: str
@@ -81,7 +84,10 @@ class Tap:
 
 @dataclass(frozen=True)
 class Text:
-    """One message that the carrier took, to `phone`."""
+    """One message that the carrier took, to a person with that `phone`.
+
+    channel: "voice" is a call that was placed. page: the path of the link in it. listed_at: by the carrier's clock.
+    """
 
     tenant: str
     index: int
@@ -92,6 +98,20 @@ class Text:
     code: str | None
     sid: str
     at: datetime
+    channel: str = "whatsapp"
+    page: str | None = None
+    listed_at: datetime = START
+
+
+@dataclass(frozen=True)
+class Row:
+    """One message that came to the carrier, which lists it from `shown` on, as of `at` by its own clock."""
+
+    sid: str
+    sender: str
+    body: str
+    at: datetime
+    shown: float
 
 
 @dataclass(frozen=True)
@@ -121,6 +141,7 @@ class Held:
     until: float
     gate: asyncio.Future[None]
     task: asyncio.Task[Any] | None
+    stubborn: bool = False  # not before `until`
 
 
 @dataclass
@@ -136,7 +157,13 @@ class Shop:
 class World:
     """All that two tenants share: the clock, the carrier, the disk, and the one process."""
 
-    def __init__(self, rng: random.Random, reached: Reached, tenants: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        reached: Reached,
+        tenants: tuple[str, ...],
+        ladders: tuple[terms.Ways, ...] = (terms.BY_MESSAGE,),
+    ) -> None:
         self.rng = rng
         self.reached = reached
         self.claude = random.Random(rng.random())  # what Claude says must not shift what else happens (law 2)
@@ -153,7 +180,12 @@ class World:
         self.knocks: list[Knock] = []
         self.said: Counter[str] = Counter()  # what people decided by hand: "close:inc-1:rudo"
         self.jumped_at: float | None = None
-        self.sites = {tenant: Site(tenant, self) for tenant in tenants}
+        self.over: set[str] = set()  # calls that came to somebody, or to nobody, by sid
+        self.unreported: list[Text] = []  # calls whose end the carrier has not reported yet
+        self.listed: list[Row] = []  # what came in, where the service reads the carrier's list
+        self.read: set[str] = set()  # of those, what a look that succeeded must have found
+        self.statuses: dict[str, tuple[str, str]] = {}  # of our own messages there, by sid: the word, the error
+        self.sites = {tenant: Site(tenant, self, ladders) for tenant in tenants}
 
     def fault(self, name: str, chance: float) -> bool:
         """Whether this fault strikes now; counted when it does."""
@@ -173,12 +205,15 @@ class World:
 
     # --- others take their time -----------------------------------------------------------------------------------
 
-    async def hold(self, name: str, chance: float, seconds: float) -> bool:
-        """Wait for a while, at most `seconds` unless the whole machine sleeps; whether it took longer than that."""
+    async def hold(self, name: str, chance: float, seconds: float, *, stubborn: bool = False) -> bool:
+        """Wait for a while, at most `seconds` unless the whole machine sleeps; whether it took longer than that.
+
+        stubborn: wait for all of it.
+        """
         if not self.fault(name, chance):
             return False
         until = self.clock.elapsed + seconds
-        held = Held(name, until, asyncio.get_running_loop().create_future(), asyncio.current_task())
+        held = Held(name, until, asyncio.get_running_loop().create_future(), asyncio.current_task(), stubborn)
         self.held.append(held)
         try:
             await held.gate
@@ -190,7 +225,7 @@ class World:
     def release(self) -> bool:
         """Let go whoever waited too long, and sometimes somebody else; whether anybody was."""
         late = [held for held in self.held if not held.gate.done() and self.clock.elapsed >= held.until]
-        waiting = [held for held in self.held if not held.gate.done()]
+        waiting = [held for held in self.held if not held.gate.done() and (self.calm or not held.stubborn)]
         if not late and waiting and (self.calm or self.rng.random() < 0.5):
             late = [self.rng.choice(waiting)]
         for held in late:
@@ -204,9 +239,10 @@ class World:
 class Site:
     """One tenant's own outside: shops, Prometheus, executors, and what is agreed."""
 
-    def __init__(self, tenant: str, world: World) -> None:
+    def __init__(self, tenant: str, world: World, ladders: tuple[terms.Ways, ...]) -> None:
         self.tenant = tenant
         self.world = world
+        self.catalogue = terms.catalogue(tenant, ladders)
         self.shops = {name: Shop(name) for name in terms.SERVICES}
         self.others: dict[str, dict[str, Any]] = {}  # alerts that no rule takes, by name
         self.prometheus_up = True
@@ -214,7 +250,7 @@ class Site:
         self.finished: list[tuple[str, bool]] = []
         self.told: set[str] = set()  # webhook-ids whose end was told to whoever asked
         self.ran: Counter[str] = Counter()
-        self.terms: Terms = world.rng.choice(terms.catalogue(tenant))
+        self.terms: Terms = world.rng.choice(self.catalogue)
         self.staff: dict[str, Person] = terms.staff(tenant)
         self.executors = {name: f"https://{tenant}.example/{name}" for name in ("restart", "other")}
         self.agreements: dict[tuple[str, str, str], Agreement] = {}
