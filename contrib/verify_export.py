@@ -44,6 +44,7 @@ BOOKS = {
     "halts": ("HALTED", ["RESUMED"]),
 }
 OPENS = {opener: book for book, (opener, _) in BOOKS.items()}
+MAY_BE_CARRIED = {"ADOPTED", "NOTED", "WATCHED", "DETECTED", "HALTED"}
 SETTLING = {stage for _, stages in BOOKS.values() for stage in stages}
 # who: what they may post
 OFFICES = {
@@ -285,12 +286,17 @@ class Ledger:
         self.keys = []  # (index, verifier key)
         self.targets = {}  # open incidents, and what each is about
         self.before = {"timestamp": "", "stage": ""}
+        self.listed, self.carried = {}, {}  # what OPENED says that it carries forward; what stands so behind it
+        self.first_post = True
 
     def post(self, entry):
         """The books in which it settles and opens an obligation, or None. Raises Fault where a rule forbids it."""
         self._together(entry)
+        if entry["index"] and "carried" not in entry["body"]:
+            self._carries()
         try:
             self._form(entry)
+            self._carried(entry)
             target, book = self._settlement(entry)
             if entry["stage"] in self.RULES:
                 self.RULES[entry["stage"]](self, entry, target)
@@ -316,6 +322,29 @@ class Ledger:
 
     def end(self):
         self._together({"stage": None, "settles": None})
+        self._carries()
+
+    def _carries(self):
+        """The first post is over: what a sealed log handed on stands in it, just as OPENED lists it."""
+        books = defaultdict(list)
+        for book, index in self.carried.values():
+            books[book].append(index)
+        if self.first_post and books != self.listed:
+            raise Fault(0, "what it carries forward from a sealed log is not what stands behind it")
+        self.first_post = False
+
+    def _carried(self, entry):
+        body, opens = entry["body"], OPENS.get(entry["stage"])
+        if entry["index"] == 0:
+            self.listed = body.get("carries", {})
+            self._need(not self.listed or isinstance(body.get("continues"), str), "it carries forward from no log")
+        elif "carried" in body:
+            self._need(self.first_post, "it says that it was carried forward, and does not stand first")
+            known = isinstance(body["carried"], dict) and entry["stage"] in MAY_BE_CARRIED
+            self._need(known, "it cannot be carried forward")
+            self.carried.pop(entry["settles"], None)
+            if opens is not None:
+                self.carried[entry["index"]] = opens, body["carried"].get("index")
 
     def _together(self, entry):
         """DECLINED comes with the REJECTED of its proposal: that is the next entry."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import pytest
 from click.testing import Result
 
 from ledger import checkpoint as notes
+from ledger.audit import read_entries
 from ledger.carried import Opening
-from ledger.entry import Back, Blob, Draft
+from ledger.entry import Back, Blob, Draft, format_time
 from ledger.journal import Broken, Refused
 from ledger.stores import rotation, sealing
 from ledger.stores.locks import Locks
 from receiver.commands.ledger.carrying import opening_in
 from receiver.settings import load_settings
 from tests.ledger.house import ENVIRONMENT, House
+from tests.ledger.verifiers import load_script
 
 QUIET = (
     Draft("r", "RECEIVED", "alertmanager"),
@@ -30,12 +33,21 @@ QUIET = (
 )
 OPEN = (Draft("h", "HALTED", "operator:root", reason="maintenance"),)
 
+SCRIPT = load_script()
 COMMAND = import_module("receiver.commands.ledger.seal")
 
 
 def carries(place: int) -> Draft:
     """A HALTED that says that it stands for the entry `place`, of which it has nothing but the number."""
     return Draft(f"x{place}", "HALTED", "operator:root", body={"carried": {"index": place}})
+
+
+def read_by_the_script(house: House) -> None:
+    """What `contrib/verify_export.py` makes of the entries. Raises its Fault."""
+    ledger = SCRIPT.Ledger()
+    for entry in read_entries(house.ledger.path, "default"):
+        ledger.post(SCRIPT.read_entry(entry.raw, entry.index, f"{entry.ledger}/default"))
+    ledger.end()
 
 
 def die(*_: object) -> None:
@@ -244,15 +256,39 @@ async def test_a_log_that_carries_otherwise_than_it_lists_does_not_hold(
     go_on(house, seal(house).output)
     result = house.run("verify")
     assert (result.exit_code, found in result.output) == (1, True), result.output
+    with pytest.raises(SCRIPT.Fault):
+        read_by_the_script(house)
 
 
 async def test_nothing_is_carried_without_a_log_before(house: House) -> None:
     await house.write(carries(0))
     result = house.run("verify")
-    assert (result.exit_code, "it says that it was carried forward, and does not stand first" in result.output) == (
-        1,
-        True,
+    told = "it says that it was carried forward, and does not stand first"
+    assert (result.exit_code, told in result.output) == (1, True)
+    with pytest.raises(SCRIPT.Fault, match="does not stand first"):
+        read_by_the_script(house)
+
+
+async def test_nothing_is_dispatched_while_a_carried_halt_stands(house: House) -> None:
+    """The whole way of an execution in the next log, up to what the halt forbids."""
+    await house.write(*OPEN)
+    go_on(house, seal(house).output)
+    later = format_time(datetime.now(UTC) + timedelta(minutes=10))  # a log's time is never before that of its seal
+    asked = {"digest": "a" * 64, "quorum": 1, "approvers": ["tendai"], "expires_at": later, "authorize_until": later}
+    way = (
+        Draft("w", "WATCHED", "policy"),
+        Draft("d", "DETECTED", "policy", "inc-1", settles=Back(0)),
+        Draft("p", "PROPOSED", "policy", "inc-1", body=asked),
+        Draft("h", "HEARD", "carrier:whatsapp"),
+        Draft("y", "APPROVED", "engineer:tendai", "inc-1", settles=Back(3), cites=(Back(2),)),
+        Draft("a", "AUTHORIZED", "engineer:tendai", "inc-1", settles=Back(2), cites=(Back(4),)),
     )
+    await house.write(*way)
+    dispatched = Draft("x", "DISPATCHED", "policy", "inc-1", settles=7, body={"digest": "a" * 64})
+    with pytest.raises(Refused, match="dispatch: halted"):
+        await house.write(dispatched)
+    await house.write(Draft("u", "RESUMED", "engineer:another", settles=1), dispatched)
+    assert house.run("verify").output.startswith("OK: 10 entries")
 
 
 async def test_another_ledger_than_the_one_that_was_sealed_is_found(house: House, tmp_path: Path) -> None:
