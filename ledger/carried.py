@@ -95,7 +95,7 @@ def differences(standing: Mapping[int, tuple[str, Entry]], opened: Sequence[Entr
     standing: of the former log, by index, everything that nothing had settled, with its book.
     """
     settled = {entry.settles for entry in opened}
-    here = {_index(entry): entry for entry in opened[1:] if entry.stage in OPENS and entry.index not in settled}
+    here = {former_index(entry): entry for entry in opened[1:] if entry.stage in OPENS and entry.index not in settled}
     for index, (book, former) in sorted(standing.items()):
         if index not in here:
             yield f"entry {index} of the former log, {former.stage} by {former.actor}, was not carried forward ({book})"
@@ -112,7 +112,8 @@ def differences(standing: Mapping[int, tuple[str, Entry]], opened: Sequence[Entr
 _PLACED = ("settles", "cites")  # which are numbers of the log in which an entry stands
 
 
-def _index(entry: Entry) -> int | None:
+def former_index(entry: Entry) -> int | None:
+    """Which entry of the former log it stands for; None where it stands for none."""
     said = entry.body.get("carried")
     index = said.get("index") if isinstance(said, Mapping) else None
-    return index if type(index) is int else None
+    return index if type(index) is int and index >= 0 else None

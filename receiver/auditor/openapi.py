@@ -46,15 +46,13 @@ BLOB = shape(name=TEXT, digest=TEXT, length=WHOLE)
 FIELDS_OF_AN_INCIDENT: dict[str, Json] = {
     "incident_id": TEXT,
     "state": {"enum": [state.value for state in IncidentState]},
-    "title": TEXT,
-    "summary": TEXT,
-    "severity": TEXT,
-    "rule": TEXT,
+    **dict.fromkeys(("title", "summary", "severity", "rule"), TEXT),
     "opened_at": TIME,
     "ended_at": or_null(TIME),
     "reason": TEXT,
     "policy_version": TEXT,
     "continues": or_null(TEXT),
+    "carried_from": or_null(WHOLE),
 }
 SCHEMAS: Mapping[str, Json] = {
     "Error": shape(error=shape(code=TEXT, message=TEXT)),

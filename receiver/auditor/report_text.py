@@ -41,6 +41,8 @@ def _head(report: Report) -> Iterator[str]:
     if report.requested_by:
         yield f"- asked for by hand, by {safe(report.requested_by)}: no alert opened it"
     yield f"- opened {_day(view.opened_at)} (entry {view.index})"
+    if view.carried_from is not None:
+        yield f"- carried forward from entry {view.carried_from} of the sealed log before, which tells what came before"
     if view.ended_at is not None:
         yield f"- ended {_day(view.ended_at)}, after {lasted(view.opened_at, view.ended_at)}"
     if len(report.parts) > 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.carried import began
+from ledger.carried import began, former_index
 from ledger.entry import Entry, format_time
 from receiver.incident.states import IncidentState
 
@@ -38,6 +38,7 @@ class IncidentView:
     policy_version: str
     policy_digest: str
     continues: str | None = None
+    carried_from: int | None = None  # in the sealed log before: its DETECTED there
     entries: tuple[Entry, ...] = ()
 
     @property
@@ -57,6 +58,7 @@ class IncidentView:
             "reason": self.reason,
             "policy_version": self.policy_version,
             "continues": self.continues,
+            "carried_from": self.carried_from,
         }
         if timeline:
             data["timeline"] = [entry.to_json() for entry in self.entries]
@@ -100,6 +102,7 @@ class Standing:
             policy_version=detected.policy_version or "",
             policy_digest=detected.policy_digest or "",
             continues=_text(detected, "continues") or None,
+            carried_from=former_index(detected),
             entries=tuple(entries),
         )
 

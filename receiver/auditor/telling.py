@@ -20,7 +20,7 @@ VERDICTS = {"verdict": "", "service": "how the service was doing"}
 # stage → what of its body the timeline shows; the entry's own page shows everything
 SHOWN: Mapping[str, tuple[str, ...]] = {
     "RECEIVED": ("source", "receiver"),
-    "DETECTED": ("severity", "key"),
+    "DETECTED": ("severity", "key", "carried"),
     "CONSULTED": ("until", "model"),
     "DIAGNOSED": (
         *("likely_cause", "recommended_action", "falsified_by", "dropped_claims", "model"),

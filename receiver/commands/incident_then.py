@@ -137,6 +137,9 @@ def _lines(found: Then) -> Iterator[str]:
     then = f"as of entry {last.index}, {last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
     yield f"{view.id}: {view.title}, {view.state.value} {then}"
     yield f"{view.reason} (policy {view.policy_version})"
+    if view.carried_from is not None:
+        opened = f"{view.opened_at:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"opened {opened}, carried forward from entry {view.carried_from} of the sealed log before"
     in_force = found.adopted.policy_version if found.adopted is not None else "none"
     halts = ", ".join(f"halted at {entry.index} by {entry.actor}" for entry in found.halts) or "no halt"
     yield f"in force: policy {in_force}, {halts}"

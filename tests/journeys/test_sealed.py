@@ -97,6 +97,7 @@ async def test_a_halt_an_incident_and_a_watch_go_on_in_the_next_ledger(town: Tow
     assert {e.body["key"]["service"] for e in await town.entries("WATCHED")} == {"checkout", "payments"}
     assert len(await town.entries("WATCHED")) == 2
     shown = (await command(town, "incident", "show", detected.incident_id or "", "--at", str(incident.index))).output
+    assert f"carried forward from entry {detected.index} of the sealed log" in shown
     assert f"halted at {(await town.entries('HALTED'))[0].index} by engineer:tendai" in shown
 
     # The halt holds, and ends by another person.
@@ -118,6 +119,7 @@ async def test_a_halt_an_incident_and_a_watch_go_on_in_the_next_ledger(town: Tow
     assert town.shop.restarts == 1
     shown = (await command(town, "incident", "report", detected.incident_id or "")).output
     assert f"opened {detected.timestamp:%Y-%m-%d %H:%M:%S}" in shown
+    assert f"carried forward from entry {detected.index} of the sealed log" in shown
     await town.ends_well()
 
     # Both files stand, each by itself and with the other.
