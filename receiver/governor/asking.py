@@ -318,7 +318,7 @@ def notices(
     people: Iterable[str],
     text: Text,
     cites: tuple[int | Back, ...],
-    reference: str | None = None,
+    reference: Words | str | None = None,
     channel: str = WHATSAPP,
 ) -> list[Draft]:
     """The same message to each of `people`, in each one's language.
@@ -330,7 +330,7 @@ def notices(
         member = desk.charter.people.get(person)
         reader = member.recipient if member is not None else wording.PLAIN
         told = text(reader) if callable(text) else said(reader.language, text)
-        return {"text": told, "reference": reference or incident_id or ""}
+        return {"text": told, "reference": said(reader.language, reference or incident_id or "")}
 
     until = desk.now() + NOTICE_VALID
     kind = MessageKind.NOTICE.value

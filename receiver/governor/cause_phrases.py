@@ -6,6 +6,12 @@ from collections.abc import Mapping
 
 CAUSES: Mapping[str, Mapping[str, str]] = {
     "headline": {"en": "{title}: {finding}.", "pt": "{title}: {finding}.", "fr": "{title} : {finding}."},
+    # --- what stands below a message that is about no incident ---
+    "of duty": {"en": "duty", "pt": "serviço", "fr": "garde"},
+    "of digest": {"en": "digest", "pt": "resumo", "fr": "condensé"},
+    "of heartbeat": {"en": "heartbeat", "pt": "batimento", "fr": "battement"},
+    "of halted": {"en": "halted", "pt": "paragem", "fr": "arrêt"},
+    "of resumed": {"en": "resumed", "pt": "retoma", "fr": "reprise"},
     "by rule": {"en": "{rule}: {found}", "pt": "{rule}: {found}", "fr": "{rule} : {found}"},
     # --- why an action is not asked ---
     "denied": {"en": "{action}: {why}", "pt": "{action}: {why}", "fr": "{action} : {why}"},

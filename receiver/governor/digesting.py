@@ -8,6 +8,7 @@ from receiver.governor.phrases import phrase
 from receiver.incident.agenda import Due
 from receiver.incident.book import DIGESTED
 from receiver.incident.outbox import too_many, turns
+from receiver.papers import words
 
 
 async def digest(desk: Desk, due: Due) -> None:
@@ -24,6 +25,6 @@ async def digest(desk: Desk, due: Due) -> None:
     told = notices(
         *(desk, None, f"digest:{due.subject}", [person]),
         lambda reader: phrase(reader.language, key, count=len(incidents)),
-        *((due.subject,), "digest"),
+        *((due.subject,), words("of digest")),
     )
     await desk.post(*settled, *told)

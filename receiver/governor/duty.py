@@ -72,7 +72,7 @@ def incoming(desk: Desk, duty: Duty, now: datetime) -> list[Draft]:
         if name in desk.charter.people:
             until = _until(desk, duty, roles[0], name, name, now)
             text = say(desk, name, "on duty now", roles=", ".join(roles), until=until, open=_open(desk, name))
-            drafts += notices(desk, None, f"duty:{before.index}", [name], text, (Back(0),), "duty")
+            drafts += notices(desk, None, f"duty:{before.index}", [name], text, (Back(0),), words("of duty"))
     return drafts
 
 
@@ -103,7 +103,7 @@ async def announce(desk: Desk, due: Due) -> None:
             what = words("duty held", role=role, names=", ".join(holders) or words("everybody"))
         about = f"{kind.replace(' ', '-')}:{role}:{vacancy.index if vacancy is not None else desk.book.size}:{number}"
         people, text = _could_take(desk, role), said(ENGLISH, what)
-        drafts = notices(desk, None, about, people, what, (Back(0),), "duty")
+        drafts = notices(desk, None, about, people, what, (Back(0),), words("of duty"))
         noted = Draft(
             id=f"note:{about}",
             stage="NOTED",
@@ -163,7 +163,7 @@ async def handover(desk: Desk, heard: Heard, person: str) -> None:
         until_then = _until(desk, charter.duty, first, giver, taker, now)
         what = {"person": person, "roles": roles, "until": until_then, "open": _open(desk, taker)}
         told = say(desk, taker, "handed over", **what)
-        extra += notices(desk, None, f"handover:{heard.index}", [taker], told, (heard.index,), "duty")
+        extra += notices(desk, None, f"handover:{heard.index}", [taker], told, (heard.index,), words("of duty"))
     await heed(desk, heard, person, "handover", text, extra=tuple(extra))
 
 

@@ -6,6 +6,7 @@ from ledger.entry import Back, Draft
 from receiver.governor import wording
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk
+from receiver.papers import words
 
 
 def told(desk: Desk, about: str, stage: str, actor: str, reason: str) -> list[Draft]:
@@ -21,5 +22,5 @@ def told(desk: Desk, about: str, stage: str, actor: str, reason: str) -> list[Dr
     return notices(
         *(desk, None, about, people),
         lambda reader: wording.halted(stage, actor, now, reason, reader),
-        *((Back(0),), stage.lower()),
+        *((Back(0),), words(f"of {stage.lower()}")),
     )

@@ -13,6 +13,7 @@ from receiver.governor.desk import Desk, stamp
 from receiver.governor.phrases import ENGLISH, phrase
 from receiver.incident.agenda import Due
 from receiver.incident.heartbeat import BACK, MISSING, next_word
+from receiver.papers import words
 
 
 async def listen(desk: Desk, due: Due) -> None:
@@ -44,7 +45,9 @@ async def listen(desk: Desk, due: Due) -> None:
         body={"kind": kind, "text": text, "since": stamp(since), "people": list(people)},
     )
     told = notices(
-        *(desk, None, about, people), lambda reader: phrase(reader.language, kind, **values), *((Back(0),), "heartbeat")
+        *(desk, None, about, people),
+        lambda reader: phrase(reader.language, kind, **values),
+        *((Back(0),), words("of heartbeat")),
     )
     await desk.post(noted, *told)
 

@@ -111,12 +111,12 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
         "the others are asked for; RAN id, DIDNOT id or WRITEOFF id, what became of a run that is in doubt; "
         "SILENCE id 2h; HALT reason; RESUME; HANDOVER name; STOP and START. A bare yes or approve never "
         "counts.",
-        "pt": "Aceito: um toque num botão; A CODIGO ou R CODIGO de uma mensagem minha; STATUS; WHY id, o que se "
-        "decidiu e porquê; DETAIL id, o incidente e a sua pergunta outra vez; NOTE id texto; RUN ação chave, "
+        "pt": "Aceito: um toque num botão; A CODIGO ou R CODIGO de uma mensagem minha; STATUS ou ESTADO; WHY id, o que "
+        "se decidiu e porquê; DETAIL id, o incidente e a sua pergunta outra vez; NOTE id texto; RUN ação chave, "
         "que é pedida aos outros; RAN id, DIDNOT id ou WRITEOFF id, o que foi feito de uma execução em "
         "dúvida; SILENCE id 2h; HALT motivo; RESUME; HANDOVER nome; STOP e START. Um simples sim nunca conta.",
-        "fr": "Je prends : un bouton touché ; A CODE ou R CODE d'un message de moi ; STATUS ; WHY id, ce qui fut "
-        "décidé et sur quoi ; DETAIL id, l'incident et sa question ; NOTE id texte ; RUN action clé, demandée"
+        "fr": "Je prends : un bouton touché ; A CODE ou R CODE d'un message de moi ; STATUS ou ETAT ; WHY id, ce qui "
+        "fut décidé et sur quoi ; DETAIL id, l'incident et sa question ; NOTE id texte ; RUN action clé, demandée"
         " aux autres ; RAN id, DIDNOT id ou WRITEOFF id, le sort d'une exécution en doute ; SILENCE id 2h ; "
         "HALT motif ; RESUME ; HANDOVER nom ; STOP et START. Un simple oui ne compte jamais.",
     },

@@ -71,6 +71,7 @@ class Place:
         self.folder, self.driven = folder, driven
         self.version = 1
         self.quorum, self.more, self.mute = 1, "", ""
+        self.languages: Mapping[str, str] = {}  # of whom it is not English
         self.ran: Counter[str] = Counter()
         self.hosts: list[str] = []  # in the order in which they were mended
         self.network = PhoneNetwork(
@@ -107,7 +108,8 @@ class Place:
 
     def _write(self, twilio: str, executor: str, pins: str) -> None:
         people = "".join(
-            f'      {name}: {{whatsapp: "{NUMBERS[name]}", roles: [{role}], timezone: Africa/Harare'
+            f'      {name}: {{whatsapp: "{NUMBERS[name]}", roles: [{role}], timezone: Africa/Harare, '
+            f"language: {self.languages.get(name, 'en')}"
             f"{', pin_file: secrets/pin' if name in pins.split() else ''}}}\n"
             for name, role in PEOPLE.items()
         )

@@ -65,7 +65,7 @@ def test_every_sentence_is_said_and_none_is_said_that_is_not_there() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PHRASES:
                 asked.add(node.value)
-    computed = {*NEWS, "heartbeat missing", "heartbeat back", "halted", "resumed"}
+    computed = {*NEWS, "heartbeat missing", "heartbeat back", "halted", "resumed", "of halted", "of resumed"}
     computed |= {f"already {outcome}" for outcome in (*judging.OUTCOMES, "closed")}
     computed |= {f"settled {outcome}" for outcome in doubting.OUTCOMES.values()}
     computed |= {f"drill {outcome}" for outcome in drills.OUTCOMES}

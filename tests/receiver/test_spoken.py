@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from receiver.governor.viewing import QuestionDesk
 from receiver.incident.duty import Duty, Rotation
 from receiver.papers import ExecutionResult, MessageKind, NotSilenced, OutgoingMessage, Silence, words
 from tests.receiver.governed import POLICY, Governed
+from tests.receiver.hazardous import Place
 from tests.tools import ROOT
 
 # Words that stand in nearly every English sentence, and in none of the two other languages.
@@ -338,6 +340,49 @@ async def test_the_page_of_a_question_is_in_it(language: str) -> None:
     assert not ENGLISH_WORDS.search(SAME.sub("", shown_page)), shown_page
     assert f'lang="{language}"' in page.render(page.read_by(f"{language}-XX,en;q=0.5"), None, said="unknown")
     assert page.read_by("") == page.read_by("sn,ts;q=0.3") == "en"
+
+
+# --- the whole service, and the phones of the stand-in ---
+
+SPOKEN = ("status", "bonjour", "estado", "aide", "why", "detail", "note visto", "silence 2h", "run mend h1", "ran")
+SPOKEN += ("handover", "A 7777", "A {code}", "A {code}", "R {code}", "resume", "halt", "status", "JOIN 7777")
+
+
+async def test_on_the_phones_of_the_stand_in_each_reads_their_own(tmp_path: Path) -> None:
+    """Four people of three languages: what each gets is read on their phone, as WhatsApp would show it."""
+    place = Place(tmp_path / "installation")
+    place.languages = {"ada": "pt_BR", "cyn": "fr", "dan": "fr"}
+    async with place.open(quorum=2):
+        await place.fire("h0")
+        questions = {name: await place.asked(name) for name in ("ada", "ben", "cyn")}
+        titles = [questions[name].buttons[0].title for name in questions]
+        assert titles == ["Aprovar", "Approve", "Approuver"]
+        for name in ("ada", "cyn"):
+            code = re.search(r"\*A ([0-9A-Z]{4})\*", questions[name].body)
+            assert code is not None
+            for word in SPOKEN:
+                heard = len(await place.entries("HEARD"))
+                await place.say(name, word.format(code=code[1]))
+                await place.entry("HEARD", heard + 1)
+                await place.judged()
+        await place.admin("/api/v1/resumes", by="operator", reason="x")
+        await place.entry("EXECUTED")
+        await place.fire("h0", firing=False)
+        for name in ("ada", "cyn"):
+            await place.phone(name).next_message(says={"ada": "Recuperado", "cyn": "Rétabli"}[name])
+        for name in ("ada", "cyn", "dan"):
+            bodies = [message.body for message in place.phone(name).messages if not message.inbound]
+            assert len(bodies) >= (20 if name != "dan" else 3)
+            assert all(carrier_wording.units_of(body) <= 1024 for body in bodies)
+            left = [unquoted(body) for body in bodies]
+            assert [text for text in left if ENGLISH_WORDS.search(text)] == []
+
+
+def unquoted(body: str) -> str:
+    """What the service says by itself: not the policy's English, and not what WHY quotes of the ledger."""
+    body = re.sub(r"\d\d:\d\d [A-Z_]+ (por|par) .*?(?= \d\d:\d\d [A-Z]|$)", "", body, flags=re.DOTALL)
+    body = re.sub("(Não foi visto: |Pas regardé : ).*", "", body).replace("ˍ", "_").replace("․", ".")
+    return SAME.sub("", body.replace("mend it", ""))
 
 
 # --- the catalogue ------------------------------------------------------------------------------------------------
