@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -131,27 +132,14 @@ class Entry:
         try:
             if type(data["cites"]) is not list or type(data["blobs"]) is not list:
                 raise TypeError("cites and blobs are lists")  # an object iterates, too
-            return cls(
-                ledger=data["ledger"],
-                tenant_id=data["tenant_id"],
-                index=data["index"],
-                id=data["id"],
-                timestamp=parse_time(data["timestamp"]),
-                incident_id=data["incident_id"],
-                stage=data["stage"],
-                actor=data["actor"],
-                decision=data["decision"],
-                reason=data["reason"],
-                confidence=data["confidence"],
-                policy_version=data["policy_version"],
-                policy_digest=data["policy_digest"],
-                settles=data["settles"],
-                cites=tuple(data["cites"]),
-                body=data["body"],
-                blobs=tuple(BlobRef(b["name"], b["digest"], b["length"]) for b in data["blobs"]),
-                salt=data["salt"],
-                raw=raw,
-            )
+            entry: Entry = object.__new__(cls)
+            for name, put in _AS_IT_STANDS:
+                put(entry, data[name])
+            _put_timestamp(entry, parse_time(data["timestamp"]))
+            _put_cites(entry, tuple(data["cites"]))
+            _put_blobs(entry, tuple([BlobRef(b["name"], b["digest"], b["length"]) for b in data["blobs"]]))
+            _put_raw(entry, raw)
+            return entry
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not an entry: {error!r}") from error
 
@@ -186,6 +174,13 @@ class Entry:
         known = self.confidence is not None and _NUMBER.fullmatch(self.confidence)
         data["confidence"] = float(self.confidence) if self.confidence is not None and known else None
         return data
+
+
+# The setters of the slots themselves: `__init__` of a frozen dataclass takes twice as long, and all reading ends here.
+_put: Mapping[str, Callable[[Entry, Any], None]] = {n: Entry.__dict__[n].__set__ for n in Entry.__dataclass_fields__}
+_MADE = ("timestamp", "cites", "blobs", "raw")
+_put_timestamp, _put_cites, _put_blobs, _put_raw = (_put[name] for name in _MADE)
+_AS_IT_STANDS = tuple((name, put) for name, put in _put.items() if name not in _MADE)
 
 
 def _blob_well_formed(blob: BlobRef) -> bool:
@@ -246,29 +241,36 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _check(value: Any, deeper: int) -> bool:
     """Whether every key is plain ASCII text. Raises NotCanonical on what has no canonical form."""
     kind = type(value)
-    if value is None or kind is str or kind is bool or isinstance(value, str):
-        return True
-    if isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise NotCanonical("an integer beyond 2^53")
+    if kind is dict or isinstance(value, Mapping):
+        ascii_keys = True
+        for key in value:
+            if not isinstance(key, str):
+                raise NotCanonical(f"key {key!r} is no text")
+            ascii_keys = ascii_keys and type(key) is str and key.isascii()
+        items: Iterable[Any] = value.values()
+    elif isinstance(value, (list, tuple)):
+        ascii_keys, items = True, value
+    else:
+        _check_plain(value)
         return True
     if not deeper:
         raise NotCanonical(f"nested deeper than {MAX_DEPTH}")
-    ascii_keys = True
-    if kind is dict or isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise NotCanonical(f"key {key!r} is no text")
-            ascii_keys &= key.isascii() and type(key) is str
-            if item is not None and type(item) is not str:  # most of them are text, of which nothing is to be said
-                ascii_keys &= _check(item, deeper - 1)
-        return ascii_keys
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            if type(item) is not str:
-                ascii_keys &= _check(item, deeper - 1)  # no all(): it would stop before the rest is checked
-        return ascii_keys
-    raise NotCanonical(f"{type(value).__name__} has no canonical form: write it as text")
+    for item in items:
+        kind = type(item)
+        if kind is str or item is None:  # most of them, of which nothing is to be said
+            continue
+        if kind is int or kind is bool:
+            _check_plain(item)
+        else:
+            ascii_keys &= _check(item, deeper - 1)
+    return ascii_keys
+
+
+def _check_plain(value: Any) -> None:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise NotCanonical("an integer beyond 2^53")
+    if value is not None and not isinstance(value, (str, int)):
+        raise NotCanonical(f"{type(value).__name__} has no canonical form: write it as text")
 
 
 def _ordered(value: Any) -> Any:
@@ -290,6 +292,7 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+@functools.lru_cache(maxsize=1024)  # the entries of a post have one time
 def parse_time(text: str) -> datetime:
     """The reverse of `format_time`, and nothing else. Raises ValueError."""
     if not _TIME.fullmatch(text):
