@@ -17,15 +17,16 @@ from datetime import timedelta
 from typing import Any
 
 from ledger.carried import Opening, differences, is_carried
-from ledger.entry import Draft, Entry
+from ledger.entry import Entry
 from ledger.stores import schema
 from receiver.incident.agenda import View, agenda
 from receiver.incident.assigned import assigned_of
 from receiver.incident.book import Book
 from receiver.incident.carrying import opening_of, state_of
-from receiver.rehearsal.memory import ORIGIN, MemoryJournal
+from receiver.rehearsal.memory import ORIGIN
 from tests.simulation import audited
 from tests.simulation.audited import Copy
+from tests.simulation.carrying import next_log
 from tests.simulation.history import STRANGER, History
 from tests.simulation.pool import be_quiet
 from tests.simulation.reached import Reached
@@ -76,11 +77,7 @@ def cuts(copy: Copy, rng: random.Random) -> list[int]:
 async def goes_on(copy: Copy, opening: Opening) -> Copy:
     """The first post of the log that goes on from `copy`."""
     at = copy.log[-1].timestamp + timedelta(minutes=3)
-    journal = MemoryJournal(copy.tenant, lambda: at)
-    body = {"continues": "a checkpoint", "key": "a key"} | opening.said()
-    await journal.post(
-        copy.tenant, [Draft("open", "OPENED", "system", body=body, blobs=opening.blobs), *opening.drafts]
-    )
+    journal = await next_log(copy.tenant, opening, lambda: at)
     return await Copy.of(journal, copy.tenant, journal.log)
 
 

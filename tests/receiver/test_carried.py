@@ -1,0 +1,179 @@
+"""What a sealed log hands on to the next, as its governor meets it: limits, people, and what cannot be carried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ledger.carried import Opening
+from policy_rules.readings import Alert
+from receiver.governor.changes import GovernorChanges
+from receiver.incident import carrying
+from receiver.incident.carried import read_state, write_state
+from receiver.incident.carrying import CannotCarry, opening_of
+from receiver.incident.consulting import Consultation, Standing
+from receiver.incident.runs import Run
+from receiver.incident.states import Incident, KnownAlert, Proposal
+from tests.receiver.governed import POLICY, TENANT, Governed
+from tests.simulation.audited import Copy, differences, findings
+from tests.simulation.carrying import next_log
+
+LIMITED = POLICY.replace("expires: 15m}", "expires: 15m, limit: {max: 1, per: 1h}, verify: {within: 5m}}")
+AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+# Form 1, byte for byte: what sealed ledgers hold, and what `verify --former` makes again in every later version.
+FORM_1 = (
+    '{"alerts":[{"alert":{"annotations":{},"assignments":[{"key":{"host":"db1"},"rule":"disk"}],"ends_at":null,'
+    '"fingerprint":"f","firing":true,"generator_url":"","labels":{"host":"db1"},'
+    '"starts_at":"2026-11-23T09:00:00.000000Z"},"ended_at":null}],"form":1,"incidents":{"inc-1":{"called":true,'
+    '"consultations":[{"body":{},"case":{},"confidence":"0.80","earlier":[3,2,1],"index":-60,"outcome":"DIAGNOSED",'
+    '"until":"2026-11-23T09:00:00.000000Z"}],"continues":null,"escalated":1,"gone":[],"held_until":null,'
+    '"ladder_from":null,"lost":0,"muted":false,"mutes":0,"part":1,"people":["ruth","tendai"],"proposals":[PROPOSAL],'
+    '"reminded_at":null,"reminders":2,"told_at":"2026-11-23T09:00:00.000000Z","tried_before":["grow"]}},'
+    '"runs":[{"at":"2026-11-23T09:00:00.000000Z","forgiven":false,"key":{"host":"db1"},"proposal":PROPOSAL,'
+    '"rule":"disk"}]}'
+).replace(
+    "PROPOSAL",
+    '{"approvals":{"ruth":-45},"authorization":-44,"authorize_until":"2026-11-23T09:00:00.000000Z",'
+    '"body":{"action":"clean","executor":"clean","params":{}},"decided_by":"ruth","declined_by":null,'
+    '"dispatched":-43,"dispatched_at":null,"execute_until":null,"expires_at":"2026-11-23T09:00:00.000000Z",'
+    '"incident_id":"inc-1","number":0,"outcome":"AUTHORIZED","outcome_index":-44,'
+    '"proposed_at":"2026-11-23T09:00:00.000000Z","ran":true,"result":"EXECUTED","result_index":-42,'
+    '"verified":"UNCONFIRMED","verify_until":null}',
+)
+
+
+async def started(policy: str = POLICY) -> Governed:
+    governed = Governed(policy)
+    await governed.governor.start()
+    return governed
+
+
+async def copied(governed: Governed, size: int | None = None) -> Copy:
+    return await Copy.of(governed.journal, TENANT, governed.journal.log[:size])
+
+
+async def sealed(governed: Governed, policy: str = POLICY) -> Governed:
+    """The governor of the log that goes on, three minutes later."""
+    copy = await copied(governed)
+    opening = opening_of(TENANT, copy.log, copy.blob)
+    governed.clock.advance(governed.clock.now() + (AT.replace(minute=3) - AT))
+    journal = await next_log(TENANT, opening, governed.clock.now)
+    after = Governed(policy, journal=journal, clock=governed.clock)
+    await after.governor.start()
+    await after.rest()
+    return after
+
+
+async def test_a_limit_does_not_begin_anew() -> None:
+    governed = await started(LIMITED)
+    await governed.hear("tendai", "run clean db1")
+    await governed.hear("ruth", "a " + governed.question("ruth").variables["code"])
+    await governed.after(0)
+    assert len(governed.executors.ran) == 1
+    after = await sealed(governed, LIMITED)
+    await after.hear("ruth", "run clean db1")
+    assert after.told("ruth")[-1] == "Not counted: limit: 1 runs in 1h, 1 are allowed."
+    await after.after(3_600)
+    await after.hear("ruth", "run clean db1")
+    assert len(after.entries("PROPOSED")) == 1
+    copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def test_an_incident_goes_on_up_the_ladder_and_recovers() -> None:
+    governed = await started()
+    await governed.fire("db1")
+    await governed.hear("ruth", "r " + governed.question("ruth").variables["code"])
+    assert governed.entries("REJECTED")
+    after = await sealed(governed)
+    (incident,) = after.desk.book.open.values()
+    assert (incident.id, incident.opened_at) == (governed.entries("DETECTED")[0].incident_id, AT)
+    await after.after(26 * 60)
+    assert not after.entries("REMINDED")  # it was said three minutes before the seal
+    await after.after(2 * 60)
+    assert len(after.entries("REMINDED")) == 1
+    assert not after.entries("PROPOSED")  # a person rejected it, and a seal changes nothing of that
+    await after.fire("db1", firing=False)
+    (recovered,) = after.entries("RECOVERED")
+    assert recovered.incident_id == incident.id
+    times = after.desk.book.incidents[incident.id].times.took
+    assert {name: took.seconds for name, took in times.items()} == {"recover": 31 * 60}
+    copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def test_whoever_is_suspended_stays_so() -> None:
+    governed = await started()
+    await GovernorChanges(governed.desk).suspend("root", "tendai", "the phone was stolen")
+    await governed.rest()
+    after = await sealed(governed)
+    await after.fire("db1")
+    assert [entry.body["approvers"] for entry in after.entries("PROPOSED")] == [["ruth"]]
+    assert after.desk.book.enrolled.suspended == {"tendai": governed.desk.book.enrolled.suspended["tendai"]}
+    copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def test_what_people_have_not_been_told_is_not_left_behind() -> None:
+    governed = await started()
+    await governed.fire("db1")
+    await governed.fire("db1", firing=False)
+    copy = await copied(governed, governed.entries("RECOVERED")[0].index + 1)
+    opening = opening_of(TENANT, copy.log, copy.blob)
+    (incident,) = {entry.incident_id for entry in governed.entries("RECOVERED")}
+    assert opening.waits[-1].endswith(f"RECOVERED of {incident}: people have not been told of it")
+    whole = await copied(governed)
+    assert opening_of(TENANT, whole.log, whole.blob).waits == ()
+
+
+async def test_what_cannot_be_carried_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    governed = await started()
+    await governed.fire("db1")
+    copy = await copied(governed)
+    policy = next(blob for entry in copy.log for blob in entry.blobs if blob.name == "policy")
+    without = {digest: data for digest, data in copy.blobs.items() if digest != policy.digest}
+    with pytest.raises(CannotCarry, match="the policy of entry 0 is missing"):
+        opening_of(TENANT, copy.log, without.get)
+    nothing = [replace(e, stage="NOTED", body={}) if e.stage == "ADOPTED" else e for e in copy.log]
+    with pytest.raises(CannotCarry, match="which decides on what stands open, was not adopted"):
+        opening_of(TENANT, nothing, copy.blob)
+    monkeypatch.setattr(carrying, "CARRIED_MAX", 0)
+    with pytest.raises(CannotCarry, match="1 halts, watches and incidents stand, and at most 0 can be carried"):
+        opening_of(TENANT, copy.log, copy.blob)
+
+
+async def test_a_log_in_which_nothing_was_done_hands_nothing_on() -> None:
+    copy = await copied(await started())
+    assert opening_of(TENANT, copy.log, copy.blob) == Opening()
+
+
+def test_the_form_of_what_is_carried_is_the_first_and_no_other_is_read() -> None:
+    key = (("host", "db1"),)
+    proposal = Proposal(
+        *(40, "inc-1", 0, {"action": "clean", "executor": "clean", "params": {}}, "", AT, AT, AT),
+        approvals={"ruth": 55},
+        outcome="AUTHORIZED",
+        outcome_index=56,
+        decided_by="ruth",
+        authorization=56,
+        dispatched=57,
+        result="EXECUTED",
+        result_index=58,
+        verified="UNCONFIRMED",
+    )
+    incident = Incident("inc-1", 30, "disk", key, "", "", "", "", AT, "1", "d", told_at=AT, escalated=1, reminders=2)
+    incident.proposals, incident.people, incident.called = [proposal], {"tendai", "ruth"}, {70}
+    incident.tried_before = frozenset({"grow"})
+    incident.consultations = [Consultation(40, AT, "DIAGNOSED", 41, {}, "0.80", {}, Standing(3, 2, 1))]
+    known = KnownAlert(Alert("f", {"host": "db1"}, {}, True, AT, None), (("disk", key),))
+    written = write_state([known], [Run("disk", key, AT, proposal)], [incident], 100)
+    assert written.decode() == FORM_1
+    read = read_state(written)
+    assert (read.alerts["f"], [run.as_past() for run in read.runs]) == (
+        known,
+        [Run("disk", key, AT, proposal).as_past()],
+    )
+    with pytest.raises(ValueError, match="form 2, and this version reads 1"):
+        read_state(b'{"form":2}')
