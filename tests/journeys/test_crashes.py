@@ -281,7 +281,8 @@ async def test_killed_at_random_moments(process: Process) -> None:
             await process.kill()
         await process.start()
         await process.ready()
-        process.stage.shop.break_()
+        if quiet_now(process):  # what breaks again while policy watches whether the restart helped is nobody's recovery
+            process.stage.shop.break_()
         await until_over(process)
     await process.stop()
     print(f"killed {process.kills} times, {len(process.entries())} entries")
