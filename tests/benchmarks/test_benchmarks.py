@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.benchmarks import case_file, ledger, policy, reaching, service
+from ledger.audit import verify_store
+from ledger.stores.sqlite import SqliteJournal
+from receiver.incident.book import Book
+from tests.benchmarks import case_file, histories, ledger, policy, reaching, service
 
 
 def test_the_service(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,10 +29,29 @@ def test_how_a_team_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_ledger(capsys: pytest.CaptureFixture[str]) -> None:
-    ledger.main(["--posts", "5", "--entries", "600"])
+    ledger.main(["--posts", "5", "--entries", "600", "--open", "3"])
     said = capsys.readouterr().out
-    for figure in ("1 writer", "32 writer", "bytes on disk", "start on", "inclusion proof", "verify:"):
+    for figure in ("1 writer", "32 writer", "bytes on disk", "3 incidents open", "inclusion proof", "verify:"):
         assert figure in said
+
+
+async def test_the_incidents_of_the_large_ledger_are_taken_by_every_rule(tmp_path: Path) -> None:
+    outage, clock = await histories.Outage.play(), histories.Clock()
+    key = Ed25519PrivateKey.generate()
+    journal = await SqliteJournal.open(
+        tmp_path / "ledger.db", origin="a.example", key=key, anchor_path=None, clock=clock, tenants=["a"], durable=False
+    )
+    for drafts in histories.posts(outage, clock, 1, 200, 2):
+        await journal.post("a", drafts)
+    book = Book("a")
+    for entry in await journal.entries("a"):
+        book.take(entry)
+    stages = {entry.stage for entry in await journal.entries("a")}
+    await journal.close()
+    (audit,) = verify_store(tmp_path / "ledger.db", origin="a.example", public=key.public_key(), anchor_path=None)
+    assert audit.fault is None
+    assert len(book.open) == 2
+    assert {"RECEIVED", "LOOKED", "DIAGNOSED", "APPROVED", "EXECUTED", "RECOVERED", "DELIVERED"} <= stages
 
 
 def test_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
