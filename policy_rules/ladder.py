@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from policy_rules.rulebook import Rule, Step
 
@@ -13,9 +14,14 @@ def rungs(rule: Rule) -> Sequence[Step]:
 
     Steps of the same time stand in the order of the file. A rung's number is what an ESCALATED names.
     """
+    return _rungs(rule.escalation)
+
+
+@lru_cache(maxsize=2_000)
+def _rungs(escalation: tuple[Step, ...]) -> tuple[Step, ...]:
     steps = [
         replace(step, after_seconds=step.after_seconds + again * step.repeat_seconds, repeat_seconds=0.0, repeat_max=0)
-        for step in rule.escalation
+        for step in escalation
         for again in range(step.repeat_max + 1)
     ]
-    return sorted(steps, key=lambda step: step.after_seconds)
+    return tuple(sorted(steps, key=lambda step: step.after_seconds))

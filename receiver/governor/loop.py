@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from ledger.entry import Blob, Draft, canonical
+from ledger.entry import Blob, canonical
 from ledger.journal import Conflict, LedgerError, Refused, Unavailable
 from policy_rules.readings import Alert
 from receiver.governor import duty, meters, missed, shadow
 from receiver.governor.adopting import adoption
-from receiver.governor.desk import Charter, Desk, stamp
-from receiver.governor.steps import BLOCKS, OUTSIDE, STEPS, still
-from receiver.governor.timekeeping import Timekeeper
+from receiver.governor.desk import Charter, Desk
+from receiver.governor.steps import AT_ONCE, BLOCKS, OTHERS_AT_ONCE, OUTSIDE, STEPS, WHOLE, still
+from receiver.governor.timekeeping import Timekeeper, regressed
 from receiver.incident.agenda import Due, Kind, View, agenda
 from receiver.incident.shadowed import Shadow
 
 log = logging.getLogger(__name__)
 
-TURNS_WITHOUT_WAIT_MAX = 200
+TURNS_WITHOUT_WAIT_MAX = 2_000  # a storm of a minute takes half of them
 UNAVAILABLE_AGAIN_SECONDS = 1.0
 LOST_CLAIM_AGAIN_SECONDS = 2.0
 IDLE_SECONDS = 30.0  # the clocks are looked at even when nothing is due
-STEPS_AT_ONCE = 64  # steps under way beside the turn; more wait for a place
-CONSULTATIONS_AT_ONCE = 16  # beside them
+STEPS_OF_A_KIND_A_TURN = 8  # of those that the turn waits for: what comes in meanwhile is seen before the rest
+PLANNED_SHARE = 4  # a long agenda may take every fourth part of the time, and leaves the others to the steps
+PLANNED_SECONDS = 0.005  # a shorter one is none
 
 
 class Governor:
@@ -35,6 +37,8 @@ class Governor:
         self.desk = desk
         self._timekeeper = Timekeeper(desk.clock)
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._of_kind: Counter[Kind] = Counter()  # of them
+        self._planned = 0.0  # seconds that the last agenda took
         self._absent_since: dict[str, datetime] = {}
         self._polled_at: datetime | None = None
         self._poll = poll
@@ -125,6 +129,9 @@ class Governor:
     async def _turns(self) -> datetime | None:
         for _ in range(TURNS_WITHOUT_WAIT_MAX):
             taken, later = await self.turn()
+            if self._planned >= PLANNED_SECONDS:
+                # Each step that ends asks for an agenda. In a storm there would be nothing else.
+                await asyncio.sleep((PLANNED_SHARE - 1) * self._planned)
             if not taken:
                 return later
         log.error("tenant %s: the agenda does not come to rest; pausing", self.desk.tenant)
@@ -174,10 +181,15 @@ class Governor:
             duty.vacancies(desk),
             desk.charter.duty.next_change(looked_at, desk.book.duties.handovers),
         )
+        began = desk.clock.monotonic()
         due, later = agenda(desk.book, view, now)
-        taken = 0
+        self._planned = desk.clock.monotonic() - began
+        taken, inside = 0, Counter[Kind]()
         for step in due:
-            taken += await self._take(step)
+            if inside[step.kind] < STEPS_OF_A_KIND_A_TURN or step.kind in WHOLE:
+                took = await self._take(step)
+                taken += took
+                inside[step.kind] += took if step.kind not in OUTSIDE else 0
         return taken, later
 
     async def _take(self, step: Due) -> int:
@@ -193,18 +205,19 @@ class Governor:
             return 0
         task = asyncio.create_task(self._perform(step), name=step.name)
         self._running[step.name] = task
+        self._of_kind[step.kind] += 1
         task.add_done_callback(lambda done: self._finished(step, done))
         return 1
 
     def _place(self, kind: Kind) -> bool:
-        """Law 2: AI explains. Claude takes its time, so consultations have places of their own, and fill no other."""
-        consulted = sum(name.startswith(f"{Kind.CONSULT}:") for name in self._running)
-        if kind is Kind.CONSULT:
-            return consulted < CONSULTATIONS_AT_ONCE
-        return len(self._running) - consulted < STEPS_AT_ONCE
+        """Whether one more of that kind may run beside the turn."""
+        if kind in AT_ONCE:
+            return self._of_kind[kind] < AT_ONCE[kind]
+        return self._of_kind.total() - sum(self._of_kind[one] for one in AT_ONCE) < OTHERS_AT_ONCE
 
     def _finished(self, step: Due, task: asyncio.Task[None]) -> None:
         self._running.pop(step.name, None)
+        self._of_kind[step.kind] -= 1
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             if isinstance(error, Unavailable):
@@ -236,18 +249,7 @@ class Governor:
         desk.trusted = self._timekeeper.trusted
         if regression is not None:
             log.error("tenant %s: %s", desk.tenant, regression.detail)
-            await desk.post(
-                Draft(
-                    id=f"regress:{desk.book.size}",
-                    stage="REGRESSED",
-                    actor="system",
-                    reason=regression.detail,
-                    body={
-                        "ledger_time": stamp(regression.ledger_time) if regression.ledger_time else None,
-                        "wall_time": stamp(regression.wall_time),
-                    },
-                )
-            )
+            await desk.post(regressed(regression, desk.book.size))
             await desk.fold()
 
     async def _poll_forever(self) -> None:

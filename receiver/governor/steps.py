@@ -62,6 +62,14 @@ OUTSIDE = frozenset(
     | {Kind.SILENCE}
 )
 
+# How many of a kind run beside the turn at once. They fill no place but their own: a thousand looks must not keep a tap
+# from becoming a webhook, and neither must Claude, who takes its time (law 2).
+AT_ONCE: Mapping[Kind, int] = {Kind.CONSULT: 16, Kind.LOOK: 32, Kind.PROPOSE: 8}
+OTHERS_AT_ONCE = 64  # of all other kinds together
+
+# Taken to the last one in each turn: an answer that came in time is judged before its question expires.
+WHOLE = frozenset({Kind.JUDGE})
+
 # While one of these is under way for a proposal, its deadline waits for it: what was sent may still be answered.
 BLOCKS: Mapping[Kind, Kind] = {Kind.UNRESOLVE: Kind.EXECUTE, Kind.GIVE_UP_MESSAGE: Kind.SEND}
 
@@ -86,7 +94,11 @@ def still(book: Book, step: Due) -> bool:
         "tell": lambda: step.subject in book.news,
     }
     if step.kind in ("consult", "mute", "propose", "escalate", "remind", "close"):
-        return book.by_index[step.subject].open
+        incident = book.by_index[step.subject]
+        # Begun before by the same step, which has ended since the agenda was asked: once more would cost twice.
+        asked = incident.asks_claude if step.kind is Kind.CONSULT else True
+        proposed = step.kind is Kind.PROPOSE and incident.last is not None and incident.last.live
+        return incident.open and asked and not proposed
     if step.kind in ("reject", "withdraw", "expire", "authorize"):
         return book.proposals[step.subject].open
     return places.get(step.kind.value, lambda: True)()

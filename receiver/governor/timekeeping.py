@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ledger.entry import Draft
+from receiver.governor.desk import stamp
 from receiver.governor.ports import Clock
 
 BEHIND_SECONDS = 5.0  # a wall clock further behind the ledger than this is refused
@@ -49,3 +51,17 @@ class Timekeeper:
     @property
     def trusted(self) -> bool:
         return not self._behind and self._monotonic >= self._settled_at
+
+
+def regressed(found: Regression, size: int) -> Draft:
+    """REGRESSED: the clock went behind the ledger. size: entries so far; one word is enough until there are more."""
+    return Draft(
+        id=f"regress:{size}",
+        stage="REGRESSED",
+        actor="system",
+        reason=found.detail,
+        body={
+            "ledger_time": stamp(found.ledger_time) if found.ledger_time else None,
+            "wall_time": stamp(found.wall_time),
+        },
+    )
