@@ -60,6 +60,7 @@ class Metrics:
         self.policy_decisions = c("policy_decisions", "Verdicts of policy.", "tenant", "rule", "decision")
         self.policy_info = g("policy_info", "The policy in force, as labels.", "tenant", "version")
         self.incidents = g("incidents", "Open incidents.", "tenant", "state")
+        self.incidents_waiting = g("incidents_waiting", "Detected, and not opened for want of room.", "tenant")
         self.incident_duration_seconds = h("incident_duration_seconds", "From DETECTED to the end.", _HUMAN)
         self.incident_step_seconds = h("incident_step_seconds", "How long each part of incidents took.", _STEPS, "step")
         self.proposals = c("proposals", "Proposals and what became of them.", "tenant", "outcome")
@@ -111,7 +112,13 @@ class Metrics:
                 self.webhook_requests.labels(tenant, source, outcome)
         for status in ("firing", "resolved", "unreadable"):
             self.alerts_received.labels(tenant, status)
-        for family in (self.alerts_unmatched, self.ledger_entries, self.halted, self.ledger_findings):
+        for family in (
+            self.alerts_unmatched,
+            self.ledger_entries,
+            self.halted,
+            self.ledger_findings,
+            self.incidents_waiting,
+        ):
             family.labels(tenant)
         for outcome in PROPOSAL_OUTCOMES:
             self.proposals.labels(tenant, outcome)

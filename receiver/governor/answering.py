@@ -8,10 +8,12 @@ from typing import Any
 from ledger.entry import Draft
 from receiver.governor.desk import Desk, addressed
 from receiver.governor.phrases import ENGLISH, said
+from receiver.incident.outbox import answers
 from receiver.incident.states import Heard, Proposal
 from receiver.papers import MessageKind, Words, words
 
 REPLIES_PER_HOUR = 12  # to one person, for words that are no answer: two machines must not talk all night
+NAMED_PER_HOUR = 120  # for those that name an incident or a page: in a storm somebody reads through all of them
 REPLY_VALID = timedelta(minutes=15)
 
 
@@ -44,9 +46,9 @@ async def heed(
     incident_id: str | None = None,
     extra: tuple[Draft, ...] = (),
 ) -> None:
-    """HEEDED with what was done (`extra`), and an answer, unless the person had REPLIES_PER_HOUR of them."""
+    """HEEDED with what was done (`extra`), and an answer, unless the person had as many as they get in an hour."""
     drafts = [*extra, settled(heard, "HEEDED", what, incident_id, {"what": what, "person": person})]
-    if text is not None and _replies(desk, person) < REPLIES_PER_HOUR:
+    if text is not None and not had_enough(desk, heard, person):
         drafts.append(reply_to(desk, heard, person, text, incident_id))
     await desk.post(*drafts)
 
@@ -93,10 +95,11 @@ def reply_to(desk: Desk, heard: Heard, person: str, text: Words | str, incident_
     )
 
 
-def _replies(desk: Desk, person: str) -> int:
-    """How many answers the person had within the last hour."""
-    since = desk.now() - timedelta(hours=1)
-    return sum(
-        m.person == person and m.kind == MessageKind.REPLY.value and m.addressed_at > since
-        for m in desk.book.messages.values()
-    )
+def had_enough(desk: Desk, heard: Heard, person: str) -> bool:
+    """Whether the person had as many answers within the last hour as words like these get."""
+    since, had = desk.now() - timedelta(hours=1), 0
+    for message in reversed(desk.book.messages.values()):
+        if message.addressed_at <= since:
+            break
+        had += message.person == person and answers(message)
+    return had >= (NAMED_PER_HOUR if heard.body.get("about") else REPLIES_PER_HOUR)

@@ -25,6 +25,7 @@ from receiver.governor.ending import closed
 from receiver.governor.phrases import of_policy, said, said_by
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
+from receiver.incident.outbox import answers
 from receiver.incident.states import Incident, Message, Proposal
 from receiver.papers import (
     NOTICE,
@@ -441,7 +442,7 @@ async def send(desk: Desk, due: Due) -> None:
     if message.channel != NOTICE and message.person in desk.book.enrolled.opted_out:
         await undelivered(desk, message, "opted_out", "they sent the carrier's word for no more messages")
         return
-    if message.kind != MessageKind.REPLY and desk.book.outbox(message.person).full(desk.pace, desk.now()):
+    if not answers(message) and desk.book.outbox(message.person).full(desk.pace, desk.now()):
         detail = f"they had the {desk.pace.daily} messages of a day (twilio.daily_person_limit)"
         await undelivered(desk, message, "person_limit", detail)
         return

@@ -86,6 +86,7 @@ class Desk:
 
     looked, decided, memories, holds: when policy looked last, what it said, its memory, and the verdicts of the hold
     that runs, by subject.
+    opening: watches whose DETECTED is being posted, or is not folded yet.
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
     DISPATCHED, what an attempt came to and whether it was the first, until it is booked. began, heard_at: of the
@@ -117,6 +118,7 @@ class Desk:
     memories: dict[int, Memory] = field(default_factory=dict)
     holds: dict[int, list[Mapping[str, Any]]] = field(default_factory=dict)
     nudged: set[int] = field(default_factory=set)
+    opening: set[int] = field(default_factory=set)
     deferred: dict[str, datetime] = field(default_factory=dict)
     mine: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)

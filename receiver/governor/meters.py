@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ledger.entry import Entry
+from policy_rules.verdict import Outcome
 from receiver.incident.drills import DRILL, OVER
 from receiver.metrics import Metrics
 
@@ -89,6 +90,8 @@ def gauges(metrics: Metrics, book: Book, now: datetime) -> None:
         states[incident.state.value] += 1
     for state, number in states.items():
         metrics.incidents.labels(tenant, state).set(number)
+    waiting = sum(watch.outcome == Outcome.DETECT.value for watch in book.watches.values())
+    metrics.incidents_waiting.labels(tenant).set(waiting)
     metrics.halted.labels(tenant).set(1 if book.halted() else 0)
     for name, times in outstanding(book).items():
         metrics.ledger_outstanding.labels(tenant, name).set(len(times))

@@ -6,8 +6,6 @@ nothing about the service. Law 3 holds: whoever asks is not among the approvers.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Outcome
 from receiver.governor.answering import heed, refuse
 from receiver.governor.desk import Desk, by_policy, key_text
+from receiver.governor.naming import incident_name
 from receiver.governor.phrases import ENGLISH, of_policy, said
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX
 from receiver.incident.requested import REQUEST, Wanted, wanted
@@ -102,8 +101,7 @@ def _drafts(
 ) -> tuple[str, list[Draft]]:
     rulebook = desk.charter.rulebook
     name = str(heard.index) if heard is not None else secrets.token_hex(8)
-    seed = f"requested:{desk.tenant}:{name}".encode()
-    incident_id = "inc-" + hmac.new(desk.secret, seed, hashlib.sha256).hexdigest()[:10]
+    incident_id = incident_name(desk.secret, f"requested:{desk.tenant}:{name}")
     about = {"rule": found.rule, "key": dict(found.key), "requested_by": by}
     asks = Draft(
         id=f"request:{name}",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from ledger.entry import Blob, Draft
+from ledger.journal import LedgerError
 from policy_rules import detection, recovery
 from policy_rules.readings import Alert, Query, Reading
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Memory, Outcome, Verdict
 from receiver.governor.desk import Desk, by_policy, key_text
 from receiver.governor.ending import closing_drafts
+from receiver.governor.naming import incident_name
 from receiver.governor.phrases import kept, of_policy
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
 from receiver.incident.assigned import Assigned, write_assigned
@@ -185,10 +186,21 @@ async def _watched(
                 body={"rule": watch.rule, "key": dict(watch.key), "verdict": decided.to_body()},
             )
         )
-    elif decided.verdict.outcome is Outcome.DETECT and len(desk.book.open) < OPEN_INCIDENTS_MAX:
-        await desk.post(_detected(desk, watch, rulebook, rule, alerts, decided))
+    elif decided.verdict.outcome is Outcome.DETECT and _room(desk):
+        desk.opening.add(watch.index)
+        try:
+            await desk.post(_detected(desk, watch, rulebook, rule, alerts, decided))
+        except LedgerError:
+            desk.opening.discard(watch.index)
+            raise
     else:
         await _looked(desk, watch.index, None, watch, rulebook, decided, "detect")
+
+
+def _room(desk: Desk) -> bool:
+    """Whether one more incident may be opened. Looks run beside each other: those under way count."""
+    desk.opening &= desk.book.watches.keys()
+    return len(desk.book.open) + len(desk.opening) < OPEN_INCIDENTS_MAX
 
 
 def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: list[Alert], decided: Decided) -> Draft:
@@ -222,9 +234,8 @@ def _detected(desk: Desk, watch: Watch, rulebook: Rulebook, rule: Rule, alerts: 
 
 
 def incident_id(desk: Desk, watch: Watch) -> str:
-    """The same for every replica, and another in every deployment: "inc-" and ten hex digits."""
-    seed = f"incident:{desk.tenant}:{watch.index}".encode()
-    return "inc-" + hmac.digest(desk.secret, seed, "sha256").hex()[:10]
+    """The same for every replica, and another in every deployment."""
+    return incident_name(desk.secret, f"incident:{desk.tenant}:{watch.index}")
 
 
 async def _looked(

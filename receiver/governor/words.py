@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ledger.entry import Draft, Entry
+from receiver.authorization.wording import clean
 from receiver.governor import halting, wording
-from receiver.governor.answering import heed, refuse, reply_to, say, settled
+from receiver.governor.answering import had_enough, heed, refuse, reply_to, say, settled
 from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
 from receiver.governor.explained import long_form
@@ -22,7 +23,7 @@ from receiver.papers import words
 
 HELP_AGAIN = timedelta(hours=1)  # unknown words get help once in this time
 STATUS_INCIDENTS = 5  # in full words
-STATUS_PAGE = 20  # by id and title, on each page after the first: as many as one message holds
+STATUS_PAGE = 30  # by id and title, on each page after the first: as many as one message holds
 STATUS_TITLE = 26  # characters of it there
 QUESTIONS_AGAIN = 3  # times that one question is sent again to one person who asks for it
 WHY_CHARACTERS = 470  # beside what was explained
@@ -84,7 +85,9 @@ async def status(desk: Desk, heard: Heard, person: str) -> None:
     first = STATUS_INCIDENTS + STATUS_PAGE * (page - 2) if page > 1 else 0
     shown = found[first : first + (STATUS_PAGE if page > 1 else STATUS_INCIDENTS)]
     if page > 1:
-        lines = [f"{incident.id} {wording.title(incident, language)[:STATUS_TITLE]}." for incident in shown]
+        lines = [
+            f"{incident.id} {clean(wording.title(incident, language), STATUS_TITLE, language)}." for incident in shown
+        ]
     else:
         lines = [
             say(
@@ -131,7 +134,7 @@ async def detail(desk: Desk, heard: Heard, person: str) -> None:
     explained = long_form(incident, language)
     if last is not None and last.open and person in last.body["approvers"] and person not in last.approvals:
         sent = sum(m.person == person and m.proposal == last.index for m in desk.book.messages.values())
-        if sent > QUESTIONS_AGAIN:
+        if sent > QUESTIONS_AGAIN or had_enough(desk, heard, person):
             await heed(desk, heard, person, "detail", words("asked already"), incident_id=incident.id)
             return
         again = question_to(desk, incident, last, person, f"detail:{heard.index}")

@@ -23,7 +23,7 @@ from receiver.incident.states import Incident, Message, Proposal
 
 REMIND_EVERY = timedelta(minutes=30)
 CONSULT_SECONDS = 45
-OPEN_INCIDENTS_MAX = 200  # more at once are watched, not opened, until some are closed
+OPEN_INCIDENTS_MAX = 1_200  # more at once are watched, not opened, until some have ended
 
 
 class Kind(StrEnum):

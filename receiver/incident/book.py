@@ -44,6 +44,7 @@ from receiver.incident.times import Times
 from receiver.papers import WHATSAPP
 
 CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a message that calls somebody to decide
+WANTED = "address:detail:"  # and of one that somebody asked for
 DIGESTED = "digested"  # the outcome of a message for which a digest stands
 HELD_SECONDS = 900  # "On it" holds the ladder for so long
 NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
@@ -385,6 +386,7 @@ class Book:
             content_digest=next((b.digest for b in entry.blobs if b.name == "content"), ""),
             channel=str(body.get("channel", WHATSAPP)),
             digest=entry.id.startswith("address:digest:"),
+            wanted=entry.id.startswith(WANTED),
         )
         if message.kind == "opened":
             # The proposal stands in the same post, so its index is cited, not written into the body.

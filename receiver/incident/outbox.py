@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from receiver.incident.states import Message
-from receiver.papers import WHATSAPP
+from receiver.papers import WHATSAPP, MessageKind
 
-REPLY = "reply"
-_RANKS = {REPLY: 0, "opened": 1}
+KEPT_SHARE = 4  # of the burst so much is kept for answers: in a storm nobody waits a minute for what they ask
 DIGEST_OVER = 3  # so many may wait for their turn; more become one message that says how many there are
 
 
@@ -49,7 +48,7 @@ class Outbox:
             self.sent.append(at)
         if at.date() != self.day:
             self.day, self.today = at.date(), 0
-        self.today += message.kind != REPLY
+        self.today += not answers(message)
         if message.digest:
             self.digested.clear()
 
@@ -64,18 +63,28 @@ def turns(
     """When each message that waits for one person has its turn, the first first."""
     times = list(sent)
     window = timedelta(seconds=pace.every_seconds * pace.burst)
-    for message in sorted(waiting, key=lambda m: (_RANKS.get(m.kind, 2), m.index)):
+    for message in sorted(waiting, key=lambda m: (_rank(m), m.index)):
         at = message.addressed_at
         if message.channel != WHATSAPP:
             yield message, at
             continue
-        if pace.every_seconds and len(times) >= pace.burst:
-            at = max(at, times[-pace.burst] + window)
+        most = pace.burst if answers(message) else pace.burst - pace.burst // KEPT_SHARE
+        if pace.every_seconds and len(times) >= most:
+            at = max(at, times[-most] + window)
         times.append(max(at, now))
         yield message, at
 
 
+def answers(message: Message) -> bool:
+    """Whether it answers what its person has just said."""
+    return message.wanted or message.kind == MessageKind.REPLY
+
+
+def _rank(message: Message) -> int:
+    return 0 if answers(message) else 1 if message.kind == MessageKind.OPENED else 2
+
+
 def too_many(planned: Sequence[tuple[Message, datetime]], now: datetime) -> list[Message]:
     """The messages that one digest should stand for: those that must wait, if they are more than DIGEST_OVER."""
-    late = [message for message, at in planned if at > now and message.kind != REPLY]
+    late = [message for message, at in planned if at > now and not answers(message)]
     return late if len(late) > DIGEST_OVER else []

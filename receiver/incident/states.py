@@ -83,6 +83,7 @@ class Message:
     reply_to: int | None = None
     channel: str = "whatsapp"
     digest: bool = False  # it stands for others that were not sent
+    wanted: bool = False  # its person has just asked for the question that it puts
     drill: int | None = None  # the entry that began the drill that it asks about
     sids: set[str] = field(default_factory=set)
     outcome: str | None = None

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ledger.audit import verify_store
 from ledger.stores.sqlite import SqliteJournal
 from receiver.incident.book import Book
-from tests.benchmarks import case_file, histories, ledger, policy, reaching, service
+from tests.benchmarks import case_file, histories, ledger, policy, reaching, service, storm
 
 
 def test_the_service(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +26,14 @@ def test_how_a_team_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for figure in ("2 recipients", "alert in to the last addressed", "times the probe", "tap to decision message"):
         assert figure in said
+
+
+def test_a_storm(capsys: pytest.CaptureFixture[str]) -> None:
+    storm.main(["--incidents", "4", "--within", "1", "--after", "1"])
+    said = capsys.readouterr().out
+    for figure in ("4 open after", "intake:", "tap to webhook: ", "page:", "queries/s", "memory:"):
+        assert figure in said
+    assert "ended with" not in said
 
 
 def test_the_ledger(capsys: pytest.CaptureFixture[str]) -> None:
