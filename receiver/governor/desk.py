@@ -17,6 +17,7 @@ from policy_rules.permission import PastRun, Person
 from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory, Verdict
+from receiver.governor.forgetting import forget
 from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
 from receiver.incident import carried
@@ -182,6 +183,7 @@ class Desk:
             raw = await self.journal.blob(self.tenant, named)
             former = carried.read_state(raw) if raw is not None else None
         self.book.take(entry, assigned, former)
+        forget(self, entry)
         if counted:
             count(self.metrics, self.book, entry)
             durations(self.metrics, self.book, entry)
@@ -190,9 +192,8 @@ class Desk:
         """Read the text of every policy that an outstanding watch or incident was opened under."""
         wanted = {watch.policy_digest for watch in self.book.watches.values()}
         wanted |= {incident.policy_digest for incident in self.book.open.values()}
-        wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.verifications.values()}
-        wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.executions.values()}
-        wanted |= {self.book.incidents[p.incident_id].policy_digest for p in self.book.suspense.values()}
+        for runs in (self.book.verifications, self.book.executions, self.book.suspense):
+            wanted |= {self.book.incidents[p.incident_id].policy_digest for p in runs.values()}
         wanted |= {self.book.incidents[news.incident_id].policy_digest for news in self.book.news.values()}
         for digest in wanted - set(self.policies) - {self.charter.rulebook.digest}:
             blob = await self.journal.blob(self.tenant, self.book.policies[digest])
