@@ -75,7 +75,10 @@ def seal(
         body = {"kind": opening.SEALED, "origin": name, "key": notes.verifier_key(name, new.public_key())}
         body |= {"text": reason} | openings.get(tenant, NOTHING).said()
         draft = Draft("seal", "NOTED", f"operator:{by}", reason=reason, body=body)
-        (entry,), end = scribe.write(tenant, [draft], head)
+        try:
+            (entry,), end = scribe.write(tenant, [draft], head)
+        except NotCanonical as error:
+            raise Broken(f"the entry that seals {tenant} cannot be written: {error}") from error
         posted.append(entry)
         ends[tenant] = scribe.signed(tenant, end)
     last = {tenant: end.note for tenant, end in ends.items()}

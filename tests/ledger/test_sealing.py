@@ -16,7 +16,7 @@ from click.testing import Result
 
 from ledger import checkpoint as notes
 from ledger.audit import read_entries
-from ledger.carried import Opening
+from ledger.carried import CARRIED_MAX, Opening
 from ledger.entry import Back, Blob, Draft, format_time
 from ledger.journal import Broken, Refused
 from ledger.stores import rotation, sealing
@@ -258,6 +258,24 @@ async def test_a_log_that_carries_otherwise_than_it_lists_does_not_hold(
     assert (result.exit_code, found in result.output) == (1, True), result.output
     with pytest.raises(SCRIPT.Fault):
         read_by_the_script(house)
+
+
+async def test_as_many_as_may_be_carried_fit_into_the_two_entries_that_list_them(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = list(range(10**9 - CARRIED_MAX, 10**9))
+    monkeypatch.setattr(COMMAND, "opening_in", lambda path, tenant: Opening({"halts": most}))
+    assert seal(house).exit_code == 0
+    assert len(read_entries(house.ledger.path, "default")[-1].raw) > 10 * CARRIED_MAX
+
+
+async def test_a_reason_that_fits_into_no_entry_seals_nothing(house: House) -> None:
+    before = house.ledger.path.read_bytes()
+    path = str(house.config.parent / "next.db")
+    result = house.run("seal", path, "--origin", "example/2", "--by", "root", "--reason", "x" * 70_000)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "the entry that seals default cannot be written" in result.stderr
+    assert house.ledger.path.read_bytes() == before
 
 
 async def test_nothing_is_carried_without_a_log_before(house: House) -> None:
