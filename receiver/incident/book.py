@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from ledger.carried import began, is_carried
@@ -51,6 +52,8 @@ NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILE
 ENDS_A_REQUEST = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "FAILED", "UNCONFIRMED"}
 NEWSWORTHY |= {"RECOVERED", "CLOSED", "DIAGNOSED", "HALTED", "RESUMED"}
 
+_number = attrgetter("number")
+
 
 class Book:
     """Every record of one tenant, and the index (`size`) up to which the log is folded."""
@@ -62,6 +65,8 @@ class Book:
         self.received: dict[int, Entry] = {}  # outstanding in the book of alerts
         self._evaluated_last: Entry | None = None  # the RECEIVED that was evaluated last
         self.alerts: dict[str, KnownAlert] = {}
+        self._taken_by: dict[tuple[str, Key], set[str]] = {}  # rule and key → fingerprints of what they take
+        self._missing: dict[str, Incident] = {}  # open, with alerts that vanished without a resolved
         self.watches: dict[int, Watch] = {}
         self.incidents: dict[str, Incident] = {}
         self.by_index: dict[int, Incident] = {}  # DETECTED → incident
@@ -110,7 +115,8 @@ class Book:
         if entry.stage == "EVALUATED":
             self._evaluated(entry, assigned)
         elif former is not None:
-            self.alerts |= former.alerts
+            for known in former.alerts.values():
+                self._know(known.alert, known.assignments, known.ended_at)
             self.runs += former.runs
             self._former |= former.incidents
         else:
@@ -126,8 +132,9 @@ class Book:
     # --- questions -------------------------------------------------------------------------------------------------
 
     def alerts_of(self, rule: str, key: Key) -> list[Alert]:
-        """The alerts, firing or ended, that this rule takes under this key."""
-        return [known.alert for known in self.alerts.values() if (rule, key) in known.assignments]
+        """The alerts, firing or ended, that this rule takes under this key, in the order in which they first came."""
+        taken = (self.alerts[fingerprint] for fingerprint in self._taken_by.get((rule, key), ()))
+        return [known.alert for known in sorted(taken, key=_number)]
 
     def outbox(self, person: str) -> Outbox:
         return self.outboxes.setdefault(person, Outbox())
@@ -219,9 +226,19 @@ class Book:
                 continue
             if not row.alert.firing:
                 ended = row.alert.ends_at or entry.timestamp
-            self.alerts[row.alert.fingerprint] = KnownAlert(row.alert, row.assignments, ended)
-            for incident in self.open.values():
+            self._know(row.alert, row.assignments, ended)
+            for incident in self._missing.values():
                 incident.gone.discard(row.alert.fingerprint)
+
+    def _know(self, alert: Alert, assignments: tuple[tuple[str, Key], ...], ended_at: datetime | None) -> None:
+        before = self.alerts.get(alert.fingerprint)
+        number = before.number if before is not None else len(self.alerts)
+        self.alerts[alert.fingerprint] = KnownAlert(alert, assignments, ended_at, number)
+        if before is not None and before.assignments != assignments:
+            for taker in before.assignments:
+                self._taken_by[taker].discard(alert.fingerprint)
+        for taker in assignments:
+            self._taken_by.setdefault(taker, set()).add(alert.fingerprint)
 
     def _watched(self, entry: Entry) -> None:
         origin = entry.cites[0] if entry.cites else entry.index
@@ -273,6 +290,8 @@ class Book:
             incident.people = set(former.people)
         if is_carried(entry) and incident.id in self._former:
             restore(incident, self._former.pop(incident.id))
+            if incident.gone:
+                self._missing[incident.id] = incident
         self.incidents[incident.id] = self.open[incident.id] = self.by_index[entry.index] = incident
         if not incident.requested_by:  # an alert's incident is its own, whatever somebody asked for meanwhile
             self.last_of[incident.rule, incident.key] = incident
@@ -292,6 +311,7 @@ class Book:
         alerts = self.alerts_of(incident.rule, incident.key)
         incident.closed_with = {alert.fingerprint: alert.starts_at for alert in alerts}
         self.open.pop(incident.id, None)
+        self._missing.pop(incident.id, None)
 
     def _consulted(self, entry: Entry) -> None:
         incident = self.incidents[entry.incident_id or ""]
@@ -479,6 +499,8 @@ class Book:
         incident = self.incidents.get(entry.incident_id or "")
         if incident is not None and entry.body.get("kind") == "gone":
             incident.gone.update(entry.body["fingerprints"])
+            if incident.open:
+                self._missing[incident.id] = incident
             self.news[entry.index] = News(entry.index, "GONE", incident.id, entry.timestamp, entry.actor)
         elif incident is not None and entry.body.get("kind") == "muted":
             incident.mutes += 1

@@ -43,11 +43,15 @@ class IncidentState(StrEnum):
 
 @dataclass(slots=True)
 class KnownAlert:
-    """The last word on one fingerprint. `ended_at` stays when it fires again, to tell old news from new."""
+    """The last word on one fingerprint. `ended_at` stays when it fires again, to tell old news from new.
+
+    number: how many fingerprints were known before it first came.
+    """
 
     alert: Alert
     assignments: tuple[tuple[str, Key], ...]
     ended_at: datetime | None = None
+    number: int = 0
 
 
 @dataclass(slots=True)
