@@ -7,10 +7,11 @@ import base64
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -22,6 +23,7 @@ from receiver.commands.init import write_folder
 from receiver.configuration import load_config
 from receiver.demo.phone import Message, Phone, PhoneNetwork
 
+Answer = TypeVar("Answer")
 ACCOUNT, TWILIO_TOKEN = "AC" + "0" * 31 + "7", "f" * 32
 PUBLIC, SENDER = "https://counterfoil.example.org", "whatsapp:+14155238886"
 TENANT = "default"
@@ -43,12 +45,16 @@ rules:
       mend:
         {{executor: mend, title: mend it, params: {{host: {{label: host, allow: [h0, h1, h2, h3, h4, h5, h6, h7]}}}},
           approvers: {{roles: [oncall, leads], quorum: {quorum}}}, expires: 10m{more}}}
-    escalation: [{{after: 0s, notify: [everyone]}}]
+    escalation: [{{after: 0s, notify: [everyone]}}{calls}]
 {mute}"""
 QUIET = """\
 mute: [{matchers: ['severity="info"'], during: [always]}]
 time_intervals: [{name: always, time_intervals: [{times: [{start_time: '00:00', end_time: '24:00'}]}]}]
 """
+
+
+CALLER = "+14155238886"
+CALLS = """, {after: 170s, notify: ["role:oncall", "role:leads"], channel: voice}"""
 
 
 class SteppedClock:
@@ -70,13 +76,14 @@ class Place:
     def __init__(self, folder: Path, *, driven: bool = False) -> None:
         self.folder, self.driven = folder, driven
         self.version = 1
-        self.quorum, self.more, self.mute = 1, "", ""
+        self.quorum, self.more, self.mute, self.calls = 1, "", "", ""
         self.languages: Mapping[str, str] = {}  # of whom it is not English
         self.ran: Counter[str] = Counter()
         self.hosts: list[str] = []  # in the order in which they were mended
         self.network = PhoneNetwork(
             account_sid=ACCOUNT, auth_token=TWILIO_TOKEN, sender=SENDER, people={n: NUMBERS[n] for n in PEOPLE}
         )
+        self.network.caller = CALLER
         self.clock = SteppedClock()
         self.service: Service
         self.session: aiohttp.ClientSession
@@ -86,8 +93,10 @@ class Place:
     # --- putting it together -----------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def open(self, *, quorum: int = 1, more: str = "", mute: str = "", pins: str = "") -> AsyncIterator[Place]:
-        self.quorum, self.more, self.mute = quorum, more, mute
+    async def open(
+        self, *, quorum: int = 1, more: str = "", mute: str = "", pins: str = "", calls: str = ""
+    ) -> AsyncIterator[Place]:
+        self.quorum, self.more, self.mute, self.calls = quorum, more, mute, calls
         await asyncio.to_thread(write_folder, self.folder)
         self.network.clock = self.clock.now
         twilio = await self.network.start()
@@ -108,8 +117,8 @@ class Place:
 
     def _write(self, twilio: str, executor: str, pins: str) -> None:
         people = "".join(
-            f'      {name}: {{whatsapp: "{NUMBERS[name]}", roles: [{role}], timezone: Africa/Harare, '
-            f"language: {self.languages.get(name, 'en')}"
+            f'      {name}: {{whatsapp: "{NUMBERS[name]}", phone: "{NUMBERS[name].removeprefix("whatsapp:")}", '
+            f"roles: [{role}], timezone: Africa/Harare, language: {self.languages.get(name, 'en')}"
             f"{', pin_file: secrets/pin' if name in pins.split() else ''}}}\n"
             for name, role in PEOPLE.items()
         )
@@ -124,6 +133,7 @@ twilio:
   account_sid: {ACCOUNT}
   auth_token_file: secrets/twilio.token
   sender: "{SENDER}"
+  voice_sender: "{CALLER}"
   base_url: {twilio}
   daily_message_limit: 100000
   daily_person_limit: 0
@@ -142,7 +152,8 @@ tenants:
         self._policy()
 
     def _policy(self) -> None:
-        text = POLICY.format(version=f"{self.version}.0.0", quorum=self.quorum, more=self.more, mute=self.mute)
+        version = f"{self.version}.0.0"
+        text = POLICY.format(version=version, quorum=self.quorum, more=self.more, mute=self.mute, calls=self.calls)
         (self.folder / "policy.yml").write_text(text, encoding="utf-8")
 
     async def _serve(self) -> None:
@@ -170,13 +181,18 @@ tenants:
 
     # --- what happens outside ----------------------------------------------------------------------------------------
 
-    async def fire(self, host: str, *, firing: bool = True, severity: str = "critical") -> None:
+    async def fire(
+        self, host: str, *, firing: bool = True, severity: str = "critical", since: datetime | None = None
+    ) -> None:
+        """since: when it began to fire; an hour ago by default."""
         token = (self.folder / "secrets/default.token").read_text(encoding="utf-8").strip()
         alert = {
             "status": "firing" if firing else "resolved",
             "labels": {"alertname": "Broken", "host": host, "severity": severity},
             "annotations": {},
-            "startsAt": (self.clock.now() - timedelta(hours=1)).isoformat() if firing else "2026-01-01T00:00:00Z",
+            "startsAt": (since or self.clock.now() - timedelta(hours=1)).isoformat()
+            if firing
+            else "2026-01-01T00:00:00Z",
             "endsAt": "0001-01-01T00:00:00Z" if firing else self.clock.now().isoformat(),
             "fingerprint": host.encode().hex().rjust(16, "0"),
         }
@@ -239,6 +255,16 @@ tenants:
     async def say(self, who: str, text: str, **more: str) -> int:
         return await self.post(self.form(who, text, **more))
 
+    async def get(self, path: str) -> tuple[int, str]:
+        """What the public listener shows: the status and the text."""
+        async with self.session.get(f"{self.service.public_url}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def submit(self, path: str, fields: Mapping[str, str], **headers: str) -> tuple[int, str]:
+        """Post a form of a page, as a browser does: the status and the text."""
+        async with self.session.post(f"{self.service.public_url}{path}", data=dict(fields), headers=headers) as answer:
+            return answer.status, await answer.text()
+
     async def admin(self, path: str, **body: str) -> dict[str, object]:
         token = (self.folder / "secrets/admin.token").read_text(encoding="utf-8").strip()
         headers = {"Authorization": f"Bearer {token}"}
@@ -295,3 +321,16 @@ tenants:
             await asyncio.gather(*running)
             if not taken and not running and not self.network._tasks:
                 return
+
+    async def meanwhile(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """What comes of `work`, which waits until something that it posts is judged."""
+        doing = asyncio.ensure_future(work)
+        governor = self.service.governors[TENANT]
+        while not doing.done():
+            size = await self.service.journal.size(TENANT)
+            taken, _ = await governor.turn()
+            if not taken:
+                news = asyncio.ensure_future(self.service.journal.wait(TENANT, size))
+                await asyncio.wait({doing, news}, return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+        return await doing

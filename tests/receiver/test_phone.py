@@ -607,6 +607,21 @@ async def test_a_call_to_a_phone_without_a_signal_or_to_nobody_ends(api, network
     assert statuses == ["no-answer", "failed"]
 
 
+async def test_a_call_rings_for_its_time_and_no_webhook_waits_for_it(api, network):
+    await place(api, Timeout="1", StatusCallback="https://counterfoil.example.org/twilio/status")
+    async with asyncio.timeout(10):
+        call = await network.phone("tendai").next_call()
+        await network.settled()
+        assert call.rings
+        while call.rings:
+            await network.news()
+        await network.settled()
+    assert call.status == "no-answer"
+    assert [c.fields["CallStatus"] for c in network.webhook_calls if c.fields.get("CallSid") == call.sid] == [
+        "no-answer"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -76,15 +76,16 @@ class Call:
     def heard(self, text: str) -> bool:
         return text.lower() in " ".join(self.said).lower()
 
-    async def ring(self) -> None:
-        """Ring until somebody answers or the time is over."""
+    async def ring(self) -> bool:
+        """Ring until somebody answers or the time is over; whether somebody did."""
         self.status = "ringing"
         self.network.touch()
         seconds = int(self.fields.get("Timeout", RING_SECONDS))
         try:
             await asyncio.wait_for(self._ringing.wait(), seconds)
         except TimeoutError:
-            await self.end("no-answer")
+            return False
+        return True
 
     async def answer(self, by: str = "human") -> None:
         """Pick up. by: what Twilio makes of whoever picks up: human, machine_start, fax or unknown."""

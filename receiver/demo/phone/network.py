@@ -107,6 +107,7 @@ class PhoneNetwork:
         self._phones: dict[str, Phone] = {}
         self._courier: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ringing: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
@@ -133,9 +134,10 @@ class PhoneNetwork:
         self.touch()
         for fault in self.faults.next_requests:
             fault.release.set()
-        for task in tuple(self._tasks):
+        tasks = (*self._ringing, *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
         if self._session is not None:
@@ -230,11 +232,17 @@ class PhoneNetwork:
         phone = next((phone for phone in self._phones.values() if phone.number == call.number), None)
         if phone is None:
             self._spawn(call.decline("failed"))
+        elif phone.online:
+            self._spawn(self._ring(call), self._ringing)
         else:
-            self._spawn(call.ring() if phone.online else call.decline("no-answer"))
+            self._spawn(call.decline("no-answer"))
+
+    async def _ring(self, call: Call) -> None:
+        if not await call.ring():
+            self._spawn(call.decline("no-answer"))
 
     async def settled(self) -> None:
-        """Return when no webhook is on its way."""
+        """Return when no webhook is on its way. A call may ring meanwhile."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
@@ -247,10 +255,13 @@ class PhoneNetwork:
         """Return when anything has changed after this call."""
         await self._news.wait()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]] | None = None
+    ) -> asyncio.Task[None]:
+        tasks = self._tasks if among is None else among
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return task
 
 
