@@ -15,7 +15,8 @@ from receiver.authorization.templates import language_of
 from receiver.authorization.wording import clean, shorten
 from receiver.papers import NotSent, OutgoingMessage, Sent
 
-UNITS = 300  # with what we add, three segments at the most of a text that is not plain GSM
+PAGE_UNITS = 120
+UNITS = 300  # and the page; with what we add, three segments at the most of a text that is not plain GSM
 VALIDITY_SECONDS = (60, 14_400)
 ONE_WAY: Mapping[str, str] = {
     "en": "Answer on WhatsApp: nothing sent here is read.",
@@ -59,8 +60,11 @@ class Sms:
 
 
 def text_of(variables: Mapping[str, str], language: str) -> str:
-    """What the SMS says: the notice, cleaned and short, its reference, and where an answer counts."""
-    text = shorten(clean(variables.get("text") or variables.get("summary", ""), UNITS, language), UNITS)
+    """What the SMS says: the notice, cleaned and short, reference, the person's page, and where an answer counts."""
+    page = variables.get("page", "")
+    page = page if len(page) <= PAGE_UNITS else ""  # a part of it leads nowhere
+    units = UNITS - len(page)
+    text = shorten(clean(variables.get("text") or variables.get("summary", ""), units, language), units)
     reference = clean(variables.get("reference", ""), 40)
-    parts = ["Counterfoil:", text, f"({reference})" if reference else "", ONE_WAY[language_of(language)]]
+    parts = ["Counterfoil:", text, f"({reference})" if reference else "", page, ONE_WAY[language_of(language)]]
     return " ".join(part for part in parts if part)

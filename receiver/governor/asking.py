@@ -29,6 +29,7 @@ from receiver.incident.outbox import answers
 from receiver.incident.states import Incident, Message, Proposal
 from receiver.papers import (
     NOTICE,
+    SMS,
     VOICE,
     WHATSAPP,
     MessageKind,
@@ -457,8 +458,11 @@ async def send(desk: Desk, due: Due) -> None:
         make = codes.digits if message.channel == VOICE else codes.code
         variables["code"] = make(desk.secret, desk.tenant, message.subject, message.person)
         token = codes.token(desk.secret, message_id(desk, message))
-        if desk.public_url:
-            variables["page"] = f"{desk.public_url}/q/{codes.page(desk.secret, message_id(desk, message))}"
+        variables["page"] = _page(desk, message)
+    elif message.channel == SMS and (question := _question_of(desk, message)) is not None:
+        # A number is one person's, so it may have the link of that person's question. A notice of last resort may go
+        # to a channel that many read: it has none.
+        variables["page"] = _page(desk, question)
     answer = await desk.carrier.send(
         OutgoingMessage(
             message_id=message_id(desk, message),
@@ -480,6 +484,22 @@ async def send(desk: Desk, due: Due) -> None:
     if message.channel == NOTICE:
         drafts.append(handed_over(message, answer.sid))
     await desk.post(*drafts)
+
+
+def _page(desk: Desk, question: Message) -> str:
+    """Where the question stands as a page; "" where nobody outside reaches us."""
+    token = codes.page(desk.secret, message_id(desk, question))
+    return f"{desk.public_url}/q/{token}" if desk.public_url else ""
+
+
+def _question_of(desk: Desk, notice: Message) -> Message | None:
+    """The open question that was put to the person of `notice` about the same incident."""
+    incident = desk.book.incidents.get(notice.incident_id or "")
+    last = incident.last if incident is not None else None
+    if last is None or not last.open:
+        return None
+    mine = (m for m in reversed(desk.book.messages.values()) if m.person == notice.person)
+    return next((m for m in mine if m.proposal == last.index), None)
 
 
 def message_id(desk: Desk, message: Message) -> str:

@@ -15,10 +15,12 @@ from receiver.governor.desk import Desk
 from receiver.governor.judging import locked
 from receiver.governor.phrases import phrase
 from receiver.governor.words import DECISIONS
+from receiver.incident.drills import Drill
 from receiver.incident.states import Incident, Proposal
 from receiver.papers import Recipient
 
 SHORT_UNITS = 120
+DRILL_FACTS = ("finding", "diagnosis", "action", "risk", "expires")
 
 
 class QuestionDesk:
@@ -33,7 +35,11 @@ class QuestionDesk:
         await desk.level()
         message = desk.book.messages.get(index)
         member = desk.charter.people.get(message.person) if message is not None else None
-        if message is None or message.proposal is None or member is None or member.suspended:
+        if message is None or member is None or member.suspended:
+            return None
+        if message.drill is not None:
+            return await self._drill(desk.book.drills.known[message.drill], member.recipient)
+        if message.proposal is None:
             return None
         proposal = desk.book.proposals[message.proposal]
         incident = desk.book.incidents[proposal.incident_id]
@@ -56,6 +62,32 @@ class QuestionDesk:
             open=open_,
             asked=asked,
             locked=locked(desk, message.person),
+        )
+
+    async def _drill(self, drill: Drill, reader: Recipient) -> QuestionView:
+        """The question about nothing: on its page, too, every line says that it is one."""
+        desk = self._desk
+        began = await desk.journal.get(desk.tenant, drill.index)
+        by = began.actor.partition(":")[2] if began is not None else ""
+        said = wording.drill(drill.id, by, drill.until, reader)
+        open_ = drill.outcome is None and desk.now() < drill.until
+        return QuestionView(
+            person=drill.person,
+            language=reader.language,
+            reference=drill.id,
+            title=tidy(said["incident"], LINE_UNITS),
+            summary=tidy(said["summary"], LINE_UNITS),
+            facts=[
+                (name, tidy(said[name], LINE_UNITS)) for name in ("finding", "diagnosis", "action", "risk", "expires")
+            ],
+            claims=[],
+            action=tidy(said["action"], LINE_UNITS),
+            risk=tidy(said["risk"], LINE_UNITS),
+            alerts=[],
+            history=[],
+            open=open_,
+            asked=open_,
+            locked=locked(desk, drill.person),
         )
 
 

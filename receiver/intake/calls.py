@@ -193,7 +193,7 @@ def _told(words: speech.Speech, judged: Entry) -> str:
 
 
 def came_to(judged: Entry) -> str:
-    """What an answer came to: approve, reject, onit; pin where it lacks one, and refused."""
+    """What an answer came to: approve, reject, onit; pin where it lacks one; drill where it was one; and refused."""
     if judged.stage == "HEEDED":
-        return "onit" if judged.body.get("what") == "on it" else "pin"
+        return {"on it": "onit", "drill": "drill"}.get(str(judged.body.get("what")), "pin")
     return {"APPROVED": "approve", "DECLINED": "reject"}.get(judged.stage, "refused")

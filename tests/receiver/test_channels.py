@@ -141,6 +141,48 @@ async def test_the_ladder_sends_a_notice_by_sms_and_asks_nothing_there(carrier: 
     assert sent.body["sid"].startswith("SM")
 
 
+async def told_by_sms(carrier: Sms, network: PhoneNetwork, policy: str, public_url: str) -> tuple[Governed, str]:
+    governed = Governed(policy)
+    governed.desk.public_url = public_url
+    governed.desk.carrier = Channels({WHATSAPP: governed.outside, SMS: carrier})
+    governed.governor.reload(with_addresses(governed.desk.charter))
+    await governed.governor.start()
+    await governed.fire()
+    await governed.after(300)
+    return governed, network.phone("ruth").last_message.body
+
+
+async def test_an_sms_links_to_the_page_of_its_persons_question(carrier: Sms, network: PhoneNetwork) -> None:
+    governed, body = await told_by_sms(carrier, network, LADDER, "https://counterfoil.example")
+    question = governed.question("ruth")
+    assert question.variables["page"].startswith("https://counterfoil.example/q/")
+    assert question.variables["page"] in body.split()
+    assert question.variables["code"] not in body  # with the page alone nothing is decided
+    assert governed.question("tendai").variables["page"] not in body
+
+
+async def test_without_a_public_address_or_a_question_of_theirs_an_sms_has_no_link(
+    carrier: Sms, network: PhoneNetwork
+) -> None:
+    _, body = await told_by_sms(carrier, network, LADDER, "")
+    assert "/q/" not in body
+    others = LADDER.replace("roles: [oncall, leads]", "roles: [oncall]")
+    _, body = await told_by_sms(carrier, network, others, "https://counterfoil.example")
+    assert "/q/" not in body
+
+
+async def test_a_link_that_is_too_long_is_left_out_whole(network: PhoneNetwork, carrier: Sms) -> None:
+    person = Recipient("ruth", f"whatsapp:{NUMBER}", phone=NUMBER)
+    for length, there in ((sms.PAGE_UNITS, True), (sms.PAGE_UNITS + 1, False)):
+        page = "https://counterfoil.example/q/".ljust(length, "x")
+        message = notice(person, SMS, "y" * 5_000)
+        await carrier.send(replace(message, variables={**message.variables, "page": page}))
+        body = network.phone("ruth").last_message.body
+        assert (page in body.split()) is there
+        assert ("https" in body) is there
+        assert len(body) < sms.UNITS + 120
+
+
 # --- the last resort --------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +280,7 @@ async def test_without_an_address_nothing_is_sent(resort: Notices) -> None:
 
 async def test_the_last_resort_counts_as_handed_over(resort: Notices, server: Server) -> None:
     governed = Governed(LADDER.replace("channel: sms}", f"channel: sms}}\n      - {LAST}"))
+    governed.desk.public_url = "https://counterfoil.example"
     governed.desk.carrier = Channels({WHATSAPP: governed.outside, NOTICE: resort})
     governed.governor.reload(with_addresses(governed.desk.charter, ruth=server.address))
     await governed.governor.start()
@@ -247,6 +290,7 @@ async def test_the_last_resort_counts_as_handed_over(resort: Notices, server: Se
     assert [e.decision for e in governed.entries("UNDELIVERED")] == ["no_channel"]
     (body,) = server.taken
     assert "could be reached" in body["message"]
+    assert "/q/" not in str(body)  # many may read there, and a page is one person's
     (delivered,) = [entry for entry in governed.entries("DELIVERED") if entry.actor == "carrier:notice"]
     assert delivered.body["detail"].startswith("handed over")
 

@@ -17,8 +17,10 @@ from ledger.entry import Entry
 from receiver.authorization import codes, page
 from receiver.authorization.page import BYTES_MAX, LINE_UNITS, QuestionView
 from receiver.commands.demo_stage import free_port
+from receiver.governor.changes import GovernorChanges
 from receiver.governor.viewing import QuestionDesk
 from receiver.intake.questions import Questions
+from receiver.papers import MessageKind, OutgoingMessage
 from tests.receiver.governed import POLICY, SECRET, TENANT, Governed, GrowingJournal
 
 TYPICAL_BYTES = 6_000  # what a person on a slow phone waits for
@@ -328,3 +330,30 @@ async def test_an_action_that_needs_a_pin_is_not_approved_by_a_code_alone() -> N
         assert site.governed.entries("APPROVED") == []
     finally:
         await site.stop()
+
+
+async def drilled(site: Site) -> OutgoingMessage:
+    await GovernorChanges(site.desk).drill("ops", "tendai")
+    async with asyncio.timeout(10):
+        while (question := site.governed.question("tendai")).kind is not MessageKind.DRILL:
+            await site.journal.wait(TENANT, len(site.journal.log))
+    return question
+
+
+async def test_a_drill_has_a_page_of_which_every_line_says_so(site: Site) -> None:
+    question = await drilled(site)
+    status, text, _ = await site.get(site.link("tendai"))
+    assert status == 200
+    for line in ("this is a drill, asked for by ops", "nothing, for this is a drill", "none, this is a drill"):
+        assert line in text
+    assert question.variables["code"] not in text
+    assert "<h2>Alerts" not in text
+    status, text = await site.post("tendai", "approve", site.code("ruth"))
+    assert status == 403
+    status, text = await site.post("tendai", "approve", site.code("tendai"))
+    assert (status, "This is a drill: nothing runs." in text) == (200, True)
+    assert [e.body["kind"] for e in site.governed.entries("NOTED")][-2:] == ["drill ran", "drill over"]
+    assert site.governed.entries("APPROVED") == site.governed.entries("DISPATCHED") == []
+    status, text, _ = await site.get(site.link("tendai"))
+    assert status == 410
+    assert "drill-" not in text
