@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from ledger.carried import Opening
+from ledger.entry import Draft
 from policy_rules.readings import Alert
 from receiver.governor.changes import GovernorChanges
 from receiver.incident import carrying
@@ -18,7 +20,7 @@ from receiver.incident.runs import Run
 from receiver.incident.states import Incident, KnownAlert, Proposal
 from tests.receiver.governed import POLICY, TENANT, Governed
 from tests.simulation.audited import Copy, differences, findings
-from tests.simulation.carrying import next_log
+from tests.simulation.carrying import next_log, taken_by_others
 
 LIMITED = POLICY.replace("expires: 15m}", "expires: 15m, limit: {max: 1, per: 1h}, verify: {within: 5m}}")
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -101,6 +103,36 @@ async def test_an_incident_goes_on_up_the_ladder_and_recovers() -> None:
     times = after.desk.book.incidents[incident.id].times.took
     assert {name: took.seconds for name, took in times.items()} == {"recover": 31 * 60}
     copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def test_an_explained_incident_is_asked_about_again_and_claude_is_not() -> None:
+    """Its question expired in the former log: it comes again with the reminder, and cites OPENED for the diagnosis."""
+    governed = await started()
+    await governed.fire("db1")
+    (consulted,) = governed.entries("CONSULTED")
+    body: dict[str, Any] = {
+        "summary": "a log grew",
+        "likely_cause": "debug logging",
+        "recommended_action": "clean",
+        "claims": [],
+    }
+    tokens = dict.fromkeys(("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens"), 1)
+    body |= {"duration_ms": 900, "usage": {**tokens, "cost_usd": "0.01"}, "model": "m"}
+    said = Draft(
+        "d", "DIAGNOSED", "claude", consulted.incident_id, settles=consulted.index, body=body, confidence="0.80"
+    )
+    await governed.desk.post(said)
+    await governed.after(20 * 60)
+    assert governed.entries("EXPIRED")
+    after = await sealed(governed)
+    await after.after(30 * 60)
+    assert len(after.entries("REMINDED")) == 1
+    (asked,) = after.entries("PROPOSED")
+    assert asked.cites == (after.entries("DETECTED")[0].index, 0)
+    assert not after.entries("CONSULTED")
+    copy = await copied(after)
+    taken_by_others(copy)
     assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
 
 

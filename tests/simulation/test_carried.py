@@ -12,22 +12,19 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 from ledger.carried import Opening, differences, is_carried
 from ledger.entry import Entry
-from ledger.stores import schema
 from receiver.incident.agenda import View, agenda
 from receiver.incident.assigned import assigned_of
 from receiver.incident.book import Book
 from receiver.incident.carrying import opening_of, state_of
-from receiver.rehearsal.memory import ORIGIN
 from tests.simulation import audited
 from tests.simulation.audited import Copy
-from tests.simulation.carrying import next_log
-from tests.simulation.history import STRANGER, History
+from tests.simulation.carrying import next_log, taken_by_others
+from tests.simulation.history import History
 from tests.simulation.pool import be_quiet
 from tests.simulation.reached import Reached
 from tests.simulation.terms import catalogue, rulebook
@@ -79,19 +76,6 @@ async def goes_on(copy: Copy, opening: Opening) -> Copy:
     at = copy.log[-1].timestamp + timedelta(minutes=3)
     journal = await next_log(copy.tenant, opening, lambda: at)
     return await Copy.of(journal, copy.tenant, journal.log)
-
-
-def taken_by_others(copy: Copy) -> None:
-    """The rules of the database, and the auditor's own script, take the entries."""
-    ledger = STRANGER.Ledger()
-    with closing(schema.connect(":memory:")) as store:
-        store.executescript(schema.script(ORIGIN))
-        for entry in copy.log:
-            store.execute(
-                "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)", (copy.tenant, entry.index, entry.raw.decode())
-            )
-            ledger.post(STRANGER.read_entry(entry.raw, entry.index, f"{ORIGIN}/{copy.tenant}"))
-    ledger.end()
 
 
 def stands(book: Book) -> Any:
