@@ -13,6 +13,7 @@ from ledger.journal import Conflict, LedgerError, Refused, Unavailable
 from policy_rules.readings import Alert
 from receiver.governor import duty, meters, missed, shadow
 from receiver.governor.adopting import adoption
+from receiver.governor.bulk import without_collector
 from receiver.governor.desk import Charter, Desk
 from receiver.governor.steps import AT_ONCE, BLOCKS, OTHERS_AT_ONCE, OUTSIDE, STEPS, WHOLE, still
 from receiver.governor.timekeeping import Timekeeper, regressed
@@ -54,7 +55,8 @@ class Governor:
         Raises LedgerError where the ledger cannot be read or refuses the adoption (the same version with other
         contents), and PolicyErrors where a policy of the ledger no longer reads.
         """
-        await self.desk.fold()
+        with without_collector():
+            await self.desk.fold()
         await self._adopt()
         await self.desk.load_policies()
 

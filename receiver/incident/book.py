@@ -24,7 +24,7 @@ from receiver.incident.consulting import Consultation
 from receiver.incident.drills import DRILL
 from receiver.incident.enrolled import ENROLLED, KINDS, Enrolled
 from receiver.incident.outbox import Outbox
-from receiver.incident.past import standing
+from receiver.incident.past import Tally
 from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
@@ -73,6 +73,7 @@ class Book:
         self.open: dict[str, Incident] = {}
         self.last_of: dict[tuple[str, Key], Incident] = {}
         self.of_key: dict[tuple[str, Key], list[Incident]] = {}
+        self._tallies: dict[tuple[str, Key], Tally] = {}
         self.proposals: dict[int, Proposal] = {}  # PROPOSED → proposal
         self.authorizations: dict[int, Proposal] = {}  # AUTHORIZED → proposal
         self.executions: dict[int, Proposal] = {}  # DISPATCHED → proposal
@@ -296,6 +297,7 @@ class Book:
         if not incident.requested_by:  # an alert's incident is its own, whatever somebody asked for meanwhile
             self.last_of[incident.rule, incident.key] = incident
         self.of_key.setdefault((incident.rule, incident.key), []).append(incident)
+        self._tallies.setdefault((incident.rule, incident.key), Tally()).add(incident)
 
     def _cleared(self, entry: Entry) -> None:
         self.watches.pop(_settled(entry), None)
@@ -320,8 +322,9 @@ class Book:
         self.consultations[entry.index] = (incident, consultation)
 
     def _diagnosed(self, entry: Entry) -> None:
+        oldest = next(iter(self.consultations), entry.index)  # they stand in the order in which they were asked
         incident, consultation = self.consultations.pop(_settled(entry))
-        consultation.earlier = standing(self.of_key[incident.rule, incident.key], consultation.index)
+        consultation.earlier = self._tallies[incident.rule, incident.key].standing(consultation.index, oldest)
         consultation.outcome, consultation.outcome_index = entry.stage, entry.index
         consultation.body, consultation.confidence = entry.body, entry.confidence
 

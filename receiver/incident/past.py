@@ -7,6 +7,7 @@ often the action that it named was run, and how often the service recovered then
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from receiver.incident.consulting import Consultation, Standing
 from receiver.incident.states import Incident, Proposal
@@ -36,6 +37,44 @@ def standing(of_key: Iterable[Incident], before: int) -> Standing:
     ]
     tried = [fate for fate in fates if fate is not None]
     return Standing(len(fates), len(tried), sum(tried))
+
+
+@dataclass(slots=True)
+class Tally:
+    """`standing` for one key, asked again and again: an incident of which nothing can change any more is seen once.
+
+    Without this a fold would look at every former incident of a key at each diagnosis.
+    """
+
+    _known: Standing = field(default_factory=Standing)  # of those that are looked at no more
+    _open: list[Incident] = field(default_factory=list)
+
+    def add(self, incident: Incident) -> None:
+        self._open.append(incident)
+
+    def standing(self, before: int, oldest: int) -> Standing:
+        """oldest: the CONSULTED that is outstanding for the longest; nobody asks for a `before` below it any more."""
+        still = []
+        for one in self._open:
+            if _final(one, oldest):
+                self._known = _sum(self._known, standing([one], oldest))
+            else:
+                still.append(one)
+        self._open = still
+        return _sum(self._known, standing(still, before))
+
+
+def _final(incident: Incident, oldest: int) -> bool:
+    """Whether everything that was asked about it was answered before `oldest`, and every run of it has its end."""
+    return (
+        not incident.open
+        and not any(proposal.live or proposal.verifying for proposal in incident.proposals)
+        and all(c.outcome is not None and (c.outcome_index or 0) < oldest for c in incident.consultations)
+    )
+
+
+def _sum(one: Standing, other: Standing) -> Standing:
+    return Standing(one.made + other.made, one.tried + other.tried, one.confirmed + other.confirmed)
 
 
 def _fate(incident: Incident, consultation: Consultation) -> Iterator[bool | None]:

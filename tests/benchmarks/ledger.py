@@ -46,7 +46,7 @@ if audit.fault is not None:
 print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 START = """
-import asyncio, resource, sys, time
+import asyncio, gc, resource, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 from ledger import checkpoint
@@ -61,6 +61,7 @@ async def start(place, key_file, origin, tenant):
         clock=lambda: datetime.now(UTC), tenants=[tenant]
     )
     opened, book = time.perf_counter(), Book(tenant)
+    gc.disable()  # as the governor does
     while page := await journal.entries(tenant, after=book.size - 1, limit=500):
         for entry in page:
             blobs = {ref.digest: await journal.blob(tenant, ref.digest) for ref in entry.blobs if ref.name == "alerts"}
