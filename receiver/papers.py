@@ -293,7 +293,7 @@ class Inquiry:
 class Gathered:
     """What was found, not numbered yet: the rules, the signals by name, the candidates in order, the rest.
 
-    cut: what was left out or could not be had, one sentence each.
+    cut: what was left out or could not be had, one sentence each. left_out: the same for people.
     """
 
     rules: tuple[Exhibit, ...] = ()
@@ -302,6 +302,7 @@ class Gathered:
     alerts: tuple[Exhibit, ...] = ()
     deploys: tuple[Exhibit, ...] = ()
     cut: tuple[str, ...] = ()
+    left_out: tuple[Words, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +324,7 @@ class CaseFile:
     exhibits: tuple[Exhibit, ...]
     actions: Mapping[str, str]  # permitted action name → its title from the configuration
     cut: tuple[str, ...] = ()
+    left_out: tuple[Words, ...] = field(default=(), compare=False)  # what `cut` says, for people
     follow_up: bool = False
     spent_usd: str = "0"
 

@@ -14,6 +14,7 @@ from typing import Any
 from receiver.evidence import nearby, ranking
 from receiver.evidence.deploys import changes
 from receiver.evidence.grid import Grid, Row, moment
+from receiver.evidence.left_out import text
 from receiver.evidence.measured import measured, trimmed
 from receiver.evidence.moving import number
 from receiver.evidence.promql import matchers, metrics_of
@@ -21,7 +22,7 @@ from receiver.evidence.ranking import Series
 from receiver.evidence.round import Round
 from receiver.evidence.rules import HISTORY_SECONDS, fired, history_query, rules_of
 from receiver.evidence.server import Server
-from receiver.papers import Exhibit, Gathered, Inquiry
+from receiver.papers import Exhibit, Gathered, Inquiry, Words, words
 
 SIGNAL_SECONDS = 1_800
 WINDOW_SECONDS = 3_600  # in which series are searched for moves: what is slow began long before the symptom
@@ -38,6 +39,11 @@ DEPLOYS_MAX = 5
 ALERTNAMES_MAX = 3
 
 
+def nothing(said: Words) -> Gathered:
+    """What is found where nothing is looked for, and why."""
+    return Gathered(cut=(text(said),), left_out=(said,))
+
+
 class Around:
     def __init__(self, server: Server, count: Callable[[str, float], None]) -> None:
         self._server = server
@@ -52,7 +58,7 @@ class Around:
             async with asyncio.timeout_at(deadline):
                 await self._places.acquire()
         except TimeoutError:
-            return Gathered(cut=(f"nothing was looked up: {GATHERINGS_AT_ONCE} other incidents came first",))
+            return nothing(words("nothing looked up", count=GATHERINGS_AT_ONCE))
         try:
             return await _Gathering(inquiry, Round(self._server, self._count)).gather(deadline)
         finally:
@@ -89,7 +95,7 @@ class _Gathering:
             seconds = max(0.0, deadline - asyncio.get_running_loop().time())
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
-                self.round.leave_out(f"{task.get_name()}: not all of it was answered in time")
+                self.round.leave_out(words("looked in part", what=words(task.get_name())))
         finally:
             for task in tasks:
                 task.cancel()
@@ -105,9 +111,9 @@ class _Gathering:
         symptom = ranking.Symptom(min(self.began, default=self.grid.points - 1), metrics)
         found = ranking.rank(self.series, self.grid, symptom)
         if len(found) > CANDIDATES_MAX:
-            self.round.leave_out(f"{len(found) - CANDIDATES_MAX} more series moved")
+            self.round.leave_out(words("more series moved", count=len(found) - CANDIDATES_MAX))
         if len(self.deploys) > DEPLOYS_MAX:
-            self.round.leave_out(f"{len(self.deploys) - DEPLOYS_MAX} more deploys")
+            self.round.leave_out(words("more deploys", count=len(self.deploys) - DEPLOYS_MAX))
         return Gathered(
             tuple(self.rules),
             dict(self.signals),
@@ -115,6 +121,7 @@ class _Gathering:
             tuple(self.alerts),
             tuple(sorted(self.deploys, key=lambda one: one.values["at"], reverse=True)[:DEPLOYS_MAX]),
             tuple(self.round.cut),
+            tuple(self.round.left_out),
         )
 
     # --- the rule and its history ------------------------------------------------------------------------------------
@@ -124,7 +131,7 @@ class _Gathering:
         if not names:
             return
         # Prometheus 2.42 gives every rule; later ones obey the names.
-        data = await self.round.read("the alert's rule", "rules", {"type": "alert", "rule_name[]": names[0]})
+        data = await self.round.read(words("the alert's rule"), "rules", {"type": "alert", "rule_name[]": names[0]})
         rules = [rule for rule in rules_of(data) if rule.get("name") in names]
         histories = await asyncio.gather(*(self._history(name) for name in names))
         for rule in rules[:RULES_MAX]:
@@ -144,24 +151,24 @@ class _Gathering:
     async def _history(self, name: str) -> dict[str, str]:
         """In how many parts of the last day the alert fired at all, and when first and last."""
         grid = Grid.before(self.inquiry.at, HISTORY_SECONDS)
-        return fired(await self.round.range("the alert's history", history_query(name), grid), grid)
+        return fired(await self.round.range(words("the alert's history"), history_query(name), grid), grid)
 
     # --- the policy's signals ----------------------------------------------------------------------------------------
 
     async def _signals(self) -> None:
         wanted = list(self.inquiry.signals.items())
         if len(wanted) > SIGNALS_MAX:
-            self.round.leave_out(f"{len(wanted) - SIGNALS_MAX} more signals over time")
+            self.round.leave_out(words("more signals", count=len(wanted) - SIGNALS_MAX))
         await asyncio.gather(*(self._signal(name, promql) for name, promql in wanted[:SIGNALS_MAX]))
 
     async def _signal(self, name: str, promql: str) -> None:
         grid = Grid.before(self.inquiry.at, SIGNAL_SECONDS)
         rows, hour = await asyncio.gather(
-            self.round.range(f"{name} over time", promql, grid),
-            self.round.range(f"{name} over an hour", promql, self.grid),
+            self.round.range(words("over time", name=name), promql, grid),
+            self.round.range(words("over an hour", name=name), promql, self.grid),
         )
         if len(rows) > 1:
-            self.round.leave_out(f"{name} over time: {len(rows)} series where one is needed")
+            self.round.leave_out(words("too many series", name=name, count=len(rows)))
         elif rows:
             self.signals[name] = measured(name, promql, rows[0].texts, grid)
         began = ranking.moved_at(hour[0].texts, self.grid) if len(hour) == 1 else None
@@ -172,7 +179,7 @@ class _Gathering:
 
     async def _alerts(self) -> None:
         promql = 'ALERTS_FOR_STATE and ignoring(alertstate) ALERTS{alertstate="firing"}'
-        rows = await self.round.instant("other alerts", promql, self.grid)
+        rows = await self.round.instant(words("other alerts"), promql, self.grid)
         others = [row for row in rows if not self._ours(row.labels)]
         others.sort(key=lambda row: -(number(row.texts[-1]) or 0.0))  # those that began last, and so near to this one
         for row in others[:ALERTS_MAX]:
@@ -183,7 +190,7 @@ class _Gathering:
             exhibit = Exhibit("", title, promql, self.inquiry.at, values, kind="alert", labels=labels)
             self.alerts.append(exhibit)
         if len(others) > ALERTS_MAX:
-            self.round.leave_out(f"{len(others) - ALERTS_MAX} more alerts fire")
+            self.round.leave_out(words("more alerts", count=len(others) - ALERTS_MAX))
 
     def _ours(self, labels: Mapping[str, str]) -> bool:
         known = {n: v for n, v in self.inquiry.labels.items() if n not in nearby.OF_ALERTS}
@@ -193,7 +200,7 @@ class _Gathering:
 
     async def _deploys(self) -> None:
         for promql in self.inquiry.deploys[:CONFIGURED_MAX]:
-            rows = await self.round.range("deploys", promql, self.grid)
+            rows = await self.round.range(words("deploys"), promql, self.grid)
             self.deploys += changes(promql, rows, self.grid)
 
     # --- candidates --------------------------------------------------------------------------------------------------
@@ -201,31 +208,31 @@ class _Gathering:
     async def _candidates(self) -> None:
         configured = [self._configured(promql) for promql in self.inquiry.candidates[:CONFIGURED_MAX]]
         if len(self.inquiry.candidates) > CONFIGURED_MAX:
-            self.round.leave_out(f"{len(self.inquiry.candidates) - CONFIGURED_MAX} more configured candidates")
+            self.round.leave_out(words("more candidates", count=len(self.inquiry.candidates) - CONFIGURED_MAX))
         await asyncio.gather(*configured, self._near())
 
     async def _configured(self, promql: str) -> None:
-        rows = await self.round.range("a configured candidate", promql, self.grid)
+        rows = await self.round.range(words("a configured candidate"), promql, self.grid)
         if len(rows) > CONFIGURED_SERIES_MAX:
-            self.round.leave_out(f"{len(rows) - CONFIGURED_SERIES_MAX} more series of {promql[:80]}")
+            self.round.leave_out(words("more series", count=len(rows) - CONFIGURED_SERIES_MAX, of=promql[:80]))
         # What a query of the user gives is no counter any more, whatever it is called.
         self.series += [Series(row, promql, 0, name=promql, rated=True) for row in rows[:CONFIGURED_SERIES_MAX]]
 
     async def _near(self) -> None:
         own = nearby.own_labels(self.inquiry.labels)
         if len(own) > SELECTORS_MAX:
-            self.round.leave_out(f"{len(own) - SELECTORS_MAX} more labels of the incident")
+            self.round.leave_out(words("more labels", count=len(own) - SELECTORS_MAX))
         own = own[:SELECTORS_MAX]
         if not own:
-            self.round.leave_out("the incident has no label by which series could be found")
+            self.round.leave_out(words("no label to look by"))
             return
         found, links = await asyncio.gather(
             asyncio.gather(*(self._names(matchers(labels), 0) for labels in own)),
-            asyncio.gather(*(self.round.instant("neighbours", nearby.links_query(one), self.grid) for one in own)),
+            asyncio.gather(*(self._links(one) for one in own)),
         )
         further, more = nearby.hops(own, [row.labels for rows in links for row in rows])
         if more:
-            self.round.leave_out(f"{more} more neighbours of the incident")
+            self.round.leave_out(words("more neighbours", count=more))
         await asyncio.gather(
             self._fetch([one for one in found if one is not None]),
             self._further([matchers(labels) for labels in further], 1),
@@ -234,20 +241,23 @@ class _Gathering:
 
     async def _rest(self, own: Sequence[Mapping[str, str]]) -> None:
         """What shares no label with the incident, as far as the server is small or a broad label narrows it."""
-        data = await self.round.read("the size of the server", "status/tsdb", {})
+        data = await self.round.read(words("the size of the server"), "status/tsdb", {})
         head = data.get("headStats") if isinstance(data, dict) else None
         series = head.get("numSeries") if isinstance(head, dict) else None
         small = isinstance(series, int) and series <= nearby.EVERYTHING_SERIES_MAX
         if not small:
-            self.round.leave_out("series that share no label with the incident: the server is large")
+            self.round.leave_out(words("server too large"))
         await self._further(nearby.wide(self.inquiry.labels, own, small), 2)
+
+    async def _links(self, labels: Mapping[str, str]) -> list[Row]:
+        return await self.round.instant(words("neighbours"), nearby.links_query(labels), self.grid)
 
     async def _further(self, chosen: Sequence[str], distance: int) -> None:
         found = await asyncio.gather(*(self._names(one, distance) for one in chosen))
         await self._fetch([one for one in found if one is not None])
 
     async def _names(self, chosen: str, distance: int) -> nearby.Found | None:
-        rows = await self.round.instant(f"series of {{{chosen}}}", nearby.names_query(chosen), self.grid)
+        rows = await self.round.instant(words("series of", of=f"{{{chosen}}}"), nearby.names_query(chosen), self.grid)
         series = {row.labels.get("__name__", ""): int(number(row.texts[-1]) or 0) for row in rows}
         return nearby.Found(chosen, distance, series) if series else None
 
@@ -261,9 +271,9 @@ class _Gathering:
         past: dict[frozenset[tuple[str, str]], tuple[float | None, ...]] = {}
         if question.slow:
             before = Grid.before(self.grid.since, PAST_SECONDS)
-            for row in await self.round.range("candidates, hours before", question.promql, before):
+            for row in await self.round.range(words("candidates, hours before"), question.promql, before):
                 past[frozenset(row.labels.items())] = tuple(row.numbers())
-        for row in await self.round.range("candidates", question.promql, self.grid):
+        for row in await self.round.range(words("candidates"), question.promql, self.grid):
             labels = {label: value for label, value in row.labels.items() if label != "__name__"}
             series = Series(
                 Row(labels, row.texts),

@@ -10,6 +10,7 @@ from datetime import datetime
 import aiohttp
 
 from receiver.evidence.grid import Grid, Row, read_rows
+from receiver.evidence.left_out import text
 from receiver.evidence.measured import measured, unit_of
 from receiver.evidence.promql import metrics_of
 from receiver.evidence.round import read_answer
@@ -41,7 +42,8 @@ class Asking:
                 if raw is None:
                     outcome, why = "error", f"the answer is longer than {ANSWER_BYTES:,} bytes: ask for fewer series"
                 else:
-                    outcome, data, why = await asyncio.to_thread(read_answer, status, raw)
+                    outcome, data, fault = await asyncio.to_thread(read_answer, status, raw)
+                    why = text(fault)
         except TimeoutError:
             why = f"no answer within {timeout_seconds:g} s"
         except (aiohttp.ClientError, OSError, RuntimeError) as error:  # RuntimeError: a session that is closed

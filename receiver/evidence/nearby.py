@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from receiver.evidence.moving import is_counter
 from receiver.evidence.promql import escaped, is_name, matchers, selector
+from receiver.papers import Words, words
 
 # Labels that say something of the alert, and not of a thing that has series.
 OF_ALERTS = frozenset(
@@ -107,16 +108,16 @@ def links_query(labels: Mapping[str, str]) -> str:
     return f"group by ({', '.join((*PLACES, *LEANS))}) ({{{matchers(labels)}}})"
 
 
-def plan(found: Sequence[Found]) -> tuple[list[Question], list[str]]:
+def plan(found: Sequence[Found]) -> tuple[list[Question], list[Words]]:
     """What to ask, the nearest and narrowest first, and what is left out, one sentence each."""
     questions: list[Question] = []
-    cut: list[str] = []
+    cut: list[Words] = []
     together = TOGETHER_MAX
     rooms = {one.distance: SERIES_MAX for one in found}
     for one in sorted(found, key=lambda one: (one.distance, sum(one.series.values()))):
         total = sum(one.series.values())
         if total > SELECTOR_SERIES_MAX:
-            cut.append(f"{{{one.chosen}}} has {total:,} series, too many to look at")
+            cut.append(words("selector too large", of=f"{{{one.chosen}}}", count=f"{total:,}"))
             continue
         few: list[tuple[str, int]] = []
         left = 0
@@ -132,7 +133,7 @@ def plan(found: Sequence[Found]) -> tuple[list[Question], list[str]]:
             else:
                 left += number
         if left:
-            cut.append(f"{left} series of {{{one.chosen}}} were not asked for")
+            cut.append(words("series not asked for", count=left, of=f"{{{one.chosen}}}"))
         for slow in (False, True):
             batches = _batches([item for item in few if is_counter(item[0]) is not slow])
             questions += [Question(selector(names, one.chosen), one.distance, slow=slow) for names in batches]

@@ -15,11 +15,11 @@ from typing import Any
 import aiohttp
 
 from policy_rules.readings import Query, Reading, ReadingState
-from receiver.evidence.around import Around
+from receiver.evidence.around import Around, nothing
 from receiver.evidence.asking import Asking
 from receiver.evidence.freshness import FRESH, age_query
 from receiver.evidence.server import Server
-from receiver.papers import Answered, Gathered, Inquiry
+from receiver.papers import Answered, Gathered, Inquiry, words
 
 ANSWER_BYTES = 262_144
 HISTORY_POINTS = 60
@@ -58,7 +58,7 @@ class NoPrometheus:
         return tuple(Reading(q.name, q.promql, ReadingState.UNREACHABLE, None, None, now, why) for q in queries)
 
     async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
-        return Gathered(cut=("no prometheus is configured: nothing was looked up",))
+        return nothing(words("no prometheus"))
 
 
 class Prometheus:

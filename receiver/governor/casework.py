@@ -20,11 +20,12 @@ from policy_rules.signals import labels_of, substitute_labels
 from receiver.diagnosis.text import clean, storable
 from receiver.governor import wording
 from receiver.governor.desk import Desk, stamp
+from receiver.governor.phrases import ENGLISH, kept, said
 from receiver.governor.watching import LOOK_TIMEOUT_SECONDS, ask
 from receiver.incident.consulting import Consultation
 from receiver.incident.past import approved, helped, past_incidents, standing
 from receiver.incident.states import Incident
-from receiver.papers import CaseFile, Exhibit, Gathered, Inquiry
+from receiver.papers import CaseFile, Exhibit, Gathered, Inquiry, Words, words
 
 CASE_SECONDS = 6.0  # for the whole of it
 ALERTS_SHOWN_MAX = 20
@@ -77,7 +78,8 @@ async def case_file(desk: Desk, incident: Incident) -> CaseFile:
         ),
         exhibits=tuple(replace(one, ref=f"q{number}") for number, one in enumerate(exhibits, 1)),
         actions={name: action.title for name, action in rule.actions.items()},
-        cut=(*missing, *gathered.cut),
+        cut=(*(said(ENGLISH, one) for one in missing), *gathered.cut),
+        left_out=(*missing, *gathered.left_out),
         follow_up=any(proposal.did_not_help for proposal in incident.proposals),
         spent_usd=str(sum((_cost(one) for one in incident.consultations), Decimal(0))),
     )
@@ -94,18 +96,19 @@ def _cost(consultation: Consultation) -> Decimal:
 
 def _inquiry(
     desk: Desk, rulebook: Rulebook, rule: Rule, incident: Incident, alerts: Sequence[Alert]
-) -> tuple[Inquiry, list[str]]:
+) -> tuple[Inquiry, list[Words]]:
     """What is looked up; and what is not, because the incident has no label that it names."""
     shared = dict(incident.key)
     for one in alerts[:1]:
         shared |= {n: v for n, v in one.labels.items() if all(a.labels.get(n) == v for a in alerts)}
     found: dict[str, list[str]] = {"candidates": [], "deploys": []}
-    missing = []
+    missing: list[Words] = []
     for kind, wanted in (("candidates", desk.candidates), ("deploys", desk.deploys)):
         for promql in wanted:
             absent = sorted(labels_of(promql) - shared.keys())
             if absent:
-                missing.append(f"diagnosis.{kind}: {promql[:NAME_CHARACTERS]}: the incident has no {', '.join(absent)}")
+                named = {"kind": kind, "promql": promql[:NAME_CHARACTERS], "labels": ", ".join(absent)}
+                missing.append(words("no such label", **named))
             else:
                 found[kind].append(substitute_labels(promql, shared))
     inquiry = Inquiry(
@@ -215,9 +218,21 @@ def case_body(case: CaseFile, took: timedelta) -> dict[str, Any]:
         "moved": [_moved(one, case) for one in candidates[:MOVED_SHOWN_MAX]],
         "items": [item(one, case.labels) for one in case.exhibits[:ITEMS_MAX]],
         "cut": [storable(clean(text, TEXT_CHARACTERS), TEXT_CHARACTERS) for text in case.cut[:CUT_SHOWN_MAX]],
+        "left_out": [kept(_storable(one)) for one in case.left_out[:CUT_SHOWN_MAX]],
         "gathered_ms": int(took.total_seconds() * 1000),
         "follow_up": case.follow_up,
     }
+
+
+def _storable(what: Words) -> Words:
+    """The same, of which every text from outside may stand in the ledger."""
+    return Words(what.key, {name: _plain(value) for name, value in what.values.items()})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Words):
+        return _storable(value)
+    return storable(clean(value, TEXT_CHARACTERS), TEXT_CHARACTERS) if isinstance(value, str) else value
 
 
 def item(exhibit: Exhibit, known: Mapping[str, str]) -> dict[str, str]:

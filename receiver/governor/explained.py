@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from receiver.authorization.wording import shorten
-from receiver.governor.phrases import ENGLISH, phrase
+from receiver.governor.phrases import ENGLISH, phrase, recorded, said
 from receiver.governor.wording import diagnosis_line, moved, why_none
 from receiver.incident.states import Incident
 
@@ -36,9 +37,16 @@ def long_form(incident: Incident, language: str = ENGLISH) -> str:
 def _undiagnosed(incident: Incident, language: str) -> str:
     last = incident.consultations[-1] if incident.consultations else None
     case = last.case if last is not None else {}
-    left_out = [str(text) for text in (case.get("cut") or ())[:LEFT_OUT_SHOWN]]
+    left_out = _left_out(case, language)[:LEFT_OUT_SHOWN]
     parts = [
         why_none(incident, language) + moved(incident, language, MOVED_SHOWN),
         phrase(language, "not looked at", text="; ".join(left_out)) if left_out else "",
     ]
     return shorten(". ".join(part for part in parts if part) + ".", LONG_UNITS)
+
+
+def _left_out(case: Mapping[str, Any], language: str) -> list[str]:
+    """What was not looked at; as it was recorded, where no more is known of it."""
+    cut = [str(text) for text in case.get("cut") or ()]
+    known = [*(case.get("left_out") or ()), *([None] * len(cut))]
+    return [said(language, recorded(made, text)) for made, text in zip(known, cut, strict=False)]

@@ -13,6 +13,7 @@ from ledger.entry import Entry
 from policy_rules.reasons import Why
 from receiver.authorization.templates import language_of
 from receiver.governor.cause_phrases import CAUSES
+from receiver.governor.look_phrases import LOOKS
 from receiver.governor.reason_phrases import OF_POLICY, REASONS
 from receiver.governor.reply_phrases import REPLIES
 from receiver.governor.run_phrases import RUNS
@@ -23,6 +24,7 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
     **REPLIES,
     **WORDS,
     **CAUSES,
+    **LOOKS,
     **RUNS,
     **REASONS,
     # --- what Claude says, or why it says nothing ---

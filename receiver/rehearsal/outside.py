@@ -13,6 +13,7 @@ from ledger.entry import canonical
 from policy_rules.casebook.cases import Case
 from policy_rules.casebook.series import Sample
 from policy_rules.readings import Query, Reading, ReadingState
+from receiver.evidence.around import nothing
 from receiver.papers import (
     CaseFile,
     Diagnosis,
@@ -26,6 +27,7 @@ from receiver.papers import (
     OutgoingMessage,
     RenderedRequest,
     Sent,
+    words,
 )
 
 _RESULTS = {
@@ -82,7 +84,7 @@ class Outside:
 
     async def around(self, inquiry: Inquiry, *, timeout_seconds: float) -> Gathered:
         """A case says what policy reads, and nothing of what went on beside it."""
-        return Gathered(cut=("a rehearsal has no Prometheus: nothing was looked up",))
+        return nothing(words("rehearsed"))
 
     def _reading(self, query: Query) -> Reading:
         now = self.clock.now()

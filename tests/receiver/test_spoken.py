@@ -21,13 +21,14 @@ from receiver.authorization.absent import ABSENT
 from receiver.authorization.codes import TRANSLATED, parse_answer
 from receiver.authorization.templates import LANGUAGES as READ
 from receiver.authorization.templates import NOTICE, TEMPLATES
+from receiver.evidence import left_out
 from receiver.execution import answers
 from receiver.governor import wording
 from receiver.governor.changes import GovernorChanges
 from receiver.governor.phrases import PHRASES, kept, of_policy, phrase, recorded, said
 from receiver.governor.viewing import QuestionDesk
 from receiver.incident.duty import Duty, Rotation
-from receiver.papers import ExecutionResult, MessageKind, NotSilenced, OutgoingMessage, Silence, words
+from receiver.papers import ExecutionResult, Gathered, MessageKind, NotSilenced, OutgoingMessage, Silence, words
 from tests.receiver.governed import POLICY, Governed
 from tests.receiver.hazardous import Place
 from tests.tools import ROOT
@@ -93,7 +94,6 @@ def english(made: Governed) -> str:
             for reason in reasons if re.search(r"\d\d:\d\d [A-Z_]+ (por|par) ", text) else ():
                 for form in (reason, carrier_wording.clean(reason, 1000)):
                     left = left.replace(form, "")
-            left = re.sub("(Não foi visto: |Pas regardé : ).*", "", left)  # as the case file has it
             left = left.replace("ˍ", "_").replace("․", ".")
             if ENGLISH_WORDS.search(SAME.sub("", left)):
                 found[text] = None
@@ -342,6 +342,25 @@ async def test_the_page_of_a_question_is_in_it(language: str) -> None:
     assert page.read_by("") == page.read_by("sn,ts;q=0.3") == "en"
 
 
+@pytest.mark.parametrize("language", ZONES)
+async def test_what_was_not_looked_at_is_said_in_it(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await speaking(language)
+    answer = words("look failed", what=words("other alerts"), why=words("not answered", seconds="5"))
+    cut = (words("no prometheus"), answer)
+
+    async def around(*args: object, **more: object) -> Gathered:
+        return Gathered(cut=tuple(left_out.text(one) for one in cut), left_out=cut)
+
+    monkeypatch.setattr(made.outside, "around", around)
+    await breaks(made)
+    await tap(made, "tendai", "reject")
+    await made.hear("tendai", "detail")
+    assert "Prometheus" in made.told("tendai")[-1]
+    (consulted,) = made.entries("CONSULTED")
+    assert consulted.body["case"]["cut"] == [left_out.text(one) for one in cut]
+    assert english(made) == ""
+
+
 # --- the whole service, and the phones of the stand-in ---
 
 SPOKEN = ("status", "bonjour", "estado", "aide", "why", "detail", "note visto", "silence 2h", "run mend h1", "ran")
@@ -381,8 +400,7 @@ async def test_on_the_phones_of_the_stand_in_each_reads_their_own(tmp_path: Path
 def unquoted(body: str) -> str:
     """What the service says by itself: not the policy's English, and not what WHY quotes of the ledger."""
     body = re.sub(r"\d\d:\d\d [A-Z_]+ (por|par) .*?(?= \d\d:\d\d [A-Z]|$)", "", body, flags=re.DOTALL)
-    body = re.sub("(Não foi visto: |Pas regardé : ).*", "", body).replace("ˍ", "_").replace("․", ".")
-    return SAME.sub("", body.replace("mend it", ""))
+    return SAME.sub("", body.replace("ˍ", "_").replace("․", ".").replace("mend it", ""))
 
 
 # --- the catalogue ------------------------------------------------------------------------------------------------
