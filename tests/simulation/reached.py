@@ -140,12 +140,9 @@ FATES = {
     *_all("notice", ("delivered", "no_number")),
 }
 
-EXPLAINED = {
-    f"{stage} {when}"
-    for stage in ("DIAGNOSED", "UNDIAGNOSED")
-    for when in ("in time", "after an approval", "after the end")
-}
-EXPLAINED |= {"given up"}
+# "DIAGNOSED after the end" is seldom, and has a story of its own.
+EXPLAINED = {"DIAGNOSED in time", "DIAGNOSED after an approval", "given up"}
+EXPLAINED |= {"UNDIAGNOSED in time", "UNDIAGNOSED after an approval", "UNDIAGNOSED after the end"}
 
 MUST: Mapping[str, set[str]] = {
     "stages": STAGES,

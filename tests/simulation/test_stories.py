@@ -87,3 +87,23 @@ async def test_what_is_decided_while_another_policy_is_adopted_is_decided_anew()
     assert "AUTHORIZED" not in stages
     told.check()
     await told.over()
+
+
+async def test_what_claude_says_after_the_close_is_booked_and_moves_nothing() -> None:
+    told = Told()
+    told.world.fault = lambda name, chance: name == "diagnosis: slow"  # type: ignore[method-assign]
+    told.world.release = lambda: False  # type: ignore[method-assign]
+    await told.begin()
+    await told.breaks()
+    while not told.world.held:
+        await told.passes(10)
+    (incident,) = told.models[TENANT].cases
+    assert await happenings.by_hand(told, told.site, "close", "rudo", incident) == 200
+    await told.rest()
+    size = len(told.log)
+    told.world.held[0].gate.set_result(None)
+    await told.rest()
+    assert [entry.stage for entry in told.log[size:]] == ["DIAGNOSED"]
+    assert told.reached.explained == {"DIAGNOSED after the end": 1}
+    told.check()
+    await told.over()
