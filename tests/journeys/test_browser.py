@@ -59,6 +59,19 @@ async def fits(browser: Browser, name: str) -> None:
     await browser.size(*WIDE)
 
 
+async def shows_every_number(browser: Browser) -> None:
+    """On a narrow phone, too, each person's number stands whole beside their name."""
+    await browser.size(*NARROW)
+    shown = await browser.ask(
+        "[...document.querySelectorAll('#people small')].map((one) => { const box = one.getBoundingClientRect();"
+        " return [one.textContent, box.left >= 0 && box.right <= document.documentElement.clientWidth"
+        " && one.scrollWidth <= one.clientWidth && document.elementFromPoint(box.right - 2, box.top + 2) === one] })"
+    )
+    assert len(shown) > 1
+    assert [number for number, whole in shown if not whole] == []
+    await browser.size(*WIDE)
+
+
 async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
     phone, pages = town.phones.url, town.service.private_url
     await browser.size(*WIDE)
@@ -67,6 +80,7 @@ async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
     town.shop.break_()
     await browser.until_it_says("Proposed action:")
     await fits(browser, "phone-question")
+    await shows_every_number(browser)
     await browser.click(".choices button", "Approve")
     await town.shop.wait_restarted()
     await browser.until_it_says("Recovered")
