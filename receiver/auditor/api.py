@@ -9,7 +9,7 @@ from typing import Protocol
 from aiohttp import web
 
 from ledger.journal import LedgerError
-from receiver.auditor import openapi, questions
+from receiver.auditor import openapi, questions, searching
 from receiver.auditor.questions import INDEX_MAX, BadQuestion
 from receiver.auditor.reading import Reader
 from receiver.auditor.report_text import markdown
@@ -103,17 +103,16 @@ class Api:
     async def _ledger(self, request: web.Request) -> web.Response:
         query = request.query
         limit = questions.number(query, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX)
-        # One more than asked for tells whether there is a next page.
-        found = await self._reader.journal.entries(
+        found, following = await searching.chosen(
+            self._reader.journal,
             self._tenant(request),
             after=questions.number(query, "after", -1, -1, INDEX_MAX),
-            limit=limit + 1,
+            limit=limit,
             incident=questions.name(query, "incident"),
             stage=questions.stage(query),
             actor=questions.name(query, "actor"),
         )
-        following = found[limit - 1].index if len(found) > limit else None
-        return web.json_response({"entries": [entry.to_json() for entry in found[:limit]], "next": following})
+        return web.json_response({"entries": [entry.to_json() for entry in found], "next": following})
 
     async def _entry(self, request: web.Request) -> web.Response:
         index = _index(request)

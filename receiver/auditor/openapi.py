@@ -270,7 +270,9 @@ def paths() -> Json:
                 limit(100),
                 asked("incident", NAME, "only of this incident"),
                 asked("stage", {"enum": [*STAGES]}, "only of this stage"),
-                asked("actor", NAME, "only by this actor"),
+                asked(
+                    "actor", NAME, "only by this actor: a page may hold fewer than `limit`, or none, before the last"
+                ),
             )
         },
         "/api/v1/ledger/checkpoint": {"get": reads("the newest signed note (C2SP)", TEXT, media="text/plain")},

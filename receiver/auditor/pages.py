@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ledger.accounts import STAGES
 from ledger.journal import Journal, LedgerError
-from receiver.auditor import presenting, questions, telling
+from receiver.auditor import presenting, questions, searching, telling
 from receiver.auditor.api import Api, Gate
 from receiver.auditor.presenting import Pages
 from receiver.auditor.questions import INDEX_MAX, BadQuestion
@@ -138,16 +138,17 @@ class Auditor:
             chosen = {name: text for name, text in asked.items() if text is not None}
             size = await journal.size(tenant)
             until = min(questions.number(query, "until", size, 0, INDEX_MAX), size)
-            after = questions.number(query, "after", -1, -1, INDEX_MAX) if chosen else max(-1, until - PAGE - 1)
-            # One more than is shown tells whether there is a next page.
-            found = await journal.entries(
-                tenant, after=after, limit=PAGE + 1, incident=incident, stage=stage, actor=actor
-            )
             more: dict[str, int] = {}
             if chosen:
-                more = {"after": found[PAGE - 1].index} if len(found) > PAGE else {}
-                shown = found[:PAGE]
+                after = questions.number(query, "after", -1, -1, INDEX_MAX)
+                found, following = await searching.chosen(
+                    journal, tenant, after=after, limit=PAGE, incident=incident, stage=stage, actor=actor
+                )
+                more = {"after": following} if following is not None else {}
+                shown = list(found)
             else:
+                # One more than is shown, for the newest ones are counted back from `until`.
+                found = await journal.entries(tenant, after=max(-1, until - PAGE - 1), limit=PAGE + 1)
                 shown = [entry for entry in reversed(found) if entry.index < until]
                 more = {"until": shown[-1].index} if shown and shown[-1].index else {}
             return {

@@ -27,7 +27,7 @@ from ledger import merkle
 from ledger.entry import Back, Blob, Draft, Entry, canonical
 from ledger.journal import Unavailable
 from ledger.stores.sqlite import SqliteJournal
-from receiver.auditor import openapi, presenting, questions, telling
+from receiver.auditor import openapi, presenting, questions, searching, telling
 from receiver.auditor.pages import Auditor
 from receiver.auditor.questions import BadQuestion
 from receiver.auditor.reading import Reader
@@ -371,6 +371,35 @@ async def test_the_pages_show_every_entry_once(browser: Any, long: SqliteJournal
     expected = await ask(browser, f"/api/v1/ledger?limit=1000&{chosen}")
     indices = [entry["index"] for entry in expected["entries"]]
     assert shown == (indices if chosen else indices[::-1])
+
+
+@pytest.mark.parametrize("actor", ["engineer:rudo", "engineer:nobody", "operator:root"])
+async def test_who_asks_for_an_actor_reads_so_far_and_no_further(
+    browser: Any, long: SqliteJournal, monkeypatch: pytest.MonkeyPatch, actor: str
+) -> None:
+    size, read_at_once = await long.size("default"), list[int]()
+    entries = long.entries
+
+    async def counted(tenant: str, **chosen: Any) -> list[Entry]:
+        found = await entries(tenant, **chosen)
+        read_at_once.append(len(found))
+        return found
+
+    monkeypatch.setattr(long, "entries", counted)
+    monkeypatch.setattr(searching, "SCANNED_MAX", 50)
+    monkeypatch.setattr(searching, "PAGE_ENTRIES", 20)
+    found: list[int] = []
+    place: str | None = ""
+    steps = 0
+    while place is not None:
+        read_at_once.clear()
+        page = await ask(browser, f"/api/v1/ledger?limit=30&actor={actor}{place}")
+        assert sum(read_at_once) <= 50
+        found += [entry["index"] for entry in page["entries"]]
+        place = f"&after={page['next']}" if page["next"] is not None else None
+        steps += 1
+    assert found == [entry.index for entry in await entries("default", after=-1, limit=size, actor=actor)]
+    assert steps == 3  # of 139 entries
 
 
 async def test_incidents_are_listed_the_newest_first(browser: Any, journal: SqliteJournal) -> None:
