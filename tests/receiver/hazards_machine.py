@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ledger.entry import Entry
+from receiver.auditor.reading import Reader
 from receiver.authorization import codes, pins
 from receiver.demo.phone import Call, Message
 from tests.receiver.hazardous import CALLS, EXPIRES, NUMBERS, PEOPLE, PUBLIC, STRANGER, TENANT, TWILIO_TOKEN, Place
@@ -47,7 +48,7 @@ OUTSIDE = (
     *("a_stranger_taps", "a_forged_signature", "a_captured_request_again", "a_step_of_a_call_again", "a_form_again"),
     *("a_link_is_looked_at", "taps_a_button_that_is_none"),
 )
-IN_HAND = ("taps_under_another_identity", "a_sim_is_swapped", "guesses_codes", "guesses_a_pin")
+IN_HAND = ("taps_under_another_identity", "a_sim_is_swapped", "guesses")
 _NAMED = re.compile(r"inc-[0-9a-f]+|\b(?:ada|ben|cyn|dan)\b|\b\d\b")
 
 
@@ -68,6 +69,7 @@ class Hazards(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.place = Place(Path(self.folder.name) / "here", driven=True)
         self.stack = AsyncExitStack()
+        self.held = True  # nothing was found wrong so far
         self.model: Model | None = None
         self.sent: list[Sent] = []
         self.seen: set[str] = set()
@@ -79,7 +81,10 @@ class Hazards(RuleBasedStateMachine):
         self.dispatched: dict[int, str] = {}  # PROPOSED → webhook-id
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run(work)
+        self.held = False
+        answer = self.loop.run(work)
+        self.held = True
+        return answer
 
     @property
     def known(self) -> Model:
@@ -99,14 +104,17 @@ class Hazards(RuleBasedStateMachine):
         self.fires("h0")
 
     def teardown(self) -> None:
+        held, found = self.held, []
         if self.model is not None:
-            self.run(self.reached())
+            found = self.run(self.reached())
         self.run(self.stack.aclose())
         self.run(turns())  # a connection that was closed ends in the loop's next turn
         self.loop.close()
         self.folder.cleanup()
+        assert not held or found == [], "the auditor finds what the model does not"
 
-    async def reached(self) -> None:
+    async def reached(self) -> list[str]:
+        """Count what this history met; and what an auditor finds in it beside messages that nobody confirmed."""
         for stage in STAGES:
             REACHED[stage] += len(await self.place.entries(stage))
         for entry in await self.place.entries("REFUSED"):
@@ -115,6 +123,8 @@ class Hazards(RuleBasedStateMachine):
             heard = await self.place.service.journal.get(TENANT, entry.settles or 0)
             assert heard is not None
             REACHED[f"approved by {heard.body.get('via') or ('code' if heard.body['code'] else 'message')}"] += 1
+        books = await Reader(self.place.service.journal).books(TENANT)
+        return [f"{found.rule}: {found.detail}" for found in books.findings if found.rule != "unconfirmed"]
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -312,28 +322,30 @@ class Hazards(RuleBasedStateMachine):
     def decides(self, which: int, verb: str, way: str, pin: str) -> None:
         """Whoever was asked answers, in one of the ways that count."""
         sent = self.pick(which)
+        if way == "call":
+            self.picks_up(which, "human", verb, 1)
+        else:
+            self.decides_by(way, sent, verb, pin)
+
+    def decides_by(self, way: str, sent: Sent, verb: str, pin: str) -> None:
         if way == "tap":
             self.taps(sent, sent.person, verb)
         elif way == "code":
             self.types(sent, sent.person, verb, pin)
-        elif way == "page":
-            self.run(self.posts(sent, sent, verb, foreign=False))
         else:
-            self.picks_up(which, "human", verb, 1)
+            self.run(self.posts(sent, sent, verb, foreign=False))
         if self.known.pin and verb == "Approve" and pin:
             self.sends_their_pin(sent.person, pin)
 
-    @rule(host=hosts, verb=verbs, pin=given_pins)
-    def everybody_answers(self, host: str, verb: str, pin: str) -> None:
+    @rule(host=hosts, verb=verbs, way=st.sampled_from(["tap", "code", "page"]), pin=given_pins)
+    def everybody_answers(self, host: str, verb: str, way: str, pin: str) -> None:
         """The newest question about `host`; where it has ended, it breaks again first."""
         if not any(question.host == host for question in self.known.open(self.place.clock.now())):
             self.breaks_again(host)
         newest = max((q.index for q in self.known.questions.values() if q.host == host), default=None)
         last = {sent.person: sent for sent in self.sent if sent.question == newest}
         for sent in last.values():
-            self.taps(sent, sent.person, verb)
-            if self.known.pin and verb == "Approve" and pin:
-                self.sends_their_pin(sent.person, pin)
+            self.decides_by(way, sent, verb, pin)
 
     @rule(which=places, another=places)
     def answers_one_message_with_the_button_of_another(self, which: int, another: int) -> None:
@@ -371,13 +383,26 @@ class Hazards(RuleBasedStateMachine):
     def anybody_types_a_code(self, which: int, who: str, verb: str, pin: str) -> None:
         self.types(self.pick(which), who, verb, pin)
 
+    @rule(which=places, now=SELDOM)
+    def somebody_guesses(self, which: int, now: bool) -> None:
+        if now:
+            self.guesses(which)
+
+    def guesses(self, which: int) -> None:
+        """A PIN where there is one, a code otherwise."""
+        if self.known.pin and which % 2 == 0:
+            self.guesses_a_pin(which)
+        else:
+            self.guesses_codes(which)
+
     def guesses_codes(self, which: int) -> None:
-        """And then has the right one."""
+        """And then has the right one, and tries it on the page, too."""
         sent = self.pick(which)
         for guess in ("AAAA", "CCCC", "DDDD", "EEEE", "FFFF"):
             self.known.sends_a_code(sent.person, sent, "Approve", self.place.clock.now(), right=False)
             self.run(self.place.say(sent.person, f"A {guess}"))
         self.types(sent, sent.person, "Approve", "right")
+        self.run(self.posts(sent, sent, "Approve", foreign=False))
 
     def types(self, sent: Sent, who: str, verb: str, pin: str = "") -> None:
         given = pin if pin and self.known.pin and verb == "Approve" else None
@@ -393,8 +418,6 @@ class Hazards(RuleBasedStateMachine):
 
     def guesses_a_pin(self, which: int) -> None:
         """Whoever has the phone, and whose it is comes after them."""
-        if not self.known.pin:
-            return
         sent = self.pick(which)
         for _ in range(5):
             self.types(sent, sent.person, "Approve", "wrong")
@@ -505,7 +528,7 @@ class Hazards(RuleBasedStateMachine):
         async def again() -> None:
             size = await self.place.service.journal.size(TENANT)
             status, _ = await self.place.meanwhile(self.place.submit(path, fields | more))
-            REACHED[f"page again {status}"] += 1
+            REACHED[f"page {status}"] += 1
             assert await self.place.service.journal.size(TENANT) == size, "a form counted twice"
 
         self.run(again())
