@@ -122,4 +122,4 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     plant(monkeypatch)
     phases = [Phase.generate]  # it is to be found, and not to be made small
     with pytest.raises(AssertionError, match=words):
-        run_state_machine_as_test(Hazards, settings=histories(60, phases=phases, database=None, derandomize=True))
+        run_state_machine_as_test(Hazards, settings=histories(125, phases=phases, database=None, derandomize=True))
