@@ -123,7 +123,7 @@ def _verify(
     refused: Callable[[], Refused | None],
 ) -> Audit:
     """One log: the walk through it, and the rules of its books on the way or, where that pays, beside it."""
-    inside = BooksAudit() if size < BESIDE_FROM else None
+    inside = BooksAudit() if size < BESIDE_FROM or "\0" in tenant else None  # no argument of a process holds that
     with nullcontext(inside.end) if inside is not None else beside(store, path, tenant, size) as books:
         walk = log(books=inside)
         found: BooksFault | None = None  # not the exception, which would keep the walk's cursors with it

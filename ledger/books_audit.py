@@ -64,10 +64,9 @@ def audit_books(store: sqlite3.Connection, tenant: str, size: int) -> BooksFault
         if n != place:
             break
         try:
-            entry = Entry.parse(raw)
-        except ValueError as error:
+            books.take(Entry.parse(raw))
+        except ValueError as error:  # NotCanonical among them, where a rule compares what has no canonical form
             return SHAPE, place, f"it is not an entry: {error}"
-        books.take(entry)
     return books.end()
 
 
@@ -83,9 +82,10 @@ def beside(store: sqlite3.Connection, path: Path, tenant: str, size: int) -> Ite
 
         def answer() -> BooksFault | None:
             said, _ = process.communicate()
-            if process.returncode != 0:  # it was ended from outside: then it is done here
+            try:
+                found = json.loads(said)
+            except ValueError:  # it was ended from outside before it had said all: then it is done here
                 return audit_books(store, tenant, size)
-            found = json.loads(said)
             return None if found is None else (str(found[0]), found[1], str(found[2]))
 
         try:

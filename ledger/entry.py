@@ -165,7 +165,7 @@ class Entry:
             and (self.settles is None or type(self.settles) is int)
             and type(self.body) is dict
             and (not self.cites or all(type(cited) is int for cited in self.cites))
-            and (not self.blobs or all(map(_blob_well_formed, self.blobs)))
+            and all(type(b.name) is type(b.digest) is str and type(b.length) is int for b in self.blobs)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -183,10 +183,6 @@ _put_timestamp, _put_cites, _put_blobs, _put_raw = (_put[name] for name in _MADE
 _AS_IT_STANDS = tuple((name, put) for name, put in _put.items() if name not in _MADE)
 
 
-def _blob_well_formed(blob: BlobRef) -> bool:
-    return type(blob.name) is type(blob.digest) is str and type(blob.length) is int
-
-
 def canonical(value: Any) -> bytes:
     """RFC 8785 bytes of a value without floats, with text keys and integers below 2^53.
 
@@ -195,7 +191,7 @@ def canonical(value: Any) -> bytes:
     """
     try:
         if _check(value, MAX_DEPTH):
-            return orjson.dumps(value, default=_mapping, option=_SORTED)
+            return orjson.dumps(value, default=_plain, option=_SORTED)
         return orjson.dumps(_ordered(value))
     except orjson.JSONEncodeError as error:
         raise NotCanonical(f"text with a lone surrogate: {error}") from error
@@ -234,8 +230,8 @@ _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _SORTS_OTHERWISE = re.compile(rb"[\xee-\xff]")  # U+E000 and beyond: in UTF-16 they do not all stand as by code point
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return dict(value)  # `_check` let nothing else through that is not JSON's own
+def _plain(value: Any) -> dict[str, Any] | list[Any]:
+    return list(value) if isinstance(value, tuple) else dict(value)  # `_check` let it through, orjson does not know it
 
 
 def _check(value: Any, deeper: int) -> bool:

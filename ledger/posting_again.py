@@ -52,7 +52,7 @@ def posting_again(
 
     What is called for the answer waits for it. Whoever leaves before does not.
     """
-    if size < BESIDE_FROM:
+    if size < BESIDE_FROM or "\0" in tenant:  # no argument of a process holds that
         yield lambda: post_again(store, tenant, origin, size)
         return
     words = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), tenant, origin, str(size)]
@@ -61,9 +61,10 @@ def posting_again(
 
         def answer() -> Refused | None:
             said, _ = process.communicate()
-            if process.returncode != 0:  # it was ended from outside: then it is done here
+            try:
+                found = json.loads(said)
+            except ValueError:  # it was ended from outside before it had said all: then it is done here
                 return post_again(store, tenant, origin, size)
-            found = json.loads(said)
             return None if found is None else (int(found[0]), str(found[1]))
 
         try:

@@ -74,7 +74,7 @@ def _form(entry: Entry) -> str | None:
         expires, until = parse_time(body["expires_at"]), parse_time(body["authorize_until"])
     except (KeyError, TypeError, ValueError):
         return "it does not say until when"
-    if not entry.timestamp < expires <= until <= expires + GRACE:
+    if not (entry.timestamp < expires <= until and until - expires <= GRACE):
         return "it does not expire as it must"
     return None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ledger.accounts import OPENS
 from ledger.entry import Entry, canonical, format_time
 
 PROMPTLY = timedelta(minutes=5)  # what has no deadline of its own and is work for the service alone
+_LAST = datetime.max.replace(tzinfo=UTC) - PROMPTLY  # from which on a time has no later one
 _DEADLINES = {
     "CONSULTED": "until",
     "PROPOSED": "authorize_until",
@@ -135,7 +136,7 @@ class Standing:
 
     def _deadline(self, entry: Entry) -> str:
         if entry.stage in ("RECEIVED", "HEARD"):
-            return format_time(entry.timestamp + PROMPTLY)
+            return format_time(min(entry.timestamp, _LAST) + PROMPTLY)
         if entry.stage == "AUTHORIZED":
             question = self.authorizations.get(entry.index)
             return question.authorize_until if question is not None else ""

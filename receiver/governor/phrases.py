@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.entry import Entry
+from ledger.entry import MAX_INTEGER, Entry
 from policy_rules.reasons import Why
 from receiver.authorization.templates import language_of
 from receiver.governor.cause_phrases import CAUSES
@@ -366,7 +366,10 @@ def said_by(entry: Entry) -> Words | str:
 def _kept(value: object) -> object:
     if isinstance(value, Words):
         return kept(value)
-    return [_kept(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_kept(one) for one in value]
+    exact = not isinstance(value, float) and not (isinstance(value, int) and abs(value) > MAX_INTEGER)
+    return value if exact else str(value)  # it came from outside, and an entry holds no such number
 
 
 def _read(kept: Any) -> Words:

@@ -112,6 +112,42 @@ def test_bytes_that_are_no_entry_are_named_rather_than_the_root_that_they_change
     assert files.verify(again=False).fault == fault
 
 
+@pytest.mark.parametrize("key", ["0.5", "9007199254740992", "[" * 70 + "]" * 70])
+def test_what_has_no_canonical_form_is_found_by_the_process_beside_too(
+    files: Files, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    with files.without_rules() as store:
+        store.execute(f"UPDATE entry SET bytes = replace(bytes, '\"body\":{{}}', '{said(key)}') WHERE n = 2")
+    assert said(key) in files.rows("SELECT bytes FROM entry WHERE n = 2")[0][0]
+    for beside_from in (20_000, 0):
+        monkeypatch.setattr(audit, "BESIDE_FROM", beside_from)
+        fault = files.verify(again=False).fault
+        assert fault is not None
+        assert (fault.rule, fault.index) == ("leaf", 2)
+
+
+def said(key: str) -> str:
+    return f'"body":{{"key":{key},"rule":"r"}}'
+
+
+@pytest.mark.parametrize("place", ["timestamp", "expires_at"])
+def test_the_last_moment_of_the_calendar_is_a_finding_and_no_failure(files: Files, place: str) -> None:
+    with files.without_rules() as store:
+        sql = f"UPDATE entry SET bytes = json_set(bytes, '$.{place}', '9999-12-31T23:59:59.000000Z') WHERE n = ?"
+        store.execute(sql.replace("$.expires_at", "$.body.expires_at"), (4 if place == "timestamp" else 3,))
+    fault = files.verify(again=False).fault
+    assert fault is not None
+    assert fault.index is not None
+
+
+def test_a_tenant_whose_name_no_process_takes_is_a_finding_and_no_failure(files: Files) -> None:
+    with files.without_rules() as store:
+        other = "SELECT 'a' || char(0) || 'b', 50000, bytes FROM entry WHERE n = 1"
+        store.execute(f"INSERT INTO entry (tenant, n, bytes) {other}")
+    audits = audit.verify_store(files.path, origin=ORIGIN, public=KEY.public_key(), anchor_path=files.prefix)
+    assert [found.fault is None for found in audits] == [False, True]
+
+
 def test_a_decline_that_is_signed_without_its_rejection_is_found(files: Files) -> None:
     add_signed(files, Draft("x", "DECLINED", "engineer:rudo", "inc1", settles=4, cites=(3,)))
     add_signed(files, Draft("y", "REJECTED", "policy", "inc1", settles=3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -90,6 +91,11 @@ def test_what_is_not_canonical_is_never_read_as_if_it_were(text: str) -> None:
 def test_every_character_is_written_as_the_standard_library_writes_it() -> None:
     everything = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000), 0x10FFFF]))
     assert canonical([everything]) == json.dumps([everything], ensure_ascii=False).encode()
+
+
+def test_a_named_tuple_is_a_list() -> None:
+    pair = namedtuple("pair", "left right")
+    assert canonical([pair(1, 2), pair(("x", 1), ("y", 2))]) == b'[[1,2],[["x",1],["y",2]]]'
 
 
 def test_the_order_of_rfc_8785() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import string
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ledger.entry import Draft
+from ledger.entry import Draft, canonical
 from policy_rules.reasons import ENGLISH, Why, why
 from receiver.authorization import page, sms, speech
 from receiver.authorization import wording as carrier_wording
@@ -620,3 +621,11 @@ def test_nothing_is_said_to_people_that_is_not_in_a_catalogue() -> None:
 )
 def test_the_search_for_what_is_said_beside_it_finds_it(code: str, found: bool) -> None:
     assert bool([*sentences(ast.parse(code))]) is found
+
+
+@pytest.mark.parametrize("code", [2**53, -(2**53), 10**30, 0.5])
+def test_a_number_that_no_entry_holds_is_kept_as_text(code: float) -> None:
+    """An executor may answer with any exit code, and what became of its run is recorded all the same."""
+    wanted = words("run exit code", code=code)
+    assert json.loads(canonical(kept(wanted))) == {"key": "run exit code", "values": {"code": str(code)}}
+    assert str(code) in said("en", wanted)
