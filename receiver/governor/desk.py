@@ -17,11 +17,10 @@ from policy_rules.permission import PastRun, Person
 from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory, Verdict
+from receiver.governor.beside import assigned_by, brought_by
 from receiver.governor.forgetting import forget
 from receiver.governor.meters import count, durations
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
-from receiver.incident import carried
-from receiver.incident.assigned import Assigned, read_assigned
 from receiver.incident.basis import Basis, Decided
 from receiver.incident.book import Book
 from receiver.incident.duty import NO_DUTY, Duty
@@ -173,16 +172,8 @@ class Desk:
             yield
 
     async def _take(self, entry: Entry, *, counted: bool) -> None:
-        assigned: Sequence[Assigned] = ()
-        former: carried.State | None = None
-        if entry.stage == "EVALUATED":
-            digest = next((blob.digest for blob in entry.blobs if blob.name == "alerts"), None)
-            raw = await self.journal.blob(self.tenant, digest) if digest else None
-            assigned = read_assigned(raw or b"[]")
-        elif (named := carried.blob_of(entry)) is not None:
-            raw = await self.journal.blob(self.tenant, named)
-            former = carried.read_state(raw) if raw is not None else None
-        self.book.take(entry, assigned, former)
+        assigned = await assigned_by(self.journal, entry) if entry.stage == "EVALUATED" else ()
+        self.book.take(entry, assigned, await brought_by(self.journal, entry))
         forget(self, entry)
         if counted:
             count(self.metrics, self.book, entry)

@@ -17,12 +17,12 @@ from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.phrases import ENGLISH, of_policy, said
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS
+from receiver.incident.enrolled import CODE_WINDOW
 from receiver.incident.states import Heard, Message, Proposal
 from receiver.papers import VOICE, Words, words
 
 OUTCOMES = ("AUTHORIZED", "REJECTED", "EXPIRED", "WITHDRAWN")
-CODE_TRIES = 5
-CODE_WINDOW = timedelta(hours=1)
+CODE_TRIES = 5  # wrong ones, within CODE_WINDOW
 Judge = Callable[[Desk, Heard, str], Awaitable[None]]
 WORDS: Mapping[str, Judge] = {
     "halt": talk.halt,

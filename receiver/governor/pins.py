@@ -8,11 +8,11 @@ from ledger.entry import Draft
 from receiver.governor.answering import heed, refuse, reply_to, settled
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk
+from receiver.incident.enrolled import PIN_WINDOW
 from receiver.incident.states import Heard, Message, Proposal
 from receiver.papers import words
 
-PIN_TRIES = 5  # wrong ones, within
-PIN_WINDOW = timedelta(hours=24)  # after which, or once the person enrols again, it is no longer locked
+PIN_TRIES = 5  # wrong ones, within PIN_WINDOW; then it is locked
 PIN_WITHIN = timedelta(minutes=5)  # in which bare digits answer the message that asks for them
 ASKED_AGAIN = timedelta(seconds=30)  # a tap that is tapped twice is asked for its PIN once
 WANTED, WRONG, LOCKED = "pin wanted", "wrong PIN", "PIN locked"  # what the ledger calls each

@@ -120,6 +120,8 @@ class Book:
                 self._know(known.alert, known.assignments, known.ended_at)
             self.runs += former.runs
             self._former |= former.incidents
+            self.wrong_pins |= {person: list(at) for person, at in former.tries.get("wrong_pins", {}).items()}
+            self.wrong_codes |= {person: list(at) for person, at in former.tries.get("wrong_codes", {}).items()}
         else:
             fold = _FOLDS.get(entry.stage)
             if fold is not None:

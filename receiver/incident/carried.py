@@ -24,6 +24,7 @@ from receiver.incident.states import Incident, KnownAlert, Proposal, key_of
 
 BLOB = "carried"  # its name under OPENED
 FORM = 1  # of the text; another one is read by another version
+TRIES = ("wrong_pins", "wrong_codes")  # by person, when; a key of the text where there are any
 OF_A_RUN = ("action", "executor", "params")  # what of a proposal limits and cool-downs look at
 _INCIDENT_TIMES = ("told_at", "reminded_at", "held_until", "ladder_from")
 _INCIDENT_PLAIN = ("escalated", "reminders", "lost", "mutes", "muted", "part", "continues")
@@ -34,17 +35,32 @@ _PROPOSAL_INDICES = ("outcome_index", "authorization", "dispatched", "result_ind
 _FORMER = -1  # stands for every message of the former log that may still reach somebody
 
 
+Tries = Mapping[str, Sequence[datetime]]
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """What OPENED brings. incidents: by id, for `restore`."""
+    """What OPENED brings. incidents: by id, for `restore`. tries: by the name in TRIES and person, when each was."""
 
     alerts: Mapping[str, KnownAlert] = field(default_factory=dict)
     runs: Sequence[Run] = ()
     incidents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tries: Mapping[str, Tries] = field(default_factory=dict)
 
 
-def write_state(alerts: Iterable[KnownAlert], runs: Sequence[Run], incidents: Iterable[Incident], size: int) -> bytes:
-    """The text of a log of `size` entries."""
+def write_state(
+    alerts: Iterable[KnownAlert],
+    runs: Sequence[Run],
+    incidents: Iterable[Incident],
+    size: int,
+    *,
+    tries: Mapping[str, Tries] | None = None,
+) -> bytes:
+    """The text of a log of `size` entries. tries: as in State."""
+    optional = {
+        name: {person: [format_time(at) for at in times] for person, times in found.items()}
+        for name, found in (tries or {}).items()
+    }
     return canonical(
         {
             "form": FORM,
@@ -56,6 +72,7 @@ def write_state(alerts: Iterable[KnownAlert], runs: Sequence[Run], incidents: It
             ],
             "incidents": {incident.id: _incident(incident, size) for incident in incidents},
         }
+        | {name: said for name, said in optional.items() if said}
     )
 
 
@@ -73,7 +90,21 @@ def read_state(raw: bytes) -> State:
         Run(r["rule"], key_of(r["key"]), parse_time(r["at"]), _read_proposal(r["proposal"]), r["forgiven"])
         for r in data["runs"]
     ]
-    return State({known.alert.fingerprint: known for known in alerts}, runs, data["incidents"])
+    tries = {
+        name: {person: [parse_time(at) for at in times] for person, times in data.get(name, {}).items()}
+        for name in TRIES
+    }
+    return State({known.alert.fingerprint: known for known in alerts}, runs, data["incidents"], tries)
+
+
+def state_from(digest: str, raw: bytes | None) -> State:
+    """What an OPENED that names `digest` brings. Raises ValueError and KeyError, also where the bytes are missing.
+
+    Without them no limit, lock or ladder would be as it was, so nothing goes on.
+    """
+    if raw is None:
+        raise ValueError(f"the blob {digest} is missing")
+    return read_state(raw)
 
 
 def blob_of(entry: Entry) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 from ledger.carried import CARRIED_MAX, Opening, again
 from ledger.entry import Back, Blob, Draft, Entry
 from receiver.incident.assigned import assigned_of
 from receiver.incident.book import Book
-from receiver.incident.carried import BLOB, State, blob_of, read_state, write_state
-from receiver.incident.enrolled import OPTED_IN, OPTED_OUT, SUSPENDED
+from receiver.incident.carried import BLOB, State, Tries, blob_of, state_from, write_state
+from receiver.incident.enrolled import CODE_WINDOW, OPTED_IN, OPTED_OUT, PIN_WINDOW, SUSPENDED
 
 Blobs = Callable[[str], bytes | None]
 _ADOPTED_BLOBS = ("policy", "roster", "executors")  # who is on duty is decided anew, at the first start
@@ -89,9 +90,19 @@ class _Former:
         book = self._book
         subjects = {(w.rule, w.key) for w in book.watches.values()} | {(i.rule, i.key) for i in book.open.values()}
         alerts = [known for known in book.alerts.values() if subjects & set(known.assignments)]
-        if not (alerts or book.runs or book.open):
+        tries = self._tries()
+        if not (alerts or book.runs or book.open or any(tries.values())):
             return ()
-        return (Blob(BLOB, write_state(alerts, book.runs, book.open.values(), book.size)),)
+        return (Blob(BLOB, write_state(alerts, book.runs, book.open.values(), book.size, tries=tries)),)
+
+    def _tries(self) -> dict[str, Tries]:
+        """The wrong PINs and codes that may still lock somebody out."""
+        end = self._book.last_time
+        found = {
+            "wrong_pins": (self._book.wrong_pins, PIN_WINDOW),
+            "wrong_codes": (self._book.wrong_codes, CODE_WINDOW),
+        }
+        return {name: _late(times, end - window) for name, (times, window) in found.items()} if end is not None else {}
 
     def _personal_drafts(self) -> Iterator[Draft]:
         """Whom an entry suspended stays suspended, and who wants no messages gets none."""
@@ -124,12 +135,18 @@ class _Former:
         for news in self._book.news.values():
             if self._book.incidents[news.incident_id].people:
                 yield f"entry {news.index}: {news.stage} of {news.incident_id}: people have not been told of it"
+        for drill in self._book.drills.open.values():
+            yield f"entry {drill.index}: the drill of {drill.person} is not over"
         for asked in self._book.silences.pending.values():
             yield f"entry {asked.index}: the silence about {asked.incident_id} that {asked.person} asked for is not set"
 
 
+def _late(times: Tries, since: datetime) -> Tries:
+    late = {person: [at for at in each if at > since] for person, each in times.items()}
+    return {person: each for person, each in late.items() if each}
+
+
 def state_of(entry: Entry, blob: Blobs) -> State | None:
-    """What an OPENED carries beside obligations. Raises ValueError and KeyError."""
+    """What an OPENED carries beside obligations. Raises ValueError and KeyError, also where it is missing."""
     digest = blob_of(entry)
-    raw = blob(digest) if digest is not None else None
-    return read_state(raw) if raw is not None else None
+    return state_from(digest, blob(digest)) if digest is not None else None

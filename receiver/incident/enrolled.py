@@ -6,7 +6,7 @@ Pure. The roster says who may be asked; this says who is known to hold the phone
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger.entry import Entry, parse_time
 
@@ -14,6 +14,8 @@ ENROLMENT = "enrolment"  # an operator lets a person enrol, with a word that the
 ENROLLED = "enrolled"
 SUSPENDED = "suspended"
 OPTED_OUT, OPTED_IN = "opted out", "opted in"
+PIN_WINDOW = timedelta(hours=24)  # in which wrong PINs count; or until the person enrols again
+CODE_WINDOW = timedelta(hours=1)  # and wrong codes
 KINDS = (ENROLMENT, ENROLLED, SUSPENDED, OPTED_OUT, OPTED_IN)
 
 

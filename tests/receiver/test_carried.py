@@ -10,15 +10,23 @@ import pytest
 
 from ledger.carried import Opening
 from ledger.entry import Draft
+from ledger.journal import Broken
 from policy_rules.readings import Alert
 from receiver.governor.changes import GovernorChanges
+from receiver.governor.desk import Charter
+from receiver.governor.judging import CODE_TRIES
+from receiver.governor.pins import PIN_TRIES
 from receiver.incident import carrying
 from receiver.incident.carried import read_state, write_state
 from receiver.incident.carrying import CannotCarry, opening_of
 from receiver.incident.consulting import Consultation, Standing
+from receiver.incident.drills import DRILL
+from receiver.incident.enrolled import CODE_WINDOW, PIN_WINDOW
 from receiver.incident.runs import Run
 from receiver.incident.states import Incident, KnownAlert, Proposal
 from tests.receiver.governed import POLICY, TENANT, Governed
+from tests.receiver.test_pins import RISKY
+from tests.receiver.test_pins import governed as with_pin
 from tests.simulation.audited import Copy, differences, findings
 from tests.simulation.carrying import next_log, taken_by_others
 
@@ -56,13 +64,15 @@ async def copied(governed: Governed, size: int | None = None) -> Copy:
     return await Copy.of(governed.journal, TENANT, governed.journal.log[:size])
 
 
-async def sealed(governed: Governed, policy: str = POLICY) -> Governed:
+async def sealed(governed: Governed, policy: str = POLICY, charter: Charter | None = None) -> Governed:
     """The governor of the log that goes on, three minutes later."""
     copy = await copied(governed)
     opening = opening_of(TENANT, copy.log, copy.blob)
     governed.clock.advance(governed.clock.now() + (AT.replace(minute=3) - AT))
     journal = await next_log(TENANT, opening, governed.clock.now)
     after = Governed(policy, journal=journal, clock=governed.clock)
+    if charter is not None:
+        after.governor.reload(charter)
     await after.governor.start()
     await after.rest()
     return after
@@ -146,6 +156,76 @@ async def test_whoever_is_suspended_stays_so() -> None:
     assert after.desk.book.enrolled.suspended == {"tendai": governed.desk.book.enrolled.suspended["tendai"]}
     copy = await copied(after)
     assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def lock(governed: Governed, person: str, word: str, pin: str = "") -> None:
+    """Until no try counts any more; then the incident ends, so that nothing is in flight."""
+    for _ in range(max(PIN_TRIES, CODE_TRIES)):
+        await governed.hear(person, word, pin=pin)
+    await governed.fire(firing=False)
+    await governed.after(60)
+
+
+async def test_a_locked_pin_stays_locked_and_for_no_longer() -> None:
+    governed = await with_pin("tendai")
+    await lock(governed, "tendai", f"A {governed.question('tendai').variables['code']} 481517", "wrong")
+    charter = governed.governor._given
+    assert charter is not None
+    after = await sealed(governed, RISKY, charter)
+    await after.fire(since=after.clock.now())
+    await after.hear("tendai", f"A {after.question('tendai').variables['code']} 481516", pin="right")
+    assert [entry.body["why"] for entry in after.entries("REFUSED")] == ["PIN locked"]
+    copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+    book = governed.desk.book
+    assert len(book.wrong_pins["tendai"]) == PIN_TRIES
+    governed.clock.advance(book.wrong_pins["tendai"][-1] + PIN_WINDOW)
+    await governed.fire("db2", since=governed.clock.now())
+    opened = next(iter(opening_of(TENANT, (whole := await copied(governed)).log, whole.blob).blobs))
+    assert not any(read_state(opened.data).tries.values())
+
+
+async def test_whoever_sent_wrong_codes_stays_locked_and_for_no_longer() -> None:
+    governed = await started()
+    await governed.fire()
+    await lock(governed, "ruth", "A YYYY")
+    after = await sealed(governed)
+    await after.fire(since=after.clock.now())
+    await after.hear("ruth", "a " + after.question("ruth").variables["code"])
+    assert not after.entries("APPROVED")
+    await after.after(CODE_WINDOW.total_seconds())
+    await after.fire("db2", since=after.clock.now())
+    await after.hear("ruth", "a " + after.question("ruth").variables["code"])
+    assert after.entries("APPROVED")
+    copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def test_a_start_without_what_opened_brings_is_refused() -> None:
+    governed = await started(LIMITED)
+    await governed.hear("tendai", "run clean db1")
+    await governed.hear("ruth", "a " + governed.question("ruth").variables["code"])
+    await governed.after(0)
+    after = await sealed(governed, LIMITED)
+    (named,) = after.journal.log[0].blobs
+    del after.journal._blobs[named.digest]
+    said = f"entry 0 carries forward from the sealed log cannot be read: the blob {named.digest} is missing"
+    with pytest.raises(Broken, match=said):
+        await Governed(LIMITED, journal=after.journal, clock=governed.clock).governor.start()
+    copy = await copied(after)
+    del copy.blobs[named.digest]
+    with pytest.raises(ValueError, match=f"the blob {named.digest} is missing"):
+        opening_of(TENANT, copy.log, copy.blob)
+    assert next(str(found) for found in differences(copy)).endswith(f"ValueError('the blob {named.digest} is missing')")
+
+
+async def test_a_drill_that_is_not_over_waits() -> None:
+    governed = await started()
+    await GovernorChanges(governed.desk).drill("root", "tendai")
+    await governed.rest()
+    copy = await copied(governed)
+    (begun,) = (entry for entry in governed.entries("NOTED") if entry.body["kind"] == DRILL)
+    assert opening_of(TENANT, copy.log, copy.blob).waits == (f"entry {begun.index}: the drill of tendai is not over",)
 
 
 async def test_what_people_have_not_been_told_is_not_left_behind() -> None:

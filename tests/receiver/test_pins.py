@@ -20,7 +20,8 @@ from receiver.authorization.codes import parse_answer
 from receiver.commands.init import write_folder
 from receiver.configuration import ConfigErrors, load_config
 from receiver.governor.changes import GovernorChanges
-from receiver.governor.pins import PIN_TRIES, PIN_WINDOW, PIN_WITHIN
+from receiver.governor.pins import PIN_TRIES, PIN_WITHIN
+from receiver.incident.enrolled import PIN_WINDOW
 from tests.receiver.governed import POLICY, TENANT, Governed
 from tests.simulation.audited import Copy, differences
 

@@ -39,10 +39,10 @@ def seal(config: Path, file: Path, origin: str, by: str, reason: str) -> None:
     Each log gets a last entry that names the new log and its key; each new log begins with an OPENED that holds the old
     one's last checkpoint. The old file is never written again, and stays verifiable: keep it with its key.
 
-    Halts, open incidents and watches are carried forward, with what limits and cool-downs count. Nothing may be in
-    flight: a question, an execution, a message. What is, is listed, and the running service or a person settles it
-    first. What the new ledger does not know: whose day at WhatsApp is open, who enrolled, and which alerts were closed
-    by hand. If it is cut off, call it again with the same FILE and origin.
+    Halts, open incidents and watches are carried forward, with what limits and cool-downs count and whose PIN is
+    locked. Nothing may be in flight: a question, an execution, a message, a drill. What is, is listed, and the running
+    service or a person settles it first. What the new ledger does not know: whose day at WhatsApp is open, who
+    enrolled, and which alerts were closed by hand. If it is cut off, call it again with the same FILE and origin.
     """
     settings = settings_of(config)
     path = settings.ledger.path
