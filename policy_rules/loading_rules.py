@@ -15,6 +15,7 @@ from policy_rules.problems import nearest
 from policy_rules.rulebook import (
     ALERT_NUMBERS,
     EVERYONE,
+    REOPEN_WITHIN_MOST_SECONDS,
     SCORE,
     UNMATCHED,
     UNMATCHED_RULE,
@@ -119,7 +120,7 @@ def _rule(fields: Fields, names: Names) -> Rule:
         record=record,
         diagnosis_wait_seconds=fields.duration("diagnosis_wait", 10, most=600),
         evaluate_every_seconds=fields.duration("evaluate_every", 30, least=1, most=3600),
-        reopen_within_seconds=fields.duration("reopen_within", 0, most=7 * 86400),
+        reopen_within_seconds=fields.duration("reopen_within", 0, most=REOPEN_WITHIN_MOST_SECONDS),
         score=score,
         actions=MappingProxyType(actions),
         escalation=_escalation(fields),

@@ -18,6 +18,7 @@ EVERYONE = "everyone"
 NOT_STATED = "not stated"  # the risk of an action that states none
 FIRING, RESOLVED, AGE, SCORE = "alerts.firing", "alerts.resolved", "alerts.age_seconds", "score"
 ALERT_NUMBERS = (FIRING, RESOLVED, AGE)
+REOPEN_WITHIN_MOST_SECONDS = 7 * 86400  # after which nothing that ended can be reopened by any policy
 
 
 @dataclass(frozen=True, slots=True)

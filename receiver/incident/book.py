@@ -100,6 +100,7 @@ class Book:
         self.pins_wanted: dict[str, tuple[int, int, datetime]] = {}  # by person: PROPOSED, ADDRESSED, when
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
+        self._ended_before: dict[str, Incident] = {}  # in the sealed log, and what breaks again may go on from them
         self._former: dict[str, Mapping[str, Any]] = {}  # incidents that are carried forward, until they stand
         self.policies: dict[str, str] = {}  # policy digest → digest of the blob that holds its text
 
@@ -120,6 +121,8 @@ class Book:
                 self._know(known.alert, known.assignments, known.ended_at)
             self.runs += former.runs
             self._former |= former.incidents
+            self._ended_before = {incident.id: incident for incident in former.ended}
+            self.last_of |= {(incident.rule, incident.key): incident for incident in former.ended}
             self.wrong_pins |= {person: list(at) for person, at in former.tries.get("wrong_pins", {}).items()}
             self.wrong_codes |= {person: list(at) for person, at in former.tries.get("wrong_codes", {}).items()}
         else:
@@ -286,7 +289,8 @@ class Book:
             requested_action=entry.body.get("requested_action", ""),
             said=entry.body.get("said"),
         )
-        former = self.incidents.get(entry.body.get("continues") or "")
+        before = entry.body.get("continues") or ""
+        former = self.incidents.get(before) or self._ended_before.get(before)
         if former is not None:
             incident.continues, incident.part = former.id, former.part + 1
             incident.tried_before, incident.held_until = former.tried, former.held_until

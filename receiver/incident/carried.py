@@ -40,12 +40,16 @@ Tries = Mapping[str, Sequence[datetime]]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What OPENED brings. incidents: by id, for `restore`. tries: by the name in TRIES and person, when each was."""
+    """What OPENED brings. incidents: by id, for `restore`. tries: by the name in TRIES and person, when each was.
+
+    ended: the last incident of a rule and key, where it is closed and may be reopened.
+    """
 
     alerts: Mapping[str, KnownAlert] = field(default_factory=dict)
     runs: Sequence[Run] = ()
     incidents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tries: Mapping[str, Tries] = field(default_factory=dict)
+    ended: Sequence[Incident] = ()
 
 
 def write_state(
@@ -55,9 +59,11 @@ def write_state(
     size: int,
     *,
     tries: Mapping[str, Tries] | None = None,
+    ended: Iterable[Incident] = (),
 ) -> bytes:
-    """The text of a log of `size` entries. tries: as in State."""
-    optional = {
+    """The text of a log of `size` entries. tries, ended: as in State."""
+    optional: dict[str, Any] = {"ended": [_ended(incident) for incident in ended]}
+    optional |= {
         name: {person: [format_time(at) for at in times] for person, times in found.items()}
         for name, found in (tries or {}).items()
     }
@@ -94,7 +100,8 @@ def read_state(raw: bytes) -> State:
         name: {person: [parse_time(at) for at in times] for person, times in data.get(name, {}).items()}
         for name in TRIES
     }
-    return State({known.alert.fingerprint: known for known in alerts}, runs, data["incidents"], tries)
+    ended = [_read_ended(row) for row in data.get("ended", ())]
+    return State({known.alert.fingerprint: known for known in alerts}, runs, data["incidents"], tries, ended)
 
 
 def state_from(digest: str, raw: bytes | None) -> State:
@@ -141,6 +148,33 @@ def _incident(incident: Incident, size: int) -> dict[str, Any]:
             "consultations": [_consultation(consultation, size) for consultation in incident.consultations],
         }
     )
+
+
+def _ended(incident: Incident) -> dict[str, Any]:
+    """What the part that follows it takes over, and what tells its episodes from new ones."""
+    return {
+        "id": incident.id,
+        "rule": incident.rule,
+        "key": dict(incident.key),
+        "part": incident.part,
+        "tried": sorted(incident.tried),
+        "people": sorted(incident.people),
+        "held_until": _text(incident.held_until),
+        "closed": incident.closed,
+        "closed_at": _text(incident.closed_at),
+        "closed_with": {fingerprint: format_time(at) for fingerprint, at in incident.closed_with.items()},
+    }
+
+
+def _read_ended(said: Mapping[str, Any]) -> Incident:
+    """It is closed, so nothing looks at the rest of it. What may be cited for its end is OPENED."""
+    at = parse_time(said["closed_at"])
+    incident = Incident(said["id"], 0, said["rule"], key_of(said["key"]), "", "", "", "", at, "", "")
+    incident.part, incident.tried_before, incident.people = said["part"], frozenset(said["tried"]), set(said["people"])
+    incident.held_until = _time(said["held_until"])
+    incident.closed, incident.closed_at, incident.closed_index = said["closed"], at, 0
+    incident.closed_with = {fingerprint: parse_time(began) for fingerprint, began in said["closed_with"].items()}
+    return incident
 
 
 def _proposal(proposal: Proposal, size: int, of_body: Sequence[str] = ()) -> dict[str, Any]:

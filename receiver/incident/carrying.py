@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger.carried import CARRIED_MAX, Opening, again
 from ledger.entry import Back, Blob, Draft, Entry
+from policy_rules.rulebook import REOPEN_WITHIN_MOST_SECONDS
 from receiver.incident.assigned import assigned_of
 from receiver.incident.book import Book
 from receiver.incident.carried import BLOB, State, Tries, blob_of, state_from, write_state
 from receiver.incident.enrolled import CODE_WINDOW, OPTED_IN, OPTED_OUT, PIN_WINDOW, SUSPENDED
+from receiver.incident.states import Incident
 
 Blobs = Callable[[str], bytes | None]
 _ADOPTED_BLOBS = ("policy", "roster", "executors")  # who is on duty is decided anew, at the first start
@@ -87,13 +89,23 @@ class _Former:
         )
 
     def _state(self) -> tuple[Blob, ...]:
-        book = self._book
-        subjects = {(w.rule, w.key) for w in book.watches.values()} | {(i.rule, i.key) for i in book.open.values()}
+        book, ended = self._book, self._ended()
+        subjects = {(w.rule, w.key) for w in book.watches.values()}
+        subjects |= {(i.rule, i.key) for i in (*book.open.values(), *ended)}
         alerts = [known for known in book.alerts.values() if subjects & set(known.assignments)]
         tries = self._tries()
-        if not (alerts or book.runs or book.open or any(tries.values())):
+        if not (alerts or book.runs or book.open or ended or any(tries.values())):
             return ()
-        return (Blob(BLOB, write_state(alerts, book.runs, book.open.values(), book.size, tries=tries)),)
+        text = write_state(alerts, book.runs, book.open.values(), book.size, tries=tries, ended=ended)
+        return (Blob(BLOB, text),)
+
+    def _ended(self) -> list[Incident]:
+        """Closed incidents that a policy may still count what breaks again as a part of, whichever is in force then."""
+        if self._book.last_time is None:
+            return []
+        since = self._book.last_time - timedelta(seconds=REOPEN_WITHIN_MOST_SECONDS)
+        late = [(i.closed_at, i.id, i) for i in self._book.last_of.values() if i.closed_at and i.closed_at > since]
+        return [incident for _, _, incident in sorted(late, key=lambda row: row[:2])]
 
     def _tries(self) -> dict[str, Tries]:
         """The wrong PINs and codes that may still lock somebody out."""

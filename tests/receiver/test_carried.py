@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from ledger.carried import Opening
 from ledger.entry import Draft
 from ledger.journal import Broken
 from policy_rules.readings import Alert
+from policy_rules.rulebook import REOPEN_WITHIN_MOST_SECONDS
 from receiver.governor.changes import GovernorChanges
 from receiver.governor.desk import Charter
 from receiver.governor.judging import CODE_TRIES
@@ -31,6 +32,9 @@ from tests.simulation.audited import Copy, differences, findings
 from tests.simulation.carrying import next_log, taken_by_others
 
 LIMITED = POLICY.replace("expires: 15m}", "expires: 15m, limit: {max: 1, per: 1h}, verify: {within: 5m}}")
+REOPENED = POLICY.replace("    diagnosis_wait: 0s", "    diagnosis_wait: 0s\n    reopen_within: 1h").replace(
+    "expires: 15m}", "expires: 15m, verify: {within: 5m}}"
+)
 AT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 # Form 1, byte for byte: what sealed ledgers hold, and what `verify --former` makes again in every later version.
 FORM_1 = (
@@ -51,6 +55,15 @@ FORM_1 = (
     '"incident_id":"inc-1","number":0,"outcome":"AUTHORIZED","outcome_index":-44,'
     '"proposed_at":"2026-11-23T09:00:00.000000Z","ran":true,"result":"EXECUTED","result_index":-42,'
     '"verified":"UNCONFIRMED","verify_until":null}',
+)
+
+# What stands in it only where there is any.
+OPTIONAL = (
+    '{"alerts":[],"ended":[{"closed":"RECOVERED","closed_at":"2026-11-23T09:00:00.000000Z",'
+    '"closed_with":{"f":"2026-11-23T09:00:00.000000Z"},"held_until":null,"id":"inc-1","key":{"host":"db1"},"part":1,'
+    '"people":["ruth","tendai"],"rule":"disk","tried":["clean","grow"]}],"form":1,"incidents":{},"runs":[],'
+    '"wrong_codes":{"":["2026-11-23T09:00:00.000000Z","2026-11-23T09:00:00.000000Z"]},'
+    '"wrong_pins":{"ruth":["2026-11-23T09:00:00.000000Z"]}}'
 )
 
 
@@ -154,6 +167,82 @@ async def test_whoever_is_suspended_stays_so() -> None:
     await after.fire("db1")
     assert [entry.body["approvers"] for entry in after.entries("PROPOSED")] == [["ruth"]]
     assert after.desk.book.enrolled.suspended == {"tendai": governed.desk.book.enrolled.suspended["tendai"]}
+    copy = await copied(after)
+    assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+async def broken_again(governed: Governed) -> tuple[Any, ...]:
+    """What becomes of an alert that comes now about the same host."""
+    asked = len(governed.entries("PROPOSED"))
+    await governed.fire("db1", since=governed.clock.now())
+    await governed.after(0)
+    body = governed.entries("DETECTED")[-1].body
+    (incident,) = governed.desk.book.open.values()
+    reopened = {name: value for name, value in body.get("reopened", {}).items() if name not in ("end", "value")}
+    return (
+        (body["title"], body.get("continues"), body.get("part"), reopened),
+        (incident.tried, incident.people, incident.held_until),
+        len(governed.entries("PROPOSED")) - asked,
+    )
+
+
+async def without_help() -> Governed:
+    """An incident that recovered by itself, after an action that did not help."""
+    governed = await started(REOPENED)
+    await governed.fire("db1")
+    await governed.hear("ruth", "a " + governed.question("ruth").variables["code"])
+    await governed.after(301)
+    assert governed.entries("UNCONFIRMED")
+    await governed.fire("db1", firing=False)
+    await governed.after(60)
+    return governed
+
+
+async def test_what_did_not_help_is_not_asked_again_when_it_breaks_again() -> None:
+    control = await without_help()
+    await control.after(180)
+    governed = await without_help()
+    (ended,) = governed.entries("RECOVERED")
+    after = await sealed(governed, REOPENED)
+    assert after.desk.book.incidents == {}
+    went_on = await broken_again(after)
+    assert went_on == await broken_again(control)
+    assert went_on[0][1:3] == (ended.incident_id, 2)
+    assert went_on[2] == 0
+    assert after.entries("DETECTED")[-1].cites[1] == 0
+    third = await sealed(after, REOPENED)
+    assert [i.part for i in third.desk.book.open.values()] == [2]
+    await third.fire("db1", firing=False)
+    await third.after(60)
+    assert (await broken_again(await sealed(third, REOPENED)))[0][2] == 3
+    for each in (after, third):
+        copy = await copied(each)
+        taken_by_others(copy)
+        assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
+
+
+@pytest.mark.parametrize(("seconds", "carried"), [(REOPEN_WITHIN_MOST_SECONDS - 1, 1), (REOPEN_WITHIN_MOST_SECONDS, 0)])
+async def test_what_no_policy_can_reopen_is_left_behind(seconds: int, carried: int) -> None:
+    governed = await without_help()
+    governed.clock.advance(governed.entries("RECOVERED")[0].timestamp + timedelta(seconds=seconds))
+    await GovernorChanges(governed.desk).halt("root", "its time is that of the end of the log")
+    copy = await copied(governed)
+    (brought,) = opening_of(TENANT, copy.log, copy.blob).blobs
+    assert len(read_state(brought.data).ended) == carried
+
+
+async def test_an_episode_that_a_person_closed_opens_nothing_in_the_next_log() -> None:
+    governed = await started()
+    await governed.fire("db1")
+    await governed.hear("ruth", "r " + governed.question("ruth").variables["code"])
+    (detected,) = governed.entries("DETECTED")
+    await GovernorChanges(governed.desk).close(detected.incident_id or "", "root", "the host is thrown away")
+    await governed.after(60)
+    after = await sealed(governed)
+    await after.fire("db1")
+    assert not after.entries("WATCHED")
+    await after.fire("db1", since=after.clock.now())
+    assert len(after.entries("DETECTED")) == 1
     copy = await copied(after)
     assert (differences(copy), [str(f) for f in findings(copy) if f.rule != "overdue"]) == ([], [])
 
@@ -287,5 +376,12 @@ def test_the_form_of_what_is_carried_is_the_first_and_no_other_is_read() -> None
         known,
         [Run("disk", key, AT, proposal).as_past()],
     )
+    incident.closed, incident.closed_at, incident.closed_with = "RECOVERED", AT, {"f": AT}
+    tries = {"wrong_pins": {"ruth": [AT]}, "wrong_codes": {"": [AT, AT]}}
+    written = write_state([], [], [], 100, tries=tries, ended=[incident])
+    assert written.decode() == OPTIONAL
+    read = read_state(written)
+    assert (read.tries, read.ended[0].tried, read.ended[0].open) == (tries, {"clean", "grow"}, False)
+    assert write_state([], [], [], 50, tries=read.tries, ended=read.ended) == written
     with pytest.raises(ValueError, match="form 2, and this version reads 1"):
         read_state(b'{"form":2}')

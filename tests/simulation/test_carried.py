@@ -95,6 +95,11 @@ def stands(book: Book) -> Any:
         sorted(
             (w.rule, w.key, w.since, w.policy_digest, len(book.alerts_of(w.rule, w.key))) for w in book.watches.values()
         ),
+        {
+            of: (i.id, i.closed, i.closed_at, i.closed_with, i.part, i.tried, i.people, i.held_until)
+            for of, i in book.last_of.items()
+            if i.closed
+        },
         [run.as_past() for run in book.runs],
         sorted(book.halts.values()),
         (book.enrolled.suspended, book.enrolled.opted_out),
@@ -127,7 +132,7 @@ def test_what_is_carried_goes_on_as_it_stood_and_stands_by_itself() -> None:
                 copy = Copy(whole.tenant, whole.log[:size], whole.blobs)
                 compare(copy, seen, f"seed {seed}, {whole.tenant}, {size} entries")
     print(seen)
-    assert all(seen.get(book) for book in ("halts", "incidents", "watches", "runs", "questions")), seen
+    assert all(seen.get(book) for book in ("halts", "incidents", "watches", "runs", "ended", "questions")), seen
 
 
 def compare(copy: Copy, seen: dict[str, int], where: str) -> None:
@@ -157,4 +162,5 @@ def compare(copy: Copy, seen: dict[str, int], where: str) -> None:
     for book, indices in opening.carries.items():
         seen[book] = seen.get(book, 0) + len(indices)
     seen["runs"] = seen.get("runs", 0) + len(before.runs)
+    seen["ended"] = seen.get("ended", 0) + sum(not incident.open for incident in after.last_of.values())
     seen["questions"] = seen.get("questions", 0) + sum(len(i.proposals) for i in before.open.values())

@@ -42,7 +42,8 @@ def seal(config: Path, file: Path, origin: str, by: str, reason: str) -> None:
     Halts, open incidents and watches are carried forward, with what limits and cool-downs count and whose PIN is
     locked. Nothing may be in flight: a question, an execution, a message, a drill. What is, is listed, and the running
     service or a person settles it first. What the new ledger does not know: whose day at WhatsApp is open, who
-    enrolled, and which alerts were closed by hand. If it is cut off, call it again with the same FILE and origin.
+    enrolled, and which alerts were closed by hand more than a week ago. If it is cut off, call it again with the
+    same FILE and origin.
     """
     settings = settings_of(config)
     path = settings.ledger.path
