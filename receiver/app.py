@@ -72,6 +72,7 @@ from receiver.settings_values import Address
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0  # requests and steps under way are waited for so long
+TURNS_OF_ACCEPTING = 5  # of the loop, from the socket of a connection to its protocol
 
 
 class SystemClock:
@@ -241,6 +242,10 @@ class Service:
         if self._stopping:
             return
         self._stopping, self._ready = True, False
+        for site in [site for runner in self._runners for site in runner.sites]:
+            await site.stop()
+        for _ in range(TURNS_OF_ACCEPTING):  # what was accepted is known to its server only then, which lets it end
+            await asyncio.sleep(0)
         for runner in self._runners:
             await runner.cleanup()
         tasks = [*self._tasks, *self._beside]

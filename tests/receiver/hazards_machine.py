@@ -21,7 +21,18 @@ from ledger.entry import Entry
 from receiver.auditor.reading import Reader
 from receiver.authorization import codes, pins
 from receiver.demo.phone import Call, Message
-from tests.receiver.hazardous import CALLS, EXPIRES, NUMBERS, PEOPLE, PUBLIC, STRANGER, TENANT, TWILIO_TOKEN, Place
+from tests.receiver.hazardous import (
+    CALLS,
+    EXPIRES,
+    NUMBERS,
+    PEOPLE,
+    PUBLIC,
+    STRANGER,
+    TENANT,
+    TWILIO_TOKEN,
+    Place,
+    turns,
+)
 from tests.receiver.hazards_model import Asked, Model, Question, Sent
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk is tried here, and each post waits for one
@@ -705,8 +716,3 @@ def page_of(sent: Sent) -> str:
     links = [word.removeprefix(PUBLIC) for word in sent.message.body.split() if word.startswith(f"{PUBLIC}/q/")]
     assert len(links) == 1, sent.message.body
     return links[0]
-
-
-async def turns() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
