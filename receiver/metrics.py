@@ -20,7 +20,7 @@ WEBHOOK_OUTCOMES = ("accepted", "duplicate", "malformed", "unauthorized", "too_l
 STATES = ("detected", "proposed", "authorized", "executing", "unresolved", "verifying")
 PROPOSAL_OUTCOMES = ("proposed", "authorized", "rejected", "expired", "withdrawn")
 DRILL_OUTCOMES = ("begun", "approved", "rejected", "expired")
-MESSAGE_OUTCOMES = ("sent", "delivered", "undelivered", "read")
+MESSAGE_OUTCOMES = ("sent", "delivered", "undelivered", "read", "digested")
 REFUSALS = (
     *("unknown_sender", "suspended", "wrong_code", "no_such_message"),
     *("not_the_recipient", "another_message", "wrong_pin", "not_permitted"),

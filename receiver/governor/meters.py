@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ledger.entry import Entry
 from policy_rules.verdict import Outcome
+from receiver.incident.book import DIGESTED
 from receiver.incident.drills import DRILL, OVER
 from receiver.metrics import Metrics
 
@@ -44,7 +45,7 @@ def count(metrics: Metrics, book: Book, entry: Entry) -> None:
     elif stage in ("SENT", "READ") or stage in ("DELIVERED", "UNDELIVERED"):
         about = book.messages.get(entry.settles if entry.settles is not None else int(body["message"]))
         if about is not None:
-            metrics.messages.labels(about.channel, stage.lower()).inc()
+            metrics.messages.labels(about.channel, DIGESTED if entry.decision == DIGESTED else stage.lower()).inc()
     elif stage == "NOTED" and body.get("kind") in (DRILL, OVER):
         metrics.drills.labels(tenant, str(body.get("outcome", "begun"))).inc()
     elif stage in ("DIAGNOSED", "UNDIAGNOSED"):

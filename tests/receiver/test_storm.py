@@ -220,6 +220,9 @@ async def test_one_digest_stands_for_all_that_was_not_sent_yet() -> None:
     ]
     kept = Counter(entry.decision for entry in governed.entries("UNDELIVERED"))
     assert kept["digested"] >= 50
+    for outcome, number in (("digested", kept["digested"]), ("undelivered", 0)):  # which is no failure of a channel
+        labels = {"channel": "whatsapp", "outcome": outcome}
+        assert governed.desk.metrics.registry.get_sample_value("counterfoil_messages_total", labels) == number
     assert not governed.desk.book.unsettled_messages or all(
         message.sids for message in governed.desk.book.unsettled_messages.values()
     )
