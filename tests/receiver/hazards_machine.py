@@ -622,9 +622,11 @@ class Hazards(RuleBasedStateMachine):
         self.run(self.settle())
         self.known.owes_after_a_halt(self.place.clock.now())
 
-    @rule(who=names, another=names)
-    def halts_until_another_resumes(self, who: str, another: str) -> None:
+    @rule(who=names, another=names, by_hand=SELDOM)
+    def halts_until_another_resumes(self, who: str, another: str, by_hand: bool) -> None:
         self.halts(who, now=True)
+        if by_hand:
+            self.asks_by_hand(another, QUIET_HOST)
         self.anybody_taps(0, who, "Approve")
         self.resumes(another)
 
