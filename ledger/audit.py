@@ -16,7 +16,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.books_audit import BESIDE_FROM, SHAPE, BooksAudit, BooksFault, beside
+from ledger.beside import can_be_told
+from ledger.books_audit import BESIDE_FROM, SHAPE, BooksAudit, BooksFault, audited_beside
 from ledger.entry import Entry
 from ledger.log_audit import Anchored, LogAudit, LogFault
 from ledger.posting_again import POSTED_AGAIN_MAX, Refused, posting_again
@@ -123,8 +124,8 @@ def _verify(
     refused: Callable[[], Refused | None],
 ) -> Audit:
     """One log: the walk through it, and the rules of its books on the way or, where that pays, beside it."""
-    inside = BooksAudit() if size < BESIDE_FROM or "\0" in tenant else None  # no argument of a process holds that
-    with nullcontext(inside.end) if inside is not None else beside(store, path, tenant, size) as books:
+    inside = BooksAudit() if size < BESIDE_FROM or not can_be_told(tenant) else None
+    with nullcontext(inside.end) if inside is not None else audited_beside(store, path, tenant, size) as books:
         walk = log(books=inside)
         found: BooksFault | None = None  # not the exception, which would keep the walk's cursors with it
         try:

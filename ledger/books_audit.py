@@ -6,14 +6,13 @@ Of a long log a process beside decides them, while the one that verifies looks a
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from ledger.beside import Unsaid, beside
 from ledger.entry import Entry
 from ledger.findings import HARMLESS, Examiner, Finding
 from ledger.reconcile import Tally
@@ -71,27 +70,20 @@ def audit_books(store: sqlite3.Connection, tenant: str, size: int) -> BooksFault
 
 
 @contextmanager
-def beside(store: sqlite3.Connection, path: Path, tenant: str, size: int) -> Iterator[Callable[[], BooksFault | None]]:
-    """`audit_books` of the log in the file `path`, which `store` reads, in a process beside this one.
+def audited_beside(
+    store: sqlite3.Connection, path: Path, tenant: str, size: int
+) -> Iterator[Callable[[], BooksFault | None]]:
+    """`audit_books` of the log in the file `path`, which `store` reads, in a process beside this one."""
+    with beside(__name__, str(path), tenant, str(size)) as answer:
 
-    What is called for the answer waits for it. Whoever leaves before does not.
-    """
-    words = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), tenant, str(size)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
-
-        def answer() -> BooksFault | None:
-            said, _ = process.communicate()
+        def fault() -> BooksFault | None:
             try:
-                found = json.loads(said)
-            except ValueError:  # it was ended from outside before it had said all: then it is done here
+                found = answer()
+            except Unsaid:
                 return audit_books(store, tenant, size)
             return None if found is None else (str(found[0]), found[1], str(found[2]))
 
-        try:
-            yield answer
-        finally:
-            process.kill()
+        yield fault
 
 
 def main() -> None:

@@ -6,14 +6,13 @@ The same rules as `ledger.findings` decides, in another language, by another pro
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from ledger.beside import Unsaid, beside, can_be_told
 from ledger.stores import schema
 
 IN_MEMORY_MAX = 50_000  # entries; of a longer log the empty ledger is a file of its own, which SQLite removes
@@ -48,29 +47,20 @@ def post_again(store: sqlite3.Connection, tenant: str, origin: str, size: int) -
 def posting_again(
     store: sqlite3.Connection, path: Path, tenant: str, origin: str, size: int
 ) -> Iterator[Callable[[], Refused | None]]:
-    """The same of the log in the file `path`, which `store` reads; of a long one by a process beside this one.
-
-    What is called for the answer waits for it. Whoever leaves before does not.
-    """
-    if size < BESIDE_FROM or "\0" in tenant:  # no argument of a process holds that
+    """The same of the log in the file `path`, which `store` reads; of a long one by a process beside this one."""
+    if size < BESIDE_FROM or not can_be_told(tenant):
         yield lambda: post_again(store, tenant, origin, size)
         return
-    words = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), tenant, origin, str(size)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+    with beside(__name__, str(path), tenant, origin, str(size)) as answer:
 
-        def answer() -> Refused | None:
-            said, _ = process.communicate()
+        def refused() -> Refused | None:
             try:
-                found = json.loads(said)
-            except ValueError:  # it was ended from outside before it had said all: then it is done here
+                found = answer()
+            except Unsaid:
                 return post_again(store, tenant, origin, size)
             return None if found is None else (int(found[0]), str(found[1]))
 
-        try:
-            yield answer
-        finally:
-            process.kill()
+        yield refused
 
 
 def main() -> None:

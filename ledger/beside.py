@@ -1,0 +1,43 @@
+"""A process of our own beside this one, for work on a long log that another core can do meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Unsaid(Exception):
+    """The process came to no answer, as where it was ended from outside: then it is done here."""
+
+
+def can_be_told(tenant: str) -> bool:
+    """Whether a process may be told of `tenant`: no argument holds the character 0."""
+    return "\0" not in tenant
+
+
+@contextmanager
+def beside(module: str, *given: str) -> Iterator[Callable[[], Any]]:
+    """`main` of `module`, called in a process with these arguments, which writes its answer as JSON.
+
+    What is called for the answer waits for it, and raises Unsaid. Whoever leaves before does not wait.
+    """
+    words = [sys.executable, "-c", f"from {module} import main; main()", *given]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+
+        def answer() -> Any:
+            said, _ = process.communicate()
+            try:
+                return json.loads(said)
+            except ValueError as error:
+                raise Unsaid from error
+
+        try:
+            yield answer
+        finally:
+            process.kill()
