@@ -1,13 +1,15 @@
 """A ledger as large as one likes: a real incident from alert to recovery, repeated about other services.
 
 One outage is played through the real governor (tests/simulation); its entries are posted again under other names, at
-later times, and each message is delivered. The database's rules hold for them as for any others.
+later times, in the commits in which they were posted, and each message is delivered. The database's rules hold for them
+as for any others.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,10 +27,12 @@ from tests.simulation.stories import Told
 from tests.simulation.world import START
 
 SERVICES = 200  # which break again and again
-APART = timedelta(minutes=10)  # between two posts
-POST_ENTRIES = 500
+DAY = timedelta(days=1)
+ENTRIES_A_DAY = 2_000
 _TIME = re.compile(r"2026-11-23T08:[0-5]\d:[0-5]\d\.\d{6}Z|2026-11-23T09:[0-5]\d:[0-5]\d\.\d{6}Z")
 _INDICES = ("subject", "message", "proposal")  # fields of a body that are the index of an entry
+
+Commit = tuple[datetime, list[Draft]]  # when it was, and what it holds
 
 
 @dataclass
@@ -43,12 +47,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Outage:
-    """The entries of one incident, and how many of them there are before somebody answers."""
+    """The entries of one incident, how many of them there are before somebody answers, and where commits ended."""
 
     adopted: Entry
     log: Sequence[Entry]
     blobs: dict[str, bytes]
     asked: int
+    commits: frozenset[int]  # how many entries stood after each
 
     @classmethod
     async def play(cls) -> Outage:
@@ -61,19 +66,22 @@ class Outage:
         await told.heals()
         await told.passes(120)
         copy = await told.copy()
+        with tempfile.TemporaryDirectory() as folder:
+            told.real.copy_to(Path(folder) / "ledger.db")
+            with closing(sqlite3.connect(Path(folder) / "ledger.db")) as store:
+                sizes = store.execute("SELECT size FROM checkpoint WHERE tenant = ?", (copy.tenant,)).fetchall()
         await told.over()
         log = [entry for entry in copy.log if entry.stage not in ("OPENED", "ADOPTED")]
-        return cls(
-            copy.log[1], log, copy.blobs, next(place for place, entry in enumerate(log) if entry.stage == "HEARD")
-        )
+        asked = next(place for place, entry in enumerate(log) if entry.stage == "HEARD")
+        return cls(copy.log[1], log, copy.blobs, asked, frozenset(size for (size,) in sizes))
 
     def in_force(self) -> Draft:
         """The policy under which it was played."""
         return _Again(self, 0, "checkout", 0, timedelta(0)).in_force()
 
-    def again(self, number: int, service: str, first: int, later: timedelta, *, whole: bool) -> list[Draft]:
+    def again(self, number: int, service: str, first: int, later: timedelta, *, whole: bool) -> list[Commit]:
         """The entries of another incident, the first of which will have the index `first`; whole: to its end."""
-        return list(_Again(self, number, service, first, later).drafts(whole))
+        return list(_Again(self, number, service, first, later).commits(whole))
 
 
 class _Again:
@@ -96,25 +104,31 @@ class _Again:
     def in_force(self) -> Draft:
         return self._draft(self._outage.adopted)
 
-    def drafts(self, whole: bool) -> Iterator[Draft]:
+    def commits(self, whole: bool) -> Iterator[Commit]:
         log = self._outage.log if whole else self._outage.log[: self._outage.asked]
-        index = self._first
+        index, drafts, sent = self._first, list[Draft](), list[Entry]()
         for entry in log:
             self._places[entry.index] = index
-            yield self._draft(entry)
+            drafts.append(self._draft(entry))
+            sent += [entry] if entry.stage == "SENT" else []
             index += 1
-            if entry.stage == "SENT":
-                addressed, sid = self._places[entry.body["message"]], self._named[entry.body["sid"]]
-                yield Draft(
-                    id=f"delivered:{addressed}",
-                    stage="DELIVERED",
-                    actor="carrier:whatsapp",
-                    incident_id=self._named[str(entry.incident_id)],
-                    reason="delivered",
-                    settles=addressed,
-                    body={"sid": sid},
-                )
-                index += 1
+            if entry.index + 1 in self._outage.commits or entry is log[-1]:
+                yield entry.timestamp + self._later, drafts
+                yield from ((each.timestamp + self._later, [self._delivered(each)]) for each in sent)
+                index += len(sent)
+                drafts, sent = [], []
+
+    def _delivered(self, entry: Entry) -> Draft:
+        addressed, sid = self._places[entry.body["message"]], self._named[entry.body["sid"]]
+        return Draft(
+            id=f"delivered:{addressed}",
+            stage="DELIVERED",
+            actor="carrier:whatsapp",
+            incident_id=self._named[str(entry.incident_id)],
+            reason="delivered",
+            settles=addressed,
+            body={"sid": sid},
+        )
 
     def _draft(self, entry: Entry) -> Draft:
         return Draft(
@@ -156,22 +170,25 @@ class _Again:
 def posts(outage: Outage, clock: Clock, first: int, entries: int, open_incidents: int) -> Iterator[list[Draft]]:
     """A policy, and incidents until there are about `entries`, the last `open_incidents` of which nobody answered yet.
 
-    first: the index of the first of them. `clock` goes on before each post.
+    Each is a commit. first: the index of the first of them. `clock` goes on before each: about ENTRIES_A_DAY, and the
+    incidents that stay open began within the last day.
     """
     yield [outage.in_force()]
-    began, number, size = clock.now, 0, first + 1
-    opening = len(outage.again(0, "any", 0, timedelta(0), whole=False))
-    for count, ends, services in ((entries - size, True, SERVICES), (0, False, open_incidents)):
-        until = size + (count - open_incidents * opening if ends else open_incidents * opening)
-        while size < until:
-            clock.now += APART
-            drafts: list[Draft] = []
-            while len(drafts) < POST_ENTRIES and size + len(drafts) < until:
-                service = f"{'service' if ends else 'open'}-{number % services}"
-                drafts += outage.again(number, service, size + len(drafts), clock.now - began, whole=ends)
-                number += 1
-            size += len(drafts)
-            yield drafts
+    size, number, later = first + 1, 0, timedelta(0)
+    long, short = (sum(len(drafts) for _, drafts in outage.again(0, "any", 0, later, whole=w)) for w in (True, False))
+    ended = max(0, -((size - entries + open_incidents * short) // long))
+    for count, whole, services, apart in (
+        (ended, True, SERVICES, DAY * long / ENTRIES_A_DAY),
+        (open_incidents, False, open_incidents, min(DAY * short / ENTRIES_A_DAY, DAY / max(open_incidents, 1))),
+    ):
+        for _ in range(count):
+            later += apart
+            service = f"{'service' if whole else 'open'}-{number % services}"
+            for at, drafts in outage.again(number, service, size, later, whole=whole):
+                clock.now = max(clock.now, at)
+                size += len(drafts)
+                yield drafts
+            number += 1
 
 
 def write(
@@ -179,7 +196,7 @@ def write(
 ) -> None:
     """Write posts to a ledger that nobody has open, quickly: its rules are put aside meanwhile.
 
-    That the rules take them is proven where they are few. The checkpoint and what is hashed are as ever.
+    That the rules take them is proven where they are few. What is hashed and signed is as ever.
     """
     scribe, head = Scribe(origin, key, clock), Head()
     with closing(sqlite3.connect(store, isolation_level=None)) as connection:
@@ -195,14 +212,14 @@ def write(
         head = Head(head.frontier.extended(leaf_hash(raw) for (raw,) in rows))
         for drafts in wanted:
             entries, head = scribe.write(tenant, drafts, head)
+            head = scribe.signed(tenant, head)
             blobs = [(tenant, blob.digest, blob.data) for draft in drafts for blob in draft.blobs]
             connection.executemany(
                 "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)",
                 [(tenant, entry.index, entry.raw.decode()) for entry in entries],
             )
             connection.executemany("INSERT OR IGNORE INTO blob (tenant, digest, data) VALUES (?, ?, ?)", blobs)
-        signed = scribe.signed(tenant, head)
-        connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (tenant, signed.frontier.size, signed.note))
+            connection.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (tenant, head.frontier.size, head.note))
         for _, _, sql in aside:
             connection.execute(sql)
         connection.execute("COMMIT")
