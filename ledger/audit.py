@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ledger.books_audit import BESIDE_FROM, SHAPE, BooksAudit, BooksFault, audit
 from ledger.entry import Entry
 from ledger.log_audit import Anchored, LogAudit, LogFault
 from ledger.posting_again import POSTED_AGAIN_MAX, Refused, posting_again
+from ledger.signatures_audit import Block, Verifier, newest_of, signatures_beside
 from ledger.stores import migration, schema
 
 
@@ -104,7 +105,7 @@ def verify_store(
                 size = 0 if row[0] is None else int(row[0]) + 1
                 again = size <= POSTED_AGAIN_MAX if post_again is None else post_again
                 with posting_again(store, path, tenant, origin, size) if again else nullcontext(_nothing) as refused:
-                    audits.append(_verify(store, path, tenant, size, log, refused))
+                    audits.append(_verify(store, path, tenant, origin, size, log, refused))
             wrong = _fault_of_the_file(store, origin)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a name in a damaged schema is no text
         raise NotALedger(f"{path}: {error}") from error
@@ -119,14 +120,22 @@ def _verify(
     store: sqlite3.Connection,
     path: Path,
     tenant: str,
+    origin: str,
     size: int,
     log: Callable[..., LogAudit],
     refused: Callable[[], Refused | None],
 ) -> Audit:
-    """One log: the walk through it, and the rules of its books on the way or, where that pays, beside it."""
+    """One log: the walk through it; signatures and the rules of its books on the way or, where that pays, beside it."""
     inside = BooksAudit() if size < BESIDE_FROM or not can_be_told(tenant) else None
-    with nullcontext(inside.end) if inside is not None else audited_beside(store, path, tenant, size) as books:
-        walk = log(books=inside)
+    with ExitStack() as beside:
+        books: Callable[[], BooksFault | None]
+        signatures: Verifier
+        if inside is not None:
+            books, signatures = inside.end, Block.fault
+        else:
+            books = beside.enter_context(audited_beside(store, path, tenant, size))
+            signatures = beside.enter_context(signatures_beside(path, tenant, origin, newest_of(store, tenant)))
+        walk = log(books=inside, signatures=signatures)
         found: BooksFault | None = None  # not the exception, which would keep the walk's cursors with it
         try:
             walk.walk()

@@ -26,18 +26,30 @@ def beside(module: str, *given: str) -> Iterator[Callable[[], Any]]:
 
     What is called for the answer waits for it, and raises Unsaid. Whoever leaves before does not wait.
     """
+    with _begun(module, given) as process:
+        yield lambda: _read(process.communicate()[0])
+
+
+@contextmanager
+def telling(module: str, *given: str) -> Iterator[Callable[[], Any]]:
+    """The same where `main` writes answer after answer, a line each: every call waits for the next one."""
+    with _begun(module, given) as process:
+        yield lambda: _read(process.stdout.readline() if process.stdout is not None else b"")
+
+
+@contextmanager
+def _begun(module: str, given: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     words = [sys.executable, "-c", f"from {module} import main; main()", *given]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
-
-        def answer() -> Any:
-            said, _ = process.communicate()
-            try:
-                return json.loads(said)
-            except ValueError as error:
-                raise Unsaid from error
-
         try:
-            yield answer
+            yield process
         finally:
             process.kill()
+
+
+def _read(said: bytes) -> Any:
+    try:
+        return json.loads(said)
+    except ValueError as error:
+        raise Unsaid from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -11,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ledger import checkpoint as notes
 from ledger.books_audit import BooksAudit
 from ledger.entry import MAX_ENTRY_BYTES, Entry, read_canonical
-from ledger.keys import KeyFault, Keyring, WrongKey
+from ledger.keys import KeyFault, Keyring
 from ledger.merkle import Frontier, leaf_hash
+from ledger.signatures_audit import Verifier, blocks_of, newest_of
 from ledger.stores.opening import keys_of
 
 Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
@@ -36,9 +38,13 @@ class LogAudit:
         newest: bool,
         anchor: Anchored | None,
         books: BooksAudit | None,
+        signatures: Verifier,
         tell: Callable[[int], None],
     ) -> None:
-        """books: shown every entry on the way; None where somebody else looks at them."""
+        """books: shown every entry on the way; None where somebody else looks at them.
+
+        signatures: what is wrong with a block of checkpoints, each of which is asked for in order.
+        """
         self._store = store
         self._tenant = tenant
         self._origin = origin
@@ -49,6 +55,7 @@ class LogAudit:
         self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
         self._leaves: list[bytes] = []  # hashed, and not in the frontier yet
         self._books = books
+        self._signatures = signatures
         self._seen: set[int] = set()
         self._blob_fault: LogFault | None = None
         self._frontier = Frontier()
@@ -72,7 +79,7 @@ class LogAudit:
         """Hash the entries in order and compare the root at every size that was signed; the root at the anchor's."""
         found = self._root() if anchored == 0 else None
         signed = self._signed()
-        size, root = next(signed, (None, b""))
+        size, root = next(signed, (None, ""))
         sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"  # whatever the bytes are
         for n, raw in self._store.execute(sql, (self._tenant,)):
             self._entry(n, raw)
@@ -80,19 +87,19 @@ class LogAudit:
             if stand == anchored:
                 found = self._root()
             if stand == size:
-                if self._root() != root:
+                if b64encode(self._root()).decode() != root:
                     raise LogFault(
                         "root", n, "the root differs from the signed one: this entry or one before it was changed"
                     )
                 if self._stage == "DECLINED":
                     raise LogFault("declined", n, "it was signed without the REJECTED of its proposal")
-                size, root = next(signed, (None, b""))
+                size, root = next(signed, (None, ""))
             if not stand % TOLD_EVERY:
                 self._tell(stand)
         self._end(size, signed)
         return found
 
-    def _end(self, size: int | None, signed: Iterator[tuple[int, bytes]]) -> None:
+    def _end(self, size: int | None, signed: Iterator[tuple[int, str]]) -> None:
         """Nothing was signed that is not there, and nothing is there that was not signed."""
         self._root()
         stand = self._frontier.size
@@ -110,20 +117,16 @@ class LogAudit:
         self._leaves = []
         return self._frontier.root
 
-    def _signed(self) -> Iterator[tuple[int, bytes]]:
-        before = 0
-        sql = "SELECT size, note FROM checkpoint WHERE tenant = ? ORDER BY size"
-        for size, note in self._store.execute(sql, (self._tenant,)):
-            try:
-                found = self._keys.verify(note)
-                self._keys.vouch(note, after=before)
-            except notes.BadCheckpoint as error:
-                rule = "key" if isinstance(error, WrongKey) else "checkpoint"
-                raise LogFault(rule, size - 1, f"the checkpoint after it: {error}") from error
-            if found.size != size:
-                raise LogFault("checkpoint", size - 1, f"the checkpoint after it says {found.size}")
-            before = size
-            yield size, found.root
+    def _signed(self) -> Iterator[tuple[int, str]]:
+        """Size and root, in base64, of each checkpoint. Raises LogFault where the next one does not hold."""
+        for block in blocks_of(self._store, self._tenant, newest_of(self._store, self._tenant)):
+            bad = self._signatures(block, self._keys)
+            for size, note in block.signed:
+                if bad is not None and size >= bad[0]:
+                    break
+                yield size, note.split("\n", 3)[2]
+            if bad is not None:
+                raise LogFault(bad[1], bad[0] - 1, bad[2])
 
     def _keyring(self) -> Keyring:
         """The keys that the log names. What names them is itself under the signatures that are checked with them."""
