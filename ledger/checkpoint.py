@@ -8,6 +8,7 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -78,8 +79,13 @@ def sign(checkpoint: Checkpoint, name: str, *keys: Ed25519PrivateKey) -> str:
 
 def signature_line(body: str, name: str, key: Ed25519PrivateKey) -> str:
     """The line by which `name` signs a note with this text (C2SP signed-note)."""
-    signature = base64.b64encode(key_id(name, key.public_key()) + key.sign(body.encode())).decode()
+    signature = base64.b64encode(_key_id_of(name, key) + key.sign(body.encode())).decode()
     return f"\u2014 {name} {signature}\n"
+
+
+@lru_cache(maxsize=64)  # the public key of a private one takes as long as a third of a signature
+def _key_id_of(name: str, key: Ed25519PrivateKey) -> bytes:
+    return key_id(name, key.public_key())
 
 
 def open_note(note: str, name: str, public: Ed25519PublicKey) -> str:
@@ -186,6 +192,11 @@ class Anchor:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._newest: tuple[int, str] | None = None
+
+    @property
+    def note(self) -> str | None:
+        """The newest note that this object read or wrote."""
+        return self._newest[1] if self._newest is not None else None
 
     def read(self) -> str | None:
         """The newest whole note, or None where there is no file. Raises BadCheckpoint where no slot is whole."""

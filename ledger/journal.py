@@ -91,6 +91,12 @@ class Journal(Protocol):
     async def wait(self, tenant: str, size: int) -> None:
         """Return when the log of `tenant` holds more than `size` entries."""
 
+    async def anchored(self, tenant: str, index: int) -> None:
+        """Return when the anchor covers the entry `index`, or where it cannot be written: then `anchor_error` says why.
+
+        Whoever is about to do something outside because of an entry asks this first.
+        """
+
     def last_time(self, tenant: str) -> datetime | None:
         """The time of the last entry: the ledger's own, which never steps back."""
 

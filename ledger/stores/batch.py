@@ -50,16 +50,12 @@ def answer(job: Job, result: Receipt | LedgerError) -> None:
 
 @dataclass(slots=True)
 class Batch:
-    """A transaction as it forms: where each log would end, what was made, what stood before, what each job gets.
-
-    unanchored: why the anchor of a tenant could not be written after it.
-    """
+    """A transaction as it forms: where each log would end, what was made, what stood before, what each job gets."""
 
     heads: dict[str, Head] = field(default_factory=dict)
     made: dict[tuple[str, str], Entry] = field(default_factory=dict)
     standing: dict[tuple[str, str], Entry] = field(default_factory=dict)
     results: list[Receipt | LedgerError] = field(default_factory=list)
-    unanchored: dict[str, OSError] = field(default_factory=dict)
 
     def keep(self, entries: Iterable[Entry]) -> None:
         self.made |= {(entry.tenant_id, entry.id): entry for entry in entries}

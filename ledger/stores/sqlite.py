@@ -26,6 +26,7 @@ from ledger.entry import Draft, Entry
 from ledger.journal import Broken, Receipt, Refused, Unavailable
 from ledger.merkle import Range, Subtrees
 from ledger.stores import opening, schema, transaction
+from ledger.stores.anchoring import Anchoring
 from ledger.stores.batch import Batch, Head, Job, Scribe, answer
 from ledger.stores.forest import Forest
 from ledger.stores.line import Line
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 MAX_POST_ENTRIES = 2_000
 MAX_BATCH_ENTRIES = 4_000
 MAX_WAITING_POSTS = 10_000
-ANCHOR_AGAIN_SECONDS = 1.0
 _MAX_SQLITE = 2**63 - 1
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # it stands in the name of the anchor's file
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f]{1,200}")  # C2SP signed-note: a key name has no space and no plus
@@ -56,12 +56,11 @@ class SqliteJournal:
         self._memory = path == ":memory:"
         self._store = opening.Store(Path(path), origin, key.public_key())
         self._scribe = Scribe(origin, key, clock)
-        self._anchors = anchors
+        self._anchoring = Anchoring(anchors, lambda: self._heads)
         self._durable = durable
         self._heads: dict[str, Head] = {}
         self._queue: asyncio.Queue[Job | None] = asyncio.Queue(MAX_WAITING_POSTS)
         self._grown: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._anchor_errors: dict[str, str] = {}
         self._forest = Forest(self._bytes)
         self._failed: str | None = None
         self._closed = False
@@ -104,9 +103,11 @@ class SqliteJournal:
         try:
             await journal._connect()
             journal._task = asyncio.create_task(journal._write_forever(), name="ledger writer")
+            journal._anchoring.start()
             for tenant in tenants:
                 if tenant not in journal._heads:
                     await journal.post(tenant, [journal._opened(tenant)])
+            await journal._anchoring.level()
         except BaseException:
             await journal.close()
             raise
@@ -126,7 +127,9 @@ class SqliteJournal:
                 self._writer = self._reader = await Line.open(self._connect_memory)
                 return
             hashed: dict[str, Subtrees] = {}
-            heads = await asyncio.to_thread(opening.prepare, self._store, self._anchors, hashed.__setitem__)
+            async with self._anchoring.alone:
+                anchors = self._anchoring.anchors
+                heads = await asyncio.to_thread(opening.prepare, self._store, anchors, hashed.__setitem__)
             self._writer = await Line.open(self._connect_writer)
             # What reads at this moment has queued its query already, so the old reader answers it before it ends.
             former, self._reader = self._reader, await Line.open(partial(schema.connect, self._store.path))
@@ -141,9 +144,8 @@ class SqliteJournal:
         self._heads = heads
         for tenant, known in hashed.items():
             self._forest.plant(tenant, known)
-        for tenant in self._anchors.keys() & heads.keys():
-            # A crash between commit and anchor left it behind; nothing may be dispatched before it is level again.
-            await self._write_anchor(tenant)
+        # A crash between commit and anchor left it behind.
+        await self._anchoring.level()
 
     def _connect_memory(self) -> sqlite3.Connection:
         store = schema.connect(":memory:")
@@ -170,6 +172,7 @@ class SqliteJournal:
                 await self._queue.put(None)
             await asyncio.wait([self._task])
         self._closed = True
+        await self._anchoring.close()
         self._wake(list(self._grown))
         # Taken away before the first await: a second close, at the same time, would wait for a thread that has ended.
         reader, writer = self._reader, self._writer
@@ -179,9 +182,12 @@ class SqliteJournal:
             await line.close()
 
     async def ended(self) -> None:
-        """Return once nothing can be written any more; raise what ended the writer, where that was a mistake."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        """Return once nothing can be written any more; raise what ended the writing, where that was a mistake."""
+        tasks = [task for task in (self._task, self._anchoring.task) if task is not None]
+        if tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -208,7 +214,7 @@ class SqliteJournal:
         jobs: list[Job] = []
         last = False
         try:
-            while not last and (job := await self._next()) is not None:
+            while not last and (job := await self._queue.get()) is not None:
                 jobs, entries = [job], len(job.drafts)
                 while entries < MAX_BATCH_ENTRIES and not self._queue.empty():
                     following = self._queue.get_nowait()
@@ -227,19 +233,8 @@ class SqliteJournal:
                 answer(job, Unavailable("the ledger is closed; ask again under the same id"))
             self._wake(list(self._grown))
 
-    async def _next(self) -> Job | None:
-        """The next post, or None at the end. An anchor that could not be written is tried again meanwhile."""
-        while self._anchor_errors:
-            try:
-                async with asyncio.timeout(ANCHOR_AGAIN_SECONDS):
-                    return await self._queue.get()
-            except TimeoutError:
-                for tenant in list(self._anchor_errors):
-                    await self._write_anchor(tenant)
-        return await self._queue.get()
-
     async def _write(self, jobs: list[Job]) -> None:
-        """One transaction for `jobs`, then the anchors, then the answers."""
+        """One transaction for `jobs`, then the answers. The anchors follow."""
         short = self._shortage()
         if short is not None:
             if not self._short:
@@ -261,8 +256,7 @@ class SqliteJournal:
                 answer(job, Unavailable(f"{error}; ask again under the same id"))
             return
         self._heads |= batch.heads
-        for tenant in batch.heads:
-            self._anchored(tenant, batch.unanchored.get(tenant))
+        self._anchoring.committed()
         for job, result in zip(jobs, batch.results, strict=True):
             answer(job, result)
         self._wake(batch.heads)
@@ -287,24 +281,7 @@ class SqliteJournal:
     async def _transact(self, jobs: list[Job]) -> Batch:
         if self._writer is None:
             raise Unavailable("the ledger is closed")
-        return await self._writer.run(transaction.write, jobs, self._scribe, self._heads, self._anchors)
-
-    async def _write_anchor(self, tenant: str) -> None:
-        try:
-            await asyncio.to_thread(self._anchors[tenant].write, self._heads[tenant].note)
-        except OSError as error:
-            self._anchored(tenant, error)
-        else:
-            self._anchored(tenant, None)
-
-    def _anchored(self, tenant: str, error: OSError | None) -> None:
-        """Remember whether the anchor of `tenant` is level with its log."""
-        if error is None:
-            self._anchor_errors.pop(tenant, None)
-            return
-        if tenant not in self._anchor_errors:
-            log.error("the anchor of %s cannot be written: %s", tenant, error)
-        self._anchor_errors[tenant] = f"the anchor of {tenant} cannot be written: {error}"
+        return await self._writer.run(transaction.write, jobs, self._scribe, self._heads)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -384,12 +361,16 @@ class SqliteJournal:
         while not self._closed and self._heads.get(tenant, Head()).frontier.size <= size:
             await self._grown[tenant].wait()
 
+    async def anchored(self, tenant: str, index: int) -> None:
+        await self.wait(tenant, index)  # a reader sees a commit a moment before its head is known here
+        await self._anchoring.covers(tenant, index)
+
     def last_time(self, tenant: str) -> datetime | None:
         return self._heads.get(tenant, Head()).time
 
     def anchor_error(self) -> str | None:
         """Why nothing may be dispatched now: an anchor, or the ledger itself, cannot be written, or has no room."""
-        return next(iter(self._anchor_errors.values()), self._failed) or self._shortage()
+        return next(iter(self._anchoring.errors.values()), self._failed) or self._shortage()
 
 
 def _roll_back(store: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""One transaction from BEGIN to the anchors, in one go. Synchronous: for the thread of the connection that writes."""
+"""One transaction from BEGIN to COMMIT, in one go. Synchronous: for the thread of the connection that writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ledger import checkpoint as notes
 from ledger.entry import Entry
 from ledger.journal import Receipt, Refused
 from ledger.stores.batch import Batch, Head, Job, Scribe
@@ -22,34 +21,18 @@ _INSERT_BLOB = (
 )
 
 
-def write(
-    store: sqlite3.Connection,
-    jobs: Sequence[Job],
-    scribe: Scribe,
-    heads: Mapping[str, Head],
-    anchors: Mapping[str, notes.Anchor],
-) -> Batch:
+def write(store: sqlite3.Connection, jobs: Sequence[Job], scribe: Scribe, heads: Mapping[str, Head]) -> Batch:
     """Commit all of `jobs` at once, or, where the database refuses one of them, each in a savepoint of its own.
 
-    heads: the ends of the logs before it. An anchor that cannot be written is told in `unanchored`: the entries stand.
-    Raises sqlite3.Error, after which nothing of it stands, or, where COMMIT failed, perhaps all of it.
+    heads: the ends of the logs before it. Raises sqlite3.Error, after which nothing of it stands, or, where COMMIT
+    failed, perhaps all of it.
     """
-    batch = _transact(store, jobs, scribe, heads)
-    # Crash here: the entries stand and the anchor is behind them, which a start accepts and mends.
-    for tenant in batch.heads.keys() & anchors.keys():
-        try:
-            anchors[tenant].write(batch.heads[tenant].note)
-        except OSError as error:
-            batch.unanchored[tenant] = error
-    return batch
-
-
-def _transact(store: sqlite3.Connection, jobs: Sequence[Job], scribe: Scribe, heads: Mapping[str, Head]) -> Batch:
     for make in (_together, _apart):
         store.execute("BEGIN IMMEDIATE")
         try:
             batch = make(store, jobs, scribe, heads)
-            # Crash before this: nothing stands. After it: all of it does, under its checkpoint.
+            # Crash before this: nothing stands. After it: all of it does, under its checkpoint, and the anchor is
+            # behind, which a start accepts and mends.
             store.execute("COMMIT")
         except BaseException as error:
             if store.in_transaction:

@@ -235,8 +235,8 @@ async def execute(desk: Desk, due: Due) -> None:
     if request.proof and proof is None:
         desk.defer(due.name, HALTED_AGAIN_SECONDS)
         return
-    # Law 5: a reader sees a commit before its anchor is written. What is sent waits until the ledger has said so.
-    await desk.journal.wait(desk.tenant, due.subject)
+    # Law 5: an entry stands before its anchor is written. What is sent waits for that; `may_act` tells where it fails.
+    await desk.journal.anchored(desk.tenant, due.subject)
     await desk.level()
     # From here to the request nothing is awaited: a halt that was answered before is seen, and so is a result.
     if not proposal.executing or desk.now() >= until:

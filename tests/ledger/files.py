@@ -50,16 +50,19 @@ class Files:
     def anchor(self) -> Path:
         return self.folder / "anchor.default"
 
-    async def open(self, **changed: Any) -> SqliteJournal:
-        given: dict[str, Any] = {
+    def given(self, **changed: Any) -> dict[str, Any]:
+        """What a ledger is opened with."""
+        return {
             "origin": ORIGIN,
             "key": KEY,
             "anchor_path": self.prefix,
             "clock": clock,
             "tenants": ["default"],
             "durable": False,
-        }
-        return await SqliteJournal.open(self.path, **given | changed)
+        } | changed
+
+    async def open(self, **changed: Any) -> SqliteJournal:
+        return await SqliteJournal.open(self.path, **self.given(**changed))
 
     async def post(self, *posts: Sequence[Draft]) -> None:
         """Open, post each, close."""

@@ -55,7 +55,7 @@ async def post_all(folder: Path) -> None:
             for _ in range(TRIES):
                 say(f"ASKED {ids}")
                 try:
-                    await journal.post(TENANT, post)
+                    receipt = await journal.post(TENANT, post)
                 except Refused:
                     say(f"REFUSED {ids}")
                     break
@@ -63,6 +63,7 @@ async def post_all(folder: Path) -> None:
                     say(f"UNKNOWN {ids}")
                 else:
                     say(f"ACK {ids}")
+                    await journal.anchored(TENANT, receipt.entries[-1].index)  # as before something is sent
                     break
     finally:
         await journal.close()

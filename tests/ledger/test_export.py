@@ -244,7 +244,7 @@ def test_an_empty_folder_is_taken_and_is_the_owners_alone(small: Exported, tmp_p
         ("DELETE FROM blob", "entry 1: its blob policy is missing"),
         ("UPDATE blob SET data = x'00'", "entry 1: its blob policy was changed"),
         ("DELETE FROM checkpoint WHERE size = (SELECT max(size) FROM checkpoint)", "under no checkpoint"),
-        ("UPDATE checkpoint SET note = replace(note, 'A', 'B')", "ledger verify"),
+        ("UPDATE checkpoint SET note = substr(note, 1, length(note) - 9) || 'AAAAAAA=' || char(10)", "ledger verify"),
         ("DELETE FROM checkpoint", "no tenant"),
     ],
 )

@@ -89,7 +89,10 @@ async def goes_on(folder: Path) -> None:
     """The next start: it opens, and takes a post."""
     journal = await open_journal(folder)
     try:
-        await journal.post(TENANT, [Draft(id="after", stage="NOTED", actor="system", reason="after", body={})])
+        receipt = await journal.post(
+            TENANT, [Draft(id="after", stage="NOTED", actor="system", reason="after", body={})]
+        )
+        await journal.anchored(TENANT, receipt.entries[0].index)
         assert journal.anchor_error() is None
     finally:
         await journal.close()

@@ -181,11 +181,13 @@ async def test_an_anchor_that_cannot_be_written_is_said_and_posts_still_stand(fi
     files.anchor.rename(files.folder / "moved")
     files.anchor.mkdir()
     receipt = await journal.post("default", [note("n")])
-    assert await journal.get("default", receipt.entries[0].index) == receipt.entries[0]
+    index = receipt.entries[0].index
+    assert await journal.get("default", index) == receipt.entries[0]
+    await journal.anchored("default", index)
     assert "anchor" in (journal.anchor_error() or "")
     files.anchor.rmdir()
     (files.folder / "moved").rename(files.anchor)
-    await journal.post("default", [note("m")])
+    await journal.anchored("default", index)
     assert journal.anchor_error() is None
     await journal.close()
     assert files.verify().fault is None

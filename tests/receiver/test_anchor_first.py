@@ -1,4 +1,4 @@
-"""Nothing leaves before the ledger has said that it stands: a reader sees a commit before its anchor is written."""
+"""Nothing leaves before its anchor is written: an entry stands, and is acknowledged, before that."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.receiver.governed import NOW, TENANT, Governed
 
 
 class Late(MemoryJournal):
-    """One whose entries are read before their anchor is written: `wait` returns when it is."""
+    """One whose entries are read before their anchor is written."""
 
     def __init__(self, clock: CaseClock) -> None:
         super().__init__(TENANT, clock.now)
-        self.anchored = asyncio.Event()
+        self.written = asyncio.Event()
 
-    async def wait(self, tenant: str, size: int) -> None:
-        await self.anchored.wait()
+    async def anchored(self, tenant: str, index: int) -> None:
+        await self.written.wait()
 
 
 async def test_a_dispatch_that_is_read_before_it_is_anchored_is_not_sent() -> None:
@@ -32,7 +32,7 @@ async def test_a_dispatch_that_is_read_before_it_is_anchored_is_not_sent() -> No
         await asyncio.sleep(0)
     assert "DISPATCHED" in [entry.stage for entry in journal.log]
     assert governed.executors.ran == []
-    journal.anchored.set()
+    journal.written.set()
     await working
     assert len(governed.executors.ran) == 1
     assert "EXECUTED" in [entry.stage for entry in journal.log]
