@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import glob
 import sqlite3
-from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,7 @@ def verify_store(
     try:
         # Before the snapshot: a service that goes on writing would move the anchor ahead of what is read here.
         anchors = _anchors(anchor_path)
-        with closing(schema.connect(path)) as store:
+        with closing(schema.connect(path)) as store, _damage(path) as damage:
             store.execute("BEGIN")
             sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
             # What is no text is a damaged record: its log lacks it, or the file's own check names it below.
@@ -106,7 +107,7 @@ def verify_store(
                 again = size <= POSTED_AGAIN_MAX if post_again is None else post_again
                 with posting_again(store, path, tenant, origin, size) if again else nullcontext(_nothing) as refused:
                     audits.append(_verify(store, path, tenant, origin, size, log, refused))
-            wrong = _fault_of_the_file(store, origin)
+            wrong = migration.fault_of(store, origin) or damage()
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where a name in a damaged schema is no text
         raise NotALedger(f"{path}: {error}") from error
     if wrong is None:
@@ -175,13 +176,26 @@ def read_entries(path: Path, tenant: str) -> list[Entry]:
         raise NotALedger(f"{path}: {error}") from error
 
 
-def _fault_of_the_file(store: sqlite3.Connection, origin: str) -> str | None:
-    """What is wrong with the file itself: a rule that is not as this version makes it, or a damaged page or index."""
-    wrong = migration.fault_of(store, origin)
-    if wrong is not None:
-        return wrong
-    (found,) = store.execute("PRAGMA integrity_check(1)").fetchone()
-    return None if found == "ok" else f"the file is damaged: {found}"
+@contextmanager
+def _damage(path: Path) -> Iterator[Callable[[], str | None]]:
+    """What SQLite's own check finds in the file, a damaged page or index, by a thread meanwhile.
+
+    It has a connection of its own, which may see commits that came after the snapshot: they are checked as well, and
+    what is damaged does not become whole by them. What is called for the answer waits for it, and raises sqlite3.Error.
+    Whoever leaves before ends it.
+    """
+    with closing(schema.connect(path, any_thread=True)) as store, ThreadPoolExecutor(1) as thread:
+
+        def check() -> str | None:
+            (found,) = store.execute("PRAGMA integrity_check(1)").fetchone()
+            return None if found == "ok" else f"the file is damaged: {found}"
+
+        found = thread.submit(check)
+        try:
+            yield found.result
+        finally:
+            found.cancel()
+            store.interrupt()
 
 
 def _anchors(prefix: Path | None) -> dict[str, Anchored]:

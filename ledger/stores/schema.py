@@ -56,15 +56,17 @@ def script(origin: str) -> str:
     return "\n".join(lines)
 
 
-def connect(path: Path | str, *, read_only: bool = True) -> sqlite3.Connection:
+def connect(path: Path | str, *, read_only: bool = True, any_thread: bool = False) -> sqlite3.Connection:
     """A connection in autocommit that knows our function. `path` may hold any character.
 
+    any_thread: whether it is used by another thread than this one; never by two at once, but to interrupt.
     ":memory:" and "" are empty ledgers that end with the connection, in memory and in a file that nobody sees.
     """
     if str(path) in (":memory:", ""):
         store = sqlite3.connect(path, isolation_level=None)
     else:
-        store = sqlite3.connect(address(path, read_only=read_only), uri=True, isolation_level=None)
+        uri, same = address(path, read_only=read_only), not any_thread
+        store = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=same)
     store.create_function("sha256_hex", 1, sha256_hex, deterministic=True)
     return store
 
