@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +186,20 @@ def test_a_rule_that_is_gone_is_a_fault_though_every_entry_holds(files: Files) -
     fault = files.verify().fault
     assert fault is not None
     assert fault.message.endswith("trigger entry_dispatched is missing")
+
+
+def test_an_index_that_lacks_an_entry_is_damage_though_every_entry_holds(files: Files) -> None:
+    def schema_changed(sql: str, *given: Any) -> list[Any]:
+        with closing(sqlite3.connect(files.path, isolation_level=None)) as store:
+            store.execute("PRAGMA writable_schema = ON")
+            return store.execute(sql, given).fetchall()
+
+    rows = schema_changed("SELECT * FROM sqlite_master WHERE name = 'entry_stage'")
+    schema_changed("DELETE FROM sqlite_master WHERE name = 'entry_stage'")
+    add_signed(files, Draft("n", "NOTED", "system"))
+    schema_changed("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", *rows[0])
+    fault = files.verify().fault
+    assert fault is not None
+    assert fault.rule == "file"
+    assert fault.message.startswith("the file is damaged: ")
+    assert "entry_stage" in fault.message
