@@ -200,30 +200,33 @@ def canonical(value: Any) -> bytes:
 def read_canonical(raw: bytes) -> tuple[Any, bool]:
     """What JSON bytes say, and whether they are its canonical form. Raises ValueError, NotCanonical among them.
 
-    What is not deep and whose keys sort alike in any order is read and written once; what is odd in any way is told
-    by `canonical` itself.
+    What is plain is read and written once; what is odd in any way is told by `canonical` itself.
     """
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH and (raw.isascii() or not _SORTS_OTHERWISE.search(raw)):
-        data = orjson.loads(raw)
-        if not _has_float(data):
-            try:
+    if raw.isascii() or not _SORTS_OTHERWISE.search(raw):
+        try:
+            data = orjson.loads(raw)
+            if _is_plain(data):
                 return data, bool(orjson.dumps(data, option=_SORTED) == raw)
-            except orjson.JSONEncodeError:  # an integer beyond MAX_INTEGER, which is named below
-                pass
+        except orjson.JSONEncodeError:  # an integer beyond MAX_INTEGER, which is named below
+            pass
+        except orjson.JSONDecodeError:
+            if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:  # else it may be that it is too deep for this reader
+                raise
     data = json.loads(raw)
     return data, canonical(data) == raw
 
 
-def _has_float(value: Any) -> bool:
+def _is_plain(value: Any) -> bool:
+    """Whether no float is in it, and so few objects and lists that it cannot be deeper than MAX_DEPTH."""
     pending = [value] if type(value) is dict else [[value]]
     for holder in pending:
         for item in holder.values() if type(holder) is dict else holder:
             kind = type(item)
             if kind is float:
-                return True
-            if item and (kind is dict or kind is list):
+                return False
+            if kind is not str and item and (kind is dict or kind is list):  # there is room for an empty one
                 pending.append(item)  # the loop goes on to it
-    return False
+    return len(pending) < MAX_DEPTH
 
 
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER

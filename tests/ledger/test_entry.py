@@ -82,10 +82,20 @@ def test_bytes_are_read_as_canonical_exactly_where_they_are(value: Any, place: i
     "text",
     ["1.0", "[1e2]", "-0", "[-0.0]", '{"a":1,"a":1}', '{"a": 1}', '{"b":1,"a":2}', '"\\u0041"', '"\\/"', '"\\u001F"',
      "NaN",
-     "[9007199254740992]", "[18446744073709551616]", '{"a":{"b":[{"c":0.5}]}}', "[" * 65 + "]" * 65, '"\\ud800"'],
+     "[9007199254740992]", "[18446744073709551616]", '{"a":{"b":[{"c":0.5}]}}', "[" * 65 + "]" * 65, '"\\ud800"',
+     '{"a":' * 64 + "[]" + "}" * 64, "[0," * 64 + '{"a":0}' + "]" * 64],
 )  # fmt: skip
 def test_what_is_not_canonical_is_never_read_as_if_it_were(text: str) -> None:
     assert not read(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 64 + "]" * 64, '{"a":' * 63 + "[]" + "}" * 63, '{"a":' * 64 + "0" + "}" * 64, "[" + "[0]," * 99 + "[]]",
+     '"' + "[" * 99 + '"'],
+)  # fmt: skip
+def test_what_is_as_deep_as_it_may_be_is_canonical(text: str) -> None:
+    assert read(text.encode())
 
 
 def test_every_character_is_written_as_the_standard_library_writes_it() -> None:
