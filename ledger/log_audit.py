@@ -53,6 +53,7 @@ class LogAudit:
         self._anchored = anchor
         self._tell = tell
         self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
+        self._next = 0
         self._leaves: list[bytes] = []  # hashed, and not in the frontier yet
         self._books = books
         self._signatures = signatures
@@ -145,7 +146,7 @@ class LogAudit:
         return keys
 
     def _entry(self, n: int, raw: bytes) -> None:
-        place = self._frontier.size + len(self._leaves)
+        place = self._next
         if n != place:
             raise LogFault("gap", place, f"it is missing: {n} follows {place - 1}")
         try:
@@ -160,6 +161,7 @@ class LogAudit:
             raise LogFault("leaf", n, f"it says it is entry {said[0]} of {said[1]} in {said[2]}")
         self._stage = data.get("stage")
         self._leaves.append(leaf_hash(raw))
+        self._next = n + 1
         if entry is None:
             return
         if self._books is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_ROOT = sha256(b"").digest()
 HASH_BYTES = 32
 BLOCK_LEVEL = 8
 BLOCK = 1 << BLOCK_LEVEL  # leaves in a block, as in a tile of C2SP tlog-tiles
@@ -15,11 +15,11 @@ Range = tuple[int, int]  # the leaves from the first number to before the second
 
 
 def leaf_hash(data: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + data).digest()
+    return sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,11 @@ class Frontier:
         """The frontier with more leaf hashes: as in binary addition, equal subtrees are joined."""
         roots, size = list(self.roots), self.size
         for leaf in leaves:
-            roots.append(leaf)
-            count = size
+            joined, count = leaf, size
             while count & 1:
-                right = roots.pop()
-                roots[-1] = node_hash(roots[-1], right)
+                joined = sha256(b"\x01" + roots.pop() + joined).digest()  # `node_hash`, for each of many
                 count >>= 1
+            roots.append(joined)
             size += 1
         return Frontier(size, tuple(roots))
 
@@ -51,8 +50,8 @@ class Frontier:
         if not self.roots:
             return EMPTY_ROOT
         root = self.roots[-1]
-        for left in reversed(self.roots[:-1]):
-            root = node_hash(left, root)
+        for left in self.roots[-2::-1]:
+            root = sha256(b"\x01" + left + root).digest()
         return root
 
 
@@ -67,7 +66,7 @@ def perfect_root(leaves: Sequence[bytes]) -> bytes:
         raise ValueError(f"{len(leaves)} leaves are no perfect tree")
     while len(leaves) > 1:
         pairs = zip(leaves[::2], leaves[1::2], strict=True)
-        leaves = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in pairs]
+        leaves = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
     return leaves[0]
 
 
