@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -48,6 +48,14 @@ class Receipt:
     duplicate: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries, and what stands in some of their blobs, by digest; one that is missing is not among them."""
+
+    entries: Sequence[Entry]
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+
+
 class Journal(Protocol):
     """One ledger with a log for each tenant."""
 
@@ -65,6 +73,9 @@ class Journal(Protocol):
         actor: str | None = None,
     ) -> list[Entry]:
         """Entries with an index above `after`, in order, at most `limit`."""
+
+    async def page(self, tenant: str, *, after: int, limit: int, blobs: Collection[str]) -> Page:
+        """Entries as `entries` gives them, and their blobs of these names, read at once."""
 
     async def get(self, tenant: str, index: int) -> Entry | None: ...
 

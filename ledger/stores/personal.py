@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ledger.entry import Draft
-from ledger.journal import Receipt, Unavailable
+from ledger.journal import Page, Receipt, Unavailable
 from ledger.stores.people import People, key_id
 from ledger.stores.sqlite import SqliteJournal
 
@@ -41,6 +41,12 @@ class PersonalJournal(SqliteJournal):
                 text = f"with the key of {entry.body.get('person')}, by entry {entry.index}"
                 return json.dumps({"erased": text}).encode()
         return json.dumps({"unreadable": f"no key {id.hex()} is at hand"}).encode()
+
+    async def page(self, tenant: str, *, after: int, limit: int, blobs: Collection[str]) -> Page:
+        page = await super().page(tenant, after=after, limit=limit, blobs=blobs)
+        sealed = {digest for digest, data in page.blobs.items() if key_id(data) is not None}
+        opened = {digest: await self.blob(tenant, digest) or b"" for digest in sealed}
+        return Page(page.entries, {**page.blobs, **opened}) if opened else page
 
     async def finish_erasing(self, tenant: str) -> None:
         """Destroy every key of which the log says that it is gone: a crash may have come between. Raises OSError."""

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint as notes
 from ledger.entry import Draft, Entry
-from ledger.journal import Broken, Receipt, Refused, Unavailable
+from ledger.journal import Broken, Page, Receipt, Refused, Unavailable
 from ledger.merkle import Range, Subtrees
 from ledger.stores import opening, schema, transaction
 from ledger.stores.anchoring import Anchoring
@@ -316,6 +316,15 @@ class SqliteJournal:
                 given.append(_text(value))
         return await self._rows(sql + " ORDER BY n LIMIT ?", [*given, min(limit, _MAX_SQLITE)])
 
+    async def page(self, tenant: str, *, after: int, limit: int, blobs: Collection[str]) -> Page:
+        """One hop between threads, and what is read is parsed over there: a start reads a whole log in this way."""
+        if self._closed or self._reader is None:
+            raise Unavailable("the ledger is closed")
+        try:
+            return await self._reader.run(_page, tenant, min(after, _MAX_SQLITE), min(limit, _MAX_SQLITE), blobs)
+        except sqlite3.Error as error:
+            raise Unavailable(f"the ledger cannot be read: {error}") from error
+
     async def get(self, tenant: str, index: int) -> Entry | None:
         rows = await self._rows("SELECT bytes FROM entry WHERE tenant = ? AND n = ?", (tenant, min(index, _MAX_SQLITE)))
         return rows[0] if rows else None
@@ -376,6 +385,17 @@ class SqliteJournal:
 def _roll_back(store: sqlite3.Connection) -> None:
     if store.in_transaction:
         store.execute("ROLLBACK")
+
+
+def _page(store: sqlite3.Connection, tenant: str, after: int, limit: int, names: Collection[str]) -> Page:
+    sql = "SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? AND n > ? ORDER BY n LIMIT ?"
+    entries = [Entry.parse(raw) for (raw,) in store.execute(sql, (tenant, after, limit)).fetchall()]
+    found = {}
+    for digest in dict.fromkeys(ref.digest for entry in entries for ref in entry.blobs if ref.name in names):
+        row = store.execute("SELECT data FROM blob WHERE tenant = ? AND digest = ?", (tenant, digest)).fetchone()
+        if row is not None:
+            found[digest] = bytes(row[0])
+    return Page(entries, found)
 
 
 def _text(value: str) -> str:

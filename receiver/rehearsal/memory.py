@@ -6,12 +6,12 @@ What the books allow is proven of the real stores; here the real governor runs o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from ledger.accounts import OPENS
 from ledger.entry import Draft, Entry, canonical, format_time
-from ledger.journal import Conflict, Receipt
+from ledger.journal import Conflict, Page, Receipt
 from ledger.merkle import Range, leaf_hash, tree_root
 
 ORIGIN = "rehearsal.example"
@@ -70,6 +70,11 @@ class MemoryJournal:
             and (actor is None or entry.actor == actor)
         )
         return [entry for entry, _ in zip(wanted, range(limit), strict=False)]
+
+    async def page(self, tenant: str, *, after: int, limit: int, blobs: Collection[str]) -> Page:
+        entries = await self.entries(tenant, after=after, limit=limit)
+        wanted = (ref.digest for entry in entries for ref in entry.blobs if ref.name in blobs)
+        return Page(entries, {d: data for d in wanted if (data := await self.blob(tenant, d)) is not None})
 
     async def get(self, tenant: str, index: int) -> Entry | None:
         return self.log[index] if 0 <= index < len(self.log) else None

@@ -140,6 +140,21 @@ async def test_what_is_not_there(journal: Journal) -> None:
     assert journal.anchor_error() is None
 
 
+async def test_a_page_has_entries_and_those_of_their_blobs_that_were_named(journal: Journal) -> None:
+    one, two, other = Blob("p", b"one"), Blob("p", b"two"), Blob("q", b"other")
+    await journal.post("default", [note("a", blobs=(one, other)), note("b", blobs=(two,)), note("c", blobs=(one,))])
+    await journal.post("other", [note("a", blobs=(Blob("p", b"theirs"),))])
+    page = await journal.page("default", after=0, limit=2, blobs=("p", "r"))
+    assert list(page.entries) == await journal.entries("default", after=0, limit=2)
+    assert page.blobs == {one.digest: b"one", two.digest: b"two"}
+    last = await journal.page("default", after=2, limit=2**70, blobs=())
+    assert ([entry.id for entry in last.entries], last.blobs) == (["c"], {})
+    assert not (await journal.page("default", after=2**70, limit=10, blobs=("p",))).entries
+    await journal.close()
+    with pytest.raises(Unavailable):
+        await journal.page("default", after=0, limit=2, blobs=("p",))
+
+
 async def test_entries_are_chosen_by_place_incident_stage_and_actor(journal: Journal) -> None:
     await journal.post("default", [note(f"n{n}", incident_id=f"inc-{n % 2}") for n in range(6)])
     await journal.post("default", [Draft("r", "REMINDED", "policy", incident_id="inc-1")])

@@ -148,6 +148,14 @@ async def test_a_post_that_is_repeated_is_a_duplicate_and_reads_as_it_was_said(p
     await journal.close()
 
 
+async def test_a_page_opens_what_is_sealed(path: Path) -> None:
+    journal = await journal_at(path.parent, People(path, SECRET))
+    await journal.post("default", [heard("h", "rudo"), heard("s", None)])
+    page = await journal.page("default", after=0, limit=10, blobs=("text",))
+    assert list(page.blobs.values()) == [WORDS, WORDS]
+    await journal.close()
+
+
 async def test_a_crash_between_erased_and_the_key_is_mended_at_the_start(path: Path) -> None:
     people = People(path, SECRET)
     journal = await journal_at(path.parent, people)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ledger.entry import Entry
-from ledger.journal import Receipt
+from ledger.journal import Page, Receipt
 from ledger.stores import schema
 from ledger.stores.batch import Batch, Job
 from ledger.stores.line import Line
@@ -70,6 +70,9 @@ class InlineJournal(SqliteJournal):
     async def entries(self, tenant: str, *, after: int = -1, **how: Any) -> list[Entry]:
         # Most questions are for what is new, and mostly there is nothing.
         return await super().entries(tenant, after=after, **how) if after + 1 < await self.size(tenant) else []
+
+    async def page(self, tenant: str, *, after: int, **how: Any) -> Page:
+        return await super().page(tenant, after=after, **how) if after + 1 < await self.size(tenant) else Page(())
 
     def copy_to(self, path: Path) -> None:
         """The whole ledger as a file, for `verify_store`."""

@@ -300,6 +300,12 @@ class SimJournal:
         await self._turn()
         return found
 
+    async def page(self, tenant: str, **how: Any) -> Any:
+        await self._turn()
+        found = await self._journal.page(tenant, **how)
+        await self._turn()
+        return found
+
     async def blob(self, tenant: str, digest: str) -> bytes | None:
         await self._turn()
         return await self._journal.blob(tenant, digest)
