@@ -46,8 +46,11 @@ from receiver.evidence.silencing import Server, Silencing
 from receiver.execution.webhook import Webhooks
 from receiver.governor.changes import ExecutionDesk, GovernorChanges
 from receiver.governor.desk import Charter, Desk
+from receiver.governor.folding import remember
 from receiver.governor.loop import Governor
+from receiver.governor.memo import memo_path
 from receiver.governor.ports import AlertSource, Carrier, Diagnostician, Evidence, Executors, Silencer
+from receiver.governor.remembering import Memos
 from receiver.governor.viewing import QuestionDesk
 from receiver.incident.outbox import Pace
 from receiver.incident.today import paid_on, sent_on
@@ -254,6 +257,8 @@ class Service:
         await asyncio.gather(*tasks, return_exceptions=True)
         for claude in (*self._former, self._claude):
             await claude.close()
+        for governor in self.governors.values():
+            await remember(governor.desk, serving=False)
         await self.journal.close()
         await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
         await self._session.close()
@@ -329,6 +334,7 @@ class Service:
             metrics=self.metrics,
             secret=self.loaded.secret,
             public_url=self.loaded.settings.public_url,
+            memos=Memos(memo_path(settings.ledger.path, name), name, self.loaded.secret, self._room.holds),
             **{field.name: getattr(offices, field.name) for field in fields(Offices)},
         )
 

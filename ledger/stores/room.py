@@ -22,6 +22,15 @@ class Room:
         found = self.statvfs(self.path.parent)
         return found.f_bavail * found.f_frsize
 
+    def holds(self, size: int) -> bool:
+        """Whether a file of so many bytes, which could be done without, leaves twice what must stay free."""
+        if not self.least:
+            return True
+        try:
+            return self.free() - size >= 2 * self.least
+        except OSError:
+            return False
+
     def shortage(self) -> str | None:
         """Why nothing may be posted now, or None. A file system that does not answer has no room."""
         if not self.least:

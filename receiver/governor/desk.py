@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.entry import Back, Blob, Draft, Entry, canonical
+from ledger.entry import Back, Blob, Draft, canonical
 from ledger.journal import Journal, Receipt
 from policy_rules.loading import load
 from policy_rules.permission import PastRun, Person
 from policy_rules.readings import Alert, Reading
 from policy_rules.rulebook import Rulebook
 from policy_rules.verdict import Memory, Verdict
-from receiver.governor.beside import assigned_by, brought_by
-from receiver.governor.forgetting import forget
-from receiver.governor.meters import count, durations
+from receiver.governor.folding import fold_on
 from receiver.governor.ports import AlertSource, Carrier, Clock, Diagnostician, Evidence, Executors, Silencer
+from receiver.governor.remembering import Memos
 from receiver.incident.basis import Basis, Decided
 from receiver.incident.book import Book
 from receiver.incident.duty import NO_DUTY, Duty
@@ -91,7 +90,8 @@ class Desk:
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
     DISPATCHED, what an attempt came to and whether it was the first, until it is booked. began, heard_at: of the
     monotonic clock, when this process began to listen for the heartbeat, and when it heard it last. candidates,
-    deploys: PromQL of the configuration that a case file asks beside what it finds by itself.
+    deploys: PromQL of the configuration that a case file asks beside what it finds by itself. memos: what a first fold
+    begins with, where there is a file for it.
     """
 
     tenant: str
@@ -111,6 +111,7 @@ class Desk:
     silencer: Silencer | None = None
     candidates: tuple[str, ...] = ()
     deploys: tuple[str, ...] = ()
+    memos: Memos | None = None
     book: Book = field(init=False)
     policies: dict[str, Rulebook] = field(default_factory=dict)
     looked: dict[int, datetime] = field(default_factory=dict)
@@ -142,18 +143,12 @@ class Desk:
         return await self.journal.post(self.tenant, drafts)
 
     async def fold(self) -> int:
-        """Fold what is new in the log; the number of entries folded.
+        """Fold what is new in the log; by how many entries the book grew.
 
         One at a time: the governor's turn and whoever asks through the API read the same page, and it is folded once.
         """
         async with self.folding:
-            before = self.book.size
-            while True:
-                entries = await self.journal.entries(self.tenant, after=self.book.size - 1, limit=500)
-                if not entries:
-                    return self.book.size - before
-                for entry in entries:
-                    await self._take(entry, counted=bool(before))
+            return await fold_on(self)
 
     async def level(self) -> None:
         """Fold until the book holds every entry that was committed before this returns."""
@@ -170,14 +165,6 @@ class Desk:
         async with self.decision:
             await self.level()
             yield
-
-    async def _take(self, entry: Entry, *, counted: bool) -> None:
-        assigned = await assigned_by(self.journal, entry) if entry.stage == "EVALUATED" else ()
-        self.book.take(entry, assigned, await brought_by(self.journal, entry))
-        forget(self, entry)
-        if counted:
-            count(self.metrics, self.book, entry)
-            durations(self.metrics, self.book, entry)
 
     async def load_policies(self) -> None:
         """Read the text of every policy that an outstanding watch or incident was opened under."""

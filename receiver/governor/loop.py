@@ -13,8 +13,8 @@ from ledger.journal import Conflict, LedgerError, Refused, Unavailable
 from policy_rules.readings import Alert
 from receiver.governor import duty, meters, missed, shadow
 from receiver.governor.adopting import adoption
-from receiver.governor.bulk import without_collector
 from receiver.governor.desk import Charter, Desk
+from receiver.governor.folding import begin, remember
 from receiver.governor.steps import AT_ONCE, BLOCKS, OTHERS_AT_ONCE, OUTSIDE, STEPS, WHOLE, still
 from receiver.governor.timekeeping import Timekeeper, regressed
 from receiver.incident.agenda import Due, Kind, View, agenda
@@ -55,8 +55,7 @@ class Governor:
         Raises LedgerError where the ledger cannot be read or refuses the adoption (the same version with other
         contents), and PolicyErrors where a policy of the ledger no longer reads.
         """
-        with without_collector():
-            await self.desk.fold()
+        await begin(self.desk)
         await self._adopt()
         await self.desk.load_policies()
 
@@ -121,6 +120,7 @@ class Governor:
                     # Not until the log grows: one that is closed says so at once, again and again.
                     await asyncio.sleep(UNAVAILABLE_AGAIN_SECONDS)
                     continue
+                await remember(self.desk, serving=True)
                 await self._wait(self._seconds_until(later))
         finally:
             tasks = [*self._running.values()] + ([poller] if poller is not None else [])

@@ -20,7 +20,10 @@ from ledger.entry import Entry
 from ledger.journal import LedgerError, Unavailable
 from ledger.merkle import Frontier, leaf_hash
 from receiver.governor.desk import Desk
+from receiver.governor.folding import remember
 from receiver.governor.loop import Governor
+from receiver.governor.memo import memo_path
+from receiver.governor.remembering import Memos
 from receiver.intake.polling import Poller
 from receiver.metrics import Metrics
 from tests.ledger.verifiers import load_script
@@ -58,6 +61,11 @@ _T = TypeVar("_T")
 
 
 STRANGER = load_script()  # a verifier that shares no code with the ledger
+
+
+async def at_once(work: Callable[..., _T], /, *given: Any, **named: Any) -> _T:
+    """`asyncio.to_thread` without a thread."""
+    return work(*given, **named)
 
 
 class Broken(AssertionError):
@@ -125,6 +133,9 @@ class History:
         self.delivered: list[tuple[str, bytes]] = []
         self.committed: list[Entry] = []  # of both tenants, in the order of their commits
         self.defects = Defects()
+        # Every other history starts its process from memos; that must not shift what else happens.
+        self.remembering = random.Random(f"memos of {seed}")
+        self.memos: tempfile.TemporaryDirectory[str] | None = None
         self.governors: dict[str, Governor] = {}
         self.desks: dict[str, Desk] = {}
 
@@ -141,6 +152,8 @@ class History:
         for tenant in tenants:
             self.observe(tenant, await self.real.entries(tenant))
         self.real.observer = self.observe
+        if self.remembering.random() < 0.5:
+            self.memos = tempfile.TemporaryDirectory()
         self.journal = SimJournal(self.real, self.world)
         await self.boot()
 
@@ -149,6 +162,8 @@ class History:
         self.world.dead = True
         await self.bury()
         await self.real.close()
+        if self.memos is not None:
+            self.memos.cleanup()
         del asyncio.get_running_loop().time
         logging.getLogger().removeHandler(self.defects)
 
@@ -204,6 +219,8 @@ class History:
             try:
                 for governor in self.governors.values():
                     await governor.start()
+                    memos = governor.desk.memos
+                    self.reached.faults["process: started from a memo"] += memos is not None and memos.size > 0
             except (Crash, Unavailable):  # whoever watches over the process starts it again
                 await self.bury()
             else:
@@ -225,7 +242,15 @@ class History:
             secret=terms.SECRET,
             public_url="" if self.flavour.polled else PUBLIC_URL,
             model="sim",
+            memos=self.memos_of(tenant),
         )
+
+    def memos_of(self, tenant: str) -> Memos | None:
+        if self.memos is None:
+            return None
+        serving = self.remembering.choice((1, 7, 40))
+        file = memo_path(Path(self.memos.name) / "sim.db", tenant)
+        return Memos(file, tenant, terms.SECRET, entries=1, serving=serving, beside=at_once)
 
     def running(self) -> list[asyncio.Task[None]]:
         return [task for governor in self.governors.values() for task in governor._running.values()]
@@ -288,6 +313,9 @@ class History:
                 raise Broken("the governor ended: " + "".join(traceback.format_exception(result)[-4:]))
             else:
                 taken += result[0]
+        if not self.world.dead:
+            for desk in self.desks.values():
+                await remember(desk, serving=True)
         return taken
 
     async def settle(self) -> None:

@@ -75,7 +75,7 @@ FAULTS = {
     *_all("executor", ("refuses the connection", "busy", "request lost", "fails", "accepts", "does not help")),
     *_all("executor", ("answer lost", "gateway error", "slow", "late result", "second result", "wrong secret")),
     *_all("disk", ("full", "answer lost", "full once it is heard")),
-    *_all("process", ("killed", "killed in a request", "killed while the executor is asked")),
+    *_all("process", ("killed", "killed in a request", "killed while the executor is asked", "started from a memo")),
     *_all("clock", ("forward", "back", "asleep")),
     *_all("people", ("the same message twice", "somebody else's button", "a stranger's button", "a stranger")),
     *_all("people", ("wrong code", "many wrong codes", "old question", "halt in flight", "another message")),

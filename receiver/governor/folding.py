@@ -1,0 +1,72 @@
+"""How a desk's book follows the log: a page at a time, at first on a memo where one fits, and a memo now and then."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ledger.entry import Entry
+from ledger.journal import Page
+from receiver.governor.beside import NAMES, assigned_by, brought_by
+from receiver.governor.bulk import without_collector
+from receiver.governor.forgetting import forget
+from receiver.governor.meters import count, durations
+
+if TYPE_CHECKING:
+    from receiver.governor.desk import Desk
+
+log = logging.getLogger(__name__)
+
+PAGE = 2_000  # entries that are read and folded at once; nothing else runs while they are folded
+
+
+async def begin(desk: Desk) -> None:
+    """The first fold of a process, and a memo where much was folded. Raises LedgerError."""
+    memos = desk.memos
+    with without_collector():
+        await desk.fold()
+        if memos is not None:
+            folded = desk.book.size - memos.size
+            log.info("tenant %s: %d entries from the memo, %d folded", desk.tenant, memos.size, folded)
+        await remember(desk, serving=False)
+
+
+async def fold_on(desk: Desk) -> int:
+    """Fold what is new in the log; by how many entries the book grew. One at a time: the caller sees to that."""
+    before = desk.book.size
+    if not before and desk.memos is not None:
+        desk.book = await desk.memos.load(desk.journal) or desk.book
+    while (page := await _page(desk)).entries:
+        for entry in page.entries:
+            # What stood before this process is no news to its metrics, whether it was folded now or for the memo.
+            _take(desk, entry, page.blobs, counted=bool(before))
+    return desk.book.size - before
+
+
+async def _page(desk: Desk) -> Page:
+    return await desk.journal.page(desk.tenant, after=desk.book.size - 1, limit=PAGE, blobs=NAMES)
+
+
+def _take(desk: Desk, entry: Entry, blobs: Mapping[str, bytes], *, counted: bool) -> None:
+    assigned, former = assigned_by(blobs, entry), brought_by(blobs, entry)
+    try:
+        desk.book.take(entry, assigned, former)
+    except BaseException:
+        desk.memos = None  # a book that has folded one half of an entry is not remembered
+        raise
+    forget(desk, entry)
+    if counted:
+        count(desk.metrics, desk.book, entry)
+        durations(desk.metrics, desk.book, entry)
+
+
+async def remember(desk: Desk, *, serving: bool) -> None:
+    """Write a memo of the book, where that is due. serving: steps may run meanwhile."""
+    memos = desk.memos
+    if memos is None or not memos.due(desk.book.size, serving=serving):
+        return
+    async with desk.folding:
+        raw = await memos.made(desk.book, desk.journal, serving=serving)
+    if raw is not None:
+        await memos.keep(raw)
