@@ -13,7 +13,7 @@ from unittest.mock import patch
 from policy_rules import checks, permission, recovery
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes, voice
-from receiver.governor import acting, asking, judging, steps, timekeeping, watching
+from receiver.governor import acting, asking, folding, judging, steps, timekeeping, watching
 from receiver.governor.desk import Desk
 from receiver.incident import agenda as agenda_module
 from receiver.incident import book as book_module
@@ -270,10 +270,10 @@ def trusts_any_clock() -> Iterator[None]:
 @breaks("does not follow")
 def folds_twice_at_once() -> Iterator[None]:
     async def fold(desk: Any) -> int:
-        entries = await desk.journal.entries(desk.tenant, after=desk.book.size - 1, limit=500)
-        for entry in entries:
-            await desk._take(entry, counted=False)
-        return len(entries)
+        page = await folding._page(desk)
+        for entry in page.entries:
+            folding._take(desk, entry, page.blobs, counted=False)
+        return len(page.entries)
 
     with patch.object(Desk, "fold", fold):
         yield
@@ -285,7 +285,7 @@ def forgets_to_send() -> Iterator[None]:
         yield
 
 
-@breaks("it is silent since")
+@breaks("it is silent since", often={"wait_long": 8, "heals": 0.2})
 def falls_silent() -> Iterator[None]:
     with _never(Kind.REMIND):
         yield
