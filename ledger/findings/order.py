@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 
 from ledger.accounts import OFFICES, OPENS, SETTLES, STAGES, must_settle
@@ -44,11 +45,8 @@ class Order:
             found.append(Finding(index, "opened", f"{stage} is entry {index}", WHO_WROTE))
         if not entry.id:
             found.append(Finding(index, "id", "it has none", WHO_WROTE))
-        kind, mark, name = entry.actor.partition(":")
-        if kind not in OFFICES.get(stage, ()):
-            found.append(Finding(index, "office", f"{entry.actor} posted {stage}", WHO_WROTE))
-        elif (kind in _NAMED) is not bool(name) or bool(mark) is not bool(name):
-            found.append(Finding(index, "office", f"{entry.actor!r} is nobody", WHO_WROTE))
+        if wrong := _of_its_office(stage, entry.actor):
+            found.append(Finding(index, "office", wrong, WHO_WROTE))
         if entry.cites and not (0 <= min(entry.cites) <= max(entry.cites) < index):
             found.append(Finding(index, "cites", f"it cites {list(entry.cites)}", WHO_WROTE))
         if entry.tenant_id != self._tenant or target is not None:
@@ -57,7 +55,13 @@ class Order:
             found += self._of_its_settlement(entry, target)
         if entry.policy_digest not in self._adopted or stage == "ADOPTED":
             found += self._of_its_policy(entry)
-        self._keep(entry)
+        self.size = index + 1
+        self._time = entry.timestamp
+        self._stages.append(_NUMBERS.get(stage, _UNKNOWN))
+        self._settled_by.append(-1)
+        self._ids.append(hash(entry.id))
+        if entry.settles is not None and 0 <= entry.settles < index and self._settled_by[entry.settles] < 0:
+            self._settled_by[entry.settles] = index
         return found
 
     def end(self) -> Iterator[Finding]:
@@ -69,15 +73,6 @@ class Order:
         for index, each in enumerate(hashes if double else ()):
             if each in double and first.setdefault(each, index) != index:
                 yield Finding(index, "id", f"its id is that of entry {first[each]}", WHO_WROTE)
-
-    def _keep(self, entry: Entry) -> None:
-        self.size = entry.index + 1
-        self._time = entry.timestamp
-        self._stages.append(_NUMBERS.get(entry.stage, _UNKNOWN))
-        self._settled_by.append(-1)
-        self._ids.append(hash(entry.id))
-        if entry.settles is not None and 0 <= entry.settles < entry.index and self._settled_by[entry.settles] < 0:
-            self._settled_by[entry.settles] = entry.index
 
     def _of_its_tenant(self, entry: Entry, target: Obligation | None) -> Iterator[Finding]:
         if self._tenant is None:
@@ -119,3 +114,14 @@ class Order:
         elif digest not in self._adopted:
             remedy = "find the text with that digest, and who decided by it"
             yield Finding(entry.index, "policy unknown", f"{entry.policy_version} was never adopted", remedy)
+
+
+@lru_cache(maxsize=1024)  # few people post, and in few stages
+def _of_its_office(stage: str, actor: str) -> str | None:
+    """Why that actor does not post that stage, or None."""
+    kind, mark, name = actor.partition(":")
+    if kind not in OFFICES.get(stage, ()):
+        return f"{actor} posted {stage}"
+    if (kind in _NAMED) is not bool(name) or bool(mark) is not bool(name):
+        return f"{actor!r} is nobody"
+    return None

@@ -45,7 +45,7 @@ class Question:
         return self.quorum if type(self.quorum) is int and self.quorum >= 1 else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes twice as long to make: there is one for two entries
 class Obligation:
     """An entry that nothing has settled. deadline: text, or "" where there is none."""
 
@@ -64,7 +64,8 @@ class Standing:
         self.outstanding: dict[int, Obligation] = {}
         self.of_incident: defaultdict[str | None, dict[int, str]] = defaultdict(dict)  # open: index → stage
         self.detected: set[str | None] = set()
-        self.targets: dict[str | None, bytes] = {}  # of open incidents: what they are about
+        self._targets: dict[str | None, bytes] = {}  # of open incidents: what they are about
+        self._about: defaultdict[bytes, set[str | None]] = defaultdict(set)  # the same, by what they are about
         self.questions: dict[int, Question] = {}
         self.authorizations: dict[int, Question] = {}  # by AUTHORIZED
         self.declined: set[int] = set()
@@ -76,10 +77,10 @@ class Standing:
 
     def asked_beside(self, incident: str | None) -> set[str]:
         """The live questions of other open incidents about the same target."""
-        target = self.targets.get(incident)
+        target = self._targets.get(incident)
         found: set[str] = set()
-        for other, about in self.targets.items():
-            if target is not None and other != incident and about == target:
+        for other in self._about.get(target, ()) if target is not None else ():
+            if other != incident:
                 found |= self.stages_of(other) & {"PROPOSED", "AUTHORIZED"}
         return found
 
@@ -106,7 +107,7 @@ class Standing:
             self.of_incident[entry.incident_id][entry.index] = entry.stage
         if entry.stage == "DETECTED":
             self.detected.add(entry.incident_id)
-            self.targets[entry.incident_id] = _target(entry)
+            self._is_about(entry.incident_id, _target(entry))
         elif entry.stage == "PROPOSED":
             self.questions[entry.index] = _question(entry)
         elif entry.stage == "HALTED":
@@ -119,7 +120,7 @@ class Standing:
             if not here:
                 del self.of_incident[settled.incident]
         if settled.stage == "DETECTED":
-            self.targets.pop(settled.incident, None)
+            self._is_about(settled.incident, None)
         elif settled.stage == "HALTED":
             self.halts.discard(settled.index)
         elif settled.stage == "PROPOSED" and entry.stage == "AUTHORIZED":
@@ -133,6 +134,17 @@ class Standing:
             question = self.authorizations.pop(settled.index, None)
             if question is not None:
                 self.questions.pop(question.index, None)
+
+    def _is_about(self, incident: str | None, target: bytes | None) -> None:
+        """Its target from now on; None where it is not open any more."""
+        former = self._targets.pop(incident, None)
+        if former is not None:
+            self._about[former].discard(incident)
+            if not self._about[former]:
+                del self._about[former]
+        if target is not None:
+            self._targets[incident] = target
+            self._about[target].add(incident)
 
     def _deadline(self, entry: Entry) -> str:
         if entry.stage in ("RECEIVED", "HEARD"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -96,14 +97,17 @@ def halted_and_resumed(documents: list[dict[str, Any]], marks: dict[str, int]) -
     at_the_end("RESUMED", "operator:rudo", incident_id=None, id="added too", settles=halted)(documents, marks)
 
 
-def other_incident(documents: list[dict[str, Any]], marks: dict[str, int]) -> None:
-    """Two incidents of one rule and key, each with a question."""
+def other_incident(documents: list[dict[str, Any]], marks: dict[str, int], *, closed: bool = False) -> None:
+    """Two incidents of one rule and key, each with a question; closed: the first one before the second one asks."""
     about = {"rule": "checkout-errors", "key": {"service": "checkout"}}
     documents[marks["DETECTED"]]["body"] = about
     at_once = {"incident_id": "inc2", "timestamp": documents[marks["PROPOSED"]]["timestamp"]}
     question = documents[marks["PROPOSED"]]["body"]
     watched = marks["PROPOSED"] + 1
     added("HEARD", "PROPOSED", "policy", body=question, id="p2", **at_once)(documents, marks)
+    if closed:
+        first = {**at_once, "incident_id": documents[marks["DETECTED"]]["incident_id"]}
+        added("HEARD", "CLOSED", "operator:x", id="c1", settles=marks["DETECTED"], **first)(documents, marks)
     added("HEARD", "DETECTED", "policy", body=about, id="d2", settles=watched, **at_once)(documents, marks)
     added("HEARD", "WATCHED", "policy", body={}, id="w2", **{**at_once, "incident_id": None})(documents, marks)
 
@@ -203,6 +207,12 @@ def test_each_finding_can_happen(name: str) -> None:
         assert finding.remedy
         assert str(finding).startswith(f"entry {finding.index}: ")
         assert finding.to_json()["rule"] == finding.rule
+
+
+def test_a_question_of_an_incident_that_was_closed_does_not_stand_in_the_way_of_another() -> None:
+    found = findings(changed(partial(other_incident, closed=True)))
+    assert any("CLOSED over an open PROPOSED" in each.detail for each in found)
+    assert not any("another incident" in each.detail for each in found)
 
 
 def test_every_rule_has_a_case_and_a_place_on_the_page() -> None:
