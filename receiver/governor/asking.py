@@ -498,7 +498,7 @@ def _question_of(desk: Desk, notice: Message) -> Message | None:
     last = incident.last if incident is not None else None
     if last is None or not last.open:
         return None
-    mine = (m for m in reversed(desk.book.messages.values()) if m.person == notice.person)
+    mine = reversed(desk.book.questions.get(notice.person, {}).values())
     return next((m for m in mine if m.proposal == last.index), None)
 
 

@@ -23,7 +23,7 @@ from receiver.governor.desk import Desk, stamp
 from receiver.governor.phrases import ENGLISH, kept, said
 from receiver.governor.watching import LOOK_TIMEOUT_SECONDS, ask
 from receiver.incident.consulting import Consultation
-from receiver.incident.past import approved, helped, past_incidents, standing
+from receiver.incident.past import Former
 from receiver.incident.states import Incident
 from receiver.papers import CaseFile, Exhibit, Gathered, Inquiry, Words, words
 
@@ -60,7 +60,7 @@ async def case_file(desk: Desk, incident: Incident) -> CaseFile:
         *gathered.deploys,
         *_annotated(alerts, inquiry.at),
         *_others(desk, incident, gathered),
-        *(_former(one) for one in past_incidents(desk.book.of_key[incident.rule, incident.key], incident)),
+        *(_former(one) for one in desk.book.past(incident)),
         *_standing(desk, incident),
     ]
     first = alerts[0] if alerts else None
@@ -188,20 +188,20 @@ def _others(desk: Desk, incident: Incident, gathered: Gathered) -> list[Exhibit]
     return [*told, *seen][:OTHER_ALERTS_MAX]
 
 
-def _former(former: Incident) -> Exhibit:
+def _former(former: Former) -> Exhibit:
     """A former incident of the key: what was let run in it, and whether that was confirmed."""
     values = {"opened_at": former.opened_at.isoformat(timespec="seconds"), "found": former.reason}
     if former.closed_at is not None:
         values["ended"] = str(former.closed).lower()
         values["lasted"] = wording.span(former.closed_at - former.opened_at)
-    for number, proposal in enumerate(list(approved(former))[:3], 1):
-        fate = {True: "confirmed", False: "did not help", None: "not known whether it helped"}[helped(proposal)]
-        values[f"approved_{number}"] = f"{proposal.body['action']}: {fate}"
+    for number, (action, helped) in enumerate(former.runs, 1):
+        fate = {True: "confirmed", False: "did not help", None: "not known whether it helped"}[helped]
+        values[f"approved_{number}"] = f"{action}: {fate}"
     return Exhibit("", "a former incident of the same key", "", former.opened_at, values, kind="incident")
 
 
 def _standing(desk: Desk, incident: Incident) -> list[Exhibit]:
-    known = standing(desk.book.of_key[incident.rule, incident.key], desk.book.size)
+    known = desk.book.tallies[incident.rule, incident.key].so_far(desk.book.size)
     if not known.made:
         return []
     values = {"made": str(known.made), "tried": str(known.tried), "confirmed": str(known.confirmed)}

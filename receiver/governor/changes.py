@@ -9,7 +9,7 @@ from ledger.entry import Draft
 from ledger.journal import Receipt, Refused
 from ledger.stores.people import People
 from receiver.authorization import codes
-from receiver.governor import acting, doubting, drilling, halting, requesting
+from receiver.governor import acting, doubting, drilling, halting, recalling, requesting
 from receiver.governor.desk import Desk
 from receiver.governor.ending import closing_drafts
 from receiver.governor.enrolling import enrolment, suspension
@@ -32,7 +32,7 @@ class GovernorChanges:
 
     async def _incident(self, incident_id: str) -> Incident:
         await self._desk.fold()
-        incident = self._desk.book.incidents.get(incident_id)
+        incident = await recalling.incident(self._desk, incident_id)
         if incident is None:
             raise UnknownSubject(f"there is no incident {incident_id}")
         return incident
@@ -229,7 +229,9 @@ class ExecutionDesk:
     async def settle(self, webhook_id: str, succeeded: bool, detail: str, output: str) -> bool:
         """Post the result; False where it had been settled before (NOTED, so that it is not lost)."""
         await self._desk.fold()
-        proposal = self._desk.book.by_webhook[webhook_id]
+        proposal = self._desk.book.by_webhook.get(webhook_id)
+        if proposal is None:
+            return False  # its run counts for nothing since a moment ago, and nothing is known of it any more
         outcome = ExecutionOutcome.EXECUTED if succeeded else ExecutionOutcome.FAILED
         actor = f"executor:{proposal.body['executor']}"
         said = words("reports success" if succeeded else "reports failure")

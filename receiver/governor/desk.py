@@ -23,6 +23,7 @@ from receiver.governor.remembering import Memos
 from receiver.incident.basis import Basis, Decided
 from receiver.incident.book import Book
 from receiver.incident.duty import NO_DUTY, Duty
+from receiver.incident.forgetting import KEPT_CLOSED
 from receiver.incident.heartbeat import Heartbeat, Pulse
 from receiver.incident.outbox import NO_LIMIT, Pace
 from receiver.incident.shadowed import Shadow
@@ -133,7 +134,7 @@ class Desk:
     decision: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self.book = Book(self.tenant)
+        self.book = Book(self.tenant, kept=KEPT_CLOSED)
         self.began = self.clock.monotonic()
 
     # --- the ledger ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from receiver.governor.desk import Desk, addressed, stamp
 from receiver.governor.phrases import phrase
 from receiver.incident.agenda import Due
 from receiver.incident.drills import ANSWERED, DRILL, OVER, RAN, Drill
-from receiver.incident.states import Heard, Message
+from receiver.incident.states import Heard
 from receiver.papers import MessageKind
 
 DRILL_VALID = timedelta(minutes=10)  # in which it is to be answered
@@ -48,9 +48,8 @@ def beginning(desk: Desk, drill_id: str, person: str, actor: str) -> list[Draft]
     return [began, question]
 
 
-async def answer(desk: Desk, heard: Heard, person: str, message: Message, verb: str) -> None:
+async def answer(desk: Desk, heard: Heard, person: str, drill: Drill, verb: str) -> None:
     """HEEDED, and the end of the drill. Nothing is authorized or dispatched: there is nothing that could be."""
-    drill = desk.book.drills.known[message.subject or 0]
     language = desk.charter.people[person].recipient.language
     if drill.outcome is not None:
         await heed(desk, heard, person, "drill", phrase(language, "drill is over"))

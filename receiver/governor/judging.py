@@ -9,14 +9,14 @@ from ledger.entry import Draft
 from policy_rules import permission
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes
-from receiver.governor import doubting, drilling, duty, enrolling, pins, requesting, silencing, wording
+from receiver.governor import doubting, drilling, duty, enrolling, pins, recalling, requesting, silencing, wording
 from receiver.governor import words as talk
 from receiver.governor.answering import refuse, replies, say, settled
 from receiver.governor.asking import notices, sent_draft
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.phrases import ENGLISH, of_policy, said
 from receiver.incident.agenda import Due
-from receiver.incident.book import HELD_SECONDS
+from receiver.incident.book import HELD_SECONDS, Book
 from receiver.incident.enrolled import CODE_WINDOW
 from receiver.incident.states import Heard, Message, Proposal
 from receiver.papers import VOICE, Words, words
@@ -62,7 +62,7 @@ async def judge(desk: Desk, due: Due) -> None:
 
 
 async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> None:
-    message = _message_of(desk, heard, person)
+    book, message = await _message_of(desk, heard, person)
     if message is None or message.subject is None:
         if heard.body.get("code"):
             await refuse(desk, heard, "wrong code", reply=words("wrong code"))
@@ -74,15 +74,19 @@ async def _judge_answer(desk: Desk, heard: Heard, person: str, verb: str) -> Non
         await refuse(desk, heard, "not the recipient", reply=None)
         return
     original = heard.body.get("original_sid")
-    other = desk.book.message_by_sid(original) if original else None
+    other = desk.book.message_by_sid(original) or book.message_by_sid(original) if original else None
     if other is not None and other.index != message.index:
         await refuse(desk, heard, "another message", reply=None)
         return
     if message.proposal is None:
-        await drilling.answer(desk, heard, person, message, verb)
+        await drilling.answer(desk, heard, person, book.drills.known[message.subject], verb)
         return
     learnt = [sent_draft(message, original)] if original and original not in message.sids else []
-    proposal = desk.book.proposals[message.proposal]
+    proposal = book.proposals[message.proposal]
+    if book is not desk.book:
+        over = _decided(proposal)  # so long ago that the book forgot it
+        await refuse(desk, heard, said(ENGLISH, over), reply=over, proposal=proposal, extra=learnt)
+        return
     if verb == "onit":
         await _acknowledge(desk, heard, person, proposal, learnt)
         return
@@ -109,28 +113,26 @@ async def _judge_pin(desk: Desk, heard: Heard, person: str) -> None:
         await _approve(desk, heard, person, proposal, message, [])
 
 
-def _message_of(desk: Desk, heard: Heard, person: str) -> Message | None:
-    """The message that the answer is about: by its token, or by this person's code for an open question."""
+async def _message_of(desk: Desk, heard: Heard, person: str) -> tuple[Book, Message | None]:
+    """The message that the answer is about: by its token, or by this person's code for an open question.
+
+    With it the book that knows it: the desk's own, or of what ended so long ago that it forgot it.
+    """
     token, code = heard.body.get("token"), heard.body.get("code")
     if token:
         index = codes.delivery_of(desk.secret, desk.tenant, token)
-        return desk.book.messages.get(index) if index is not None else None
+        book = await recalling.of_message(desk, index) if index is not None else desk.book
+        return book, book.messages.get(index if index is not None else -1)
     if code and not locked(desk, person):
         # Keyed in during a call, or typed into a page: it counts for the question that was put there.
         delivery = heard.body.get("delivery")
+        book = await recalling.of_message(desk, delivery) if delivery is not None else desk.book
         make = codes.digits if heard.body.get("via") == VOICE else codes.code
-        return next(
-            (
-                m
-                for m in reversed(desk.book.messages.values())
-                if m.person == person
-                and m.subject is not None
-                and delivery in (None, m.index)
-                and codes.same(make(desk.secret, desk.tenant, m.subject, person), code)
-            ),
-            None,
-        )
-    return None
+        for message in reversed(book.questions.get(person, {}).values()):
+            of_it = delivery in (None, message.index) and message.subject is not None
+            if of_it and codes.same(make(desk.secret, desk.tenant, message.subject or 0, person), code):
+                return book, message
+    return desk.book, None
 
 
 def locked(desk: Desk, person: str) -> bool:
@@ -146,9 +148,7 @@ def _language(desk: Desk, person: str) -> str:
 def _why_not(desk: Desk, person: str, proposal: Proposal) -> Words | None:
     """Why this person's answer to this proposal cannot count now; None where it can."""
     if not proposal.open:
-        by = words("by", name=proposal.decided_by) if proposal.decided_by else ""
-        outcome = proposal.outcome if proposal.outcome in OUTCOMES else "closed"
-        return words(f"already {outcome}", by=by)
+        return _decided(proposal)
     if person in proposal.approvals:
         return words("approved already")
     incident = incident_of(desk, proposal)
@@ -164,6 +164,12 @@ def _why_not(desk: Desk, person: str, proposal: Proposal) -> Words | None:
         str(proposal.body.get("requested_by", "")),
     )
     return None if permitted.outcome is Outcome.PERMIT else of_policy(permitted.said())
+
+
+def _decided(proposal: Proposal) -> Words:
+    by = words("by", name=proposal.decided_by) if proposal.decided_by else ""
+    outcome = proposal.outcome if proposal.outcome in OUTCOMES else "closed"
+    return words(f"already {outcome}", by=by)
 
 
 async def _approve(

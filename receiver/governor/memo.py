@@ -48,7 +48,7 @@ RECORDS: tuple[type[Any], ...] = (
     *(states.News, states.Heard, times.Took, times.Times, past.Tally, consulting.Standing, consulting.Consultation),
     *(Run, Alert, Memory, Entry, BlobRef, Outbox, shadowed.Shadowed, heartbeat.Silence, enrolled.Enrolled),
     *(enrolled.Enrolment, drills.Drills, drills.Drill, duty.Duties, duty.Handover, duty.Vacancy),
-    *(silences.Silences, silences.Request),
+    *(silences.Silences, silences.Request, past.Former),
 )
 OTHERS: tuple[type[Any], ...] = (Book, datetime, date, timedelta, timezone, deque)
 _CLASSES = {(one.__module__, one.__qualname__): one for one in (*RECORDS, *OTHERS)}

@@ -74,9 +74,8 @@ def durations(metrics: Metrics, book: Book, entry: Entry) -> None:
         proposed = book.proposals[entry.settles].proposed_at
         metrics.approval_duration_seconds.observe((entry.timestamp - proposed).total_seconds())
     elif entry.stage in ("EXECUTED", "FAILED", "UNRESOLVED"):
-        proposal = book.executions.get(entry.settles or -1) or next(
-            (p for p in book.proposals.values() if p.result_index == entry.index), None
-        )
+        asked = incident.proposals if incident is not None else ()
+        proposal = next((p for p in asked if p.result_index == entry.index), None)
         if proposal is not None and proposal.dispatched_at is not None:
             ran = (entry.timestamp - proposal.dispatched_at).total_seconds()
             metrics.execution_duration_seconds.observe(ran)
@@ -104,7 +103,6 @@ def outstanding(book: Book) -> dict[str, list[datetime]]:
     """When each outstanding obligation was opened, by book."""
     opened = book.open.values()
     asked = [i.last for i in opened if i.last is not None]
-    since = {p.index: p.dispatched_at or p.proposed_at for p in book.proposals.values()}
     return {
         "alerts": [e.timestamp for e in book.received.values()],
         "watches": [w.since for w in book.watches.values()],
@@ -113,9 +111,9 @@ def outstanding(book: Book) -> dict[str, list[datetime]]:
         "answers": [h.at for h in book.heard.values()],
         "proposals": [p.proposed_at for p in asked if p.open],
         "authorizations": [p.proposed_at for p in book.authorizations.values()],
-        "executions": [since[p.index] for p in book.executions.values()],
-        "suspense": [since[p.index] for p in book.suspense.values()],
-        "verifications": [since[p.index] for p in book.verifications.values()],
+        "executions": [p.dispatched_at or p.proposed_at for p in book.executions.values()],
+        "suspense": [p.dispatched_at or p.proposed_at for p in book.suspense.values()],
+        "verifications": [p.dispatched_at or p.proposed_at for p in book.verifications.values()],
         "messages": [m.addressed_at for m in book.unsettled_messages.values()],
         "halts": [book.last_time for _ in book.halts if book.last_time is not None],
     }

@@ -10,8 +10,8 @@ from typing import Any
 from ledger.entry import Blob, Draft
 from policy_rules import detection
 from receiver.governor.desk import Desk, by_policy, key_text, stamp
+from receiver.incident.assigned import is_old_news
 from receiver.incident.basis import Decided
-from receiver.incident.book import is_old_news
 from receiver.incident.notification import read_notification
 
 POLL_EVERY = timedelta(minutes=3)

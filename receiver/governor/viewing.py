@@ -10,7 +10,7 @@ from policy_rules.readings import Alert
 from receiver.authorization.absent import absent
 from receiver.authorization.page import ALERTS_MAX, CLAIMS_MAX, HISTORY_MAX, LINE_UNITS, QuestionView
 from receiver.authorization.wording import tidy
-from receiver.governor import wording
+from receiver.governor import recalling, wording
 from receiver.governor.desk import Desk
 from receiver.governor.judging import locked
 from receiver.governor.phrases import phrase
@@ -33,16 +33,17 @@ class QuestionDesk:
         """The question that the message `index` put, for the person it went to; None where they may not see it."""
         desk = self._desk
         await desk.level()
-        message = desk.book.messages.get(index)
+        book = await recalling.of_message(desk, index)
+        message = book.messages.get(index)
         member = desk.charter.people.get(message.person) if message is not None else None
         if message is None or member is None or member.suspended:
             return None
         if message.drill is not None:
-            return await self._drill(desk.book.drills.known[message.drill], member.recipient)
+            return await self._drill(book.drills.known[message.drill], member.recipient)
         if message.proposal is None:
             return None
-        proposal = desk.book.proposals[message.proposal]
-        incident = desk.book.incidents[proposal.incident_id]
+        proposal = book.proposals[message.proposal]
+        incident = book.incidents[proposal.incident_id]
         entries = await desk.journal.entries(desk.tenant, incident=incident.id, limit=10_000)
         reader, alerts = member.recipient, desk.alerts_of(incident)
         open_ = proposal.open and incident.open and desk.now() < proposal.expires_at

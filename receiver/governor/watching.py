@@ -18,9 +18,8 @@ from receiver.governor.ending import closing_drafts
 from receiver.governor.naming import incident_name
 from receiver.governor.phrases import kept, of_policy
 from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
-from receiver.incident.assigned import Assigned, write_assigned
+from receiver.incident.assigned import Assigned, is_old_news, write_assigned
 from receiver.incident.basis import Decided
-from receiver.incident.book import is_old_news
 from receiver.incident.notification import Malformed, read_notification
 from receiver.incident.states import Incident, Key, Watch, key_of
 from receiver.papers import words

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.entry import Draft, Entry
 from receiver.authorization.wording import clean
-from receiver.governor import halting, wording
+from receiver.governor import halting, recalling, wording
 from receiver.governor.answering import had_enough, heed, refuse, reply_to, say, settled
 from receiver.governor.asking import question_to
 from receiver.governor.desk import Desk
@@ -133,7 +133,7 @@ async def detail(desk: Desk, heard: Heard, person: str) -> None:
     language, last = _language(desk, person), incident.last
     explained = long_form(incident, language)
     if last is not None and last.open and person in last.body["approvers"] and person not in last.approvals:
-        sent = sum(m.person == person and m.proposal == last.index for m in desk.book.messages.values())
+        sent = sum(m.proposal == last.index for m in desk.book.questions.get(person, {}).values())
         if sent > QUESTIONS_AGAIN or had_enough(desk, heard, person):
             await heed(desk, heard, person, "detail", words("asked already"), incident_id=incident.id)
             return
@@ -186,13 +186,18 @@ async def unknown(desk: Desk, heard: Heard, person: str) -> None:
 
 
 async def incident_meant(desk: Desk, heard: Heard, person: str, word: str) -> Incident | None:
-    """The incident that is meant, or None once the person was asked which: one that is named, or the only one open."""
+    """The incident that is meant, or None once the person was asked which: one that is named, or the only one open.
+
+    One that ended so long ago that the book forgot it is found by its whole id.
+    """
     about = str(heard.body.get("about") or "")
     known: Iterable[Incident] = desk.book.incidents.values() if about else desk.book.open.values()
     wanted = about.removeprefix("inc-")
     found = [incident for incident in known if incident.id.removeprefix("inc-").startswith(wanted)]
     if len(found) == 1:
         return found[0]
+    if wanted and not found and (former := await recalling.incident(desk, f"inc-{wanted}")) is not None:
+        return former
     ids = ", ".join(incident.id for incident in list(reversed(desk.book.open.values()))[:STATUS_INCIDENTS])
     text = words("which", word=word, open=words("these open", ids=ids) if ids else words("none of them"))
     await heed(desk, heard, person, f"{word.lower()} of nothing", text)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ledger.entry import Entry, canonical
 from policy_rules.readings import Alert
-from receiver.incident.states import Key, key_of
+from receiver.incident.states import Key, KnownAlert, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,20 @@ def assigned_of(entry: Entry, blob: Callable[[str], bytes | None]) -> list[Assig
     if entry.stage != "EVALUATED" or digest is None:
         return []
     return read_assigned(blob(digest) or b"[]")
+
+
+def is_old_news(known: KnownAlert | None, alert: Alert) -> bool:
+    """Whether `alert` says nothing new: it fires since a time at or before an end that is already known.
+
+    Notifications overtake each other (a failed flush is sent again later), so startsAt and endsAt decide, not the
+    order of arrival.
+    """
+    if known is None:
+        return False
+    if alert.firing:
+        return known.ended_at is not None and alert.starts_at <= known.ended_at
+    # An end that is older than the episode that fires now belongs to the episode before it.
+    return known.alert.firing and alert.ends_at is not None and alert.ends_at < known.alert.starts_at
 
 
 def _stamp(moment: datetime) -> str:

@@ -5,26 +5,27 @@ Pure. The same entries always give the same book, so a restart, a replica and an
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 from ledger.carried import began, is_carried
-from ledger.entry import Entry, format_time, parse_time
+from ledger.entry import Entry, parse_time
 from policy_rules.detection import reopens
 from policy_rules.readings import Alert
 from policy_rules.rulebook import Rule
-from policy_rules.verdict import Memory, memory_from_body
-from receiver.incident import drills, duty, heartbeat, silences
-from receiver.incident.assigned import Assigned
+from receiver.incident import drills, duty, forgetting, heartbeat, silences
+from receiver.incident.assigned import Assigned, is_old_news
 from receiver.incident.carried import State, restore
 from receiver.incident.consulting import Consultation
 from receiver.incident.drills import DRILL
 from receiver.incident.enrolled import ENROLLED, KINDS, Enrolled
+from receiver.incident.looked import hold_of, memory_of
 from receiver.incident.outbox import Outbox
-from receiver.incident.past import Tally
+from receiver.incident.past import Former, Tally, past_incidents
 from receiver.incident.runs import Run
 from receiver.incident.shadowed import SHADOW, SHADOW_ADOPTED, Shadowed
 from receiver.incident.states import (
@@ -56,24 +57,32 @@ _number = attrgetter("number")
 
 
 class Book:
-    """Every record of one tenant, and the index (`size`) up to which the log is folded."""
+    """Every record of one tenant, and the index (`size`) up to which the log is folded.
 
-    def __init__(self, tenant: str) -> None:
-        self.tenant = tenant
+    kept: for how long what has ended is kept (receiver/incident/forgetting.py); None keeps everything, for auditors.
+    """
+
+    def __init__(self, tenant: str, *, kept: timedelta | None = None) -> None:
+        self.tenant, self.kept = tenant, kept
+        self.forgets_at = self.counts_at = forgetting.first_look(kept)
         self.size = 0
         self.last_time: datetime | None = None
         self.received: dict[int, Entry] = {}  # outstanding in the book of alerts
         self._evaluated_last: Entry | None = None  # the RECEIVED that was evaluated last
         self.alerts: dict[str, KnownAlert] = {}
+        self.last_word: dict[str, datetime] = {}  # of alerts, the oldest first: when something was said of it last
+        self._alerts_known = 0  # how many there were, also of those that are forgotten
         self._taken_by: dict[tuple[str, Key], set[str]] = {}  # rule and key → fingerprints of what they take
         self._missing: dict[str, Incident] = {}  # open, with alerts that vanished without a resolved
         self.watches: dict[int, Watch] = {}
         self.incidents: dict[str, Incident] = {}
         self.by_index: dict[int, Incident] = {}  # DETECTED → incident
         self.open: dict[str, Incident] = {}
+        self.ended: deque[Incident] = deque()  # in the order in which they did
         self.last_of: dict[tuple[str, Key], Incident] = {}
         self.of_key: dict[tuple[str, Key], list[Incident]] = {}
-        self._tallies: dict[tuple[str, Key], Tally] = {}
+        self.former: dict[tuple[str, Key], list[Former]] = {}  # the newest that are forgotten, by index
+        self.tallies: dict[tuple[str, Key], Tally] = {}
         self.proposals: dict[int, Proposal] = {}  # PROPOSED → proposal
         self.authorizations: dict[int, Proposal] = {}  # AUTHORIZED → proposal
         self.executions: dict[int, Proposal] = {}  # DISPATCHED → proposal
@@ -81,11 +90,15 @@ class Book:
         self.verifications: dict[int, Proposal] = {}  # EXECUTED → proposal
         self.by_webhook: dict[str, Proposal] = {}
         self.messages: dict[int, Message] = {}
+        self.by_sid: dict[str, Message] = {}
+        self.questions: dict[str, dict[int, Message]] = {}  # by person, those that can be answered by a tap
         self.unsettled_messages: dict[int, Message] = {}
         self.consultations: dict[int, tuple[Incident, Consultation]] = {}  # outstanding
         self.heard: dict[int, Heard] = {}
         self.halts: dict[int, tuple[str, str]] = {}  # HALTED → (actor, reason)
         self.runs: list[Run] = []
+        self.run_of: dict[int, Run] = {}  # PROPOSED → its run, until it is forgotten
+        self.like: dict[tuple[Any, ...], tuple[str, Key, Mapping[str, Any]]] = {}  # what many forgotten runs are
         self.evaluated = 0  # how often alerts were evaluated
         self.shadow = Shadowed()
         self.silence: heartbeat.Silence | None = None  # while the heartbeat is missing
@@ -100,7 +113,7 @@ class Book:
         self.pins_wanted: dict[str, tuple[int, int, datetime]] = {}  # by person: PROPOSED, ADDRESSED, when
         self.news: dict[int, News] = {}
         self.adopted: Entry | None = None
-        self._ended_before: dict[str, Incident] = {}  # in the sealed log, and what breaks again may go on from them
+        self.ended_before: dict[str, Incident] = {}  # in the sealed log, and what breaks again may go on from them
         self._former: dict[str, Mapping[str, Any]] = {}  # incidents that are carried forward, until they stand
         self.policies: dict[str, str] = {}  # policy digest → digest of the blob that holds its text
 
@@ -118,10 +131,11 @@ class Book:
             self._evaluated(entry, assigned)
         elif former is not None:
             for known in former.alerts.values():
-                self._know(known.alert, known.assignments, known.ended_at)
+                self._know(known.alert, known.assignments, known.ended_at, entry.timestamp)
             self.runs += former.runs
             self._former |= former.incidents
-            self._ended_before = {incident.id: incident for incident in former.ended}
+            self.ended_before = {incident.id: incident for incident in former.ended}
+            self.ended.extend(former.ended)
             self.last_of |= {(incident.rule, incident.key): incident for incident in former.ended}
             self.wrong_pins |= {person: list(at) for person, at in former.tries.get("wrong_pins", {}).items()}
             self.wrong_codes |= {person: list(at) for person, at in former.tries.get("wrong_codes", {}).items()}
@@ -134,6 +148,8 @@ class Book:
             incident.times.take(entry)
         if entry.stage in NEWSWORTHY:
             self._report(entry)
+        if entry.timestamp >= self.forgets_at and not self.heard:  # nobody is being judged on what was long ago
+            self.forgets_at = forgetting.forget(self, entry.timestamp)
 
     # --- questions -------------------------------------------------------------------------------------------------
 
@@ -149,7 +165,12 @@ class Book:
         return bool(self.halts)
 
     def message_by_sid(self, sid: str) -> Message | None:
-        return next((m for m in reversed(self.messages.values()) if sid in m.sids), None)
+        return self.by_sid.get(sid)
+
+    def past(self, incident: Incident) -> list[Former]:
+        """The incidents of the same rule and key before it, the newest first."""
+        of = incident.rule, incident.key
+        return past_incidents([*self.former.get(of, ()), *map(Former.of, self.of_key[of])], incident.index)
 
     def open_incident(self, rule: str, key: Key) -> Incident | None:
         incident = self.last_of.get((rule, key))
@@ -169,15 +190,8 @@ class Book:
 
     def asked_by_hand(self, rule: str, key: Key) -> Incident | None:
         """An open incident about the same that somebody asked for by hand and that is not decided yet."""
-        return next(
-            (
-                i
-                for i in self.open.values()
-                if i.requested_by and (i.rule, i.key) == (rule, key) and i.last is not None
-                if _undecided(i.last)
-            ),
-            None,
-        )
+        asked = (i for i in self.open.values() if i.requested_by and (i.rule, i.key) == (rule, key))
+        return next((i for i in asked if i.last is not None and _undecided(i.last)), None)
 
     def overtaken(self, incident: Incident) -> Incident | None:
         """What an alert opened about the same since `incident` was asked for by hand: that one asks from then on."""
@@ -232,14 +246,19 @@ class Book:
                 continue
             if not row.alert.firing:
                 ended = row.alert.ends_at or entry.timestamp
-            self._know(row.alert, row.assignments, ended)
+            self._know(row.alert, row.assignments, ended, entry.timestamp)
             for incident in self._missing.values():
                 incident.gone.discard(row.alert.fingerprint)
 
-    def _know(self, alert: Alert, assignments: tuple[tuple[str, Key], ...], ended_at: datetime | None) -> None:
+    def _know(
+        self, alert: Alert, assignments: tuple[tuple[str, Key], ...], ended_at: datetime | None, at: datetime
+    ) -> None:
         before = self.alerts.get(alert.fingerprint)
-        number = before.number if before is not None else len(self.alerts)
+        number = before.number if before is not None else self._alerts_known
+        self._alerts_known += before is None
         self.alerts[alert.fingerprint] = KnownAlert(alert, assignments, ended_at, number)
+        self.last_word.pop(alert.fingerprint, None)
+        self.last_word[alert.fingerprint] = at
         if before is not None and before.assignments != assignments:
             for taker in before.assignments:
                 self._taken_by[taker].discard(alert.fingerprint)
@@ -290,7 +309,7 @@ class Book:
             said=entry.body.get("said"),
         )
         before = entry.body.get("continues") or ""
-        former = self.incidents.get(before) or self._ended_before.get(before)
+        former = self.incidents.get(before) or self.ended_before.get(before)
         if former is not None:
             incident.continues, incident.part = former.id, former.part + 1
             incident.tried_before, incident.held_until = former.tried, former.held_until
@@ -303,7 +322,7 @@ class Book:
         if not incident.requested_by:  # an alert's incident is its own, whatever somebody asked for meanwhile
             self.last_of[incident.rule, incident.key] = incident
         self.of_key.setdefault((incident.rule, incident.key), []).append(incident)
-        self._tallies.setdefault((incident.rule, incident.key), Tally()).add(incident)
+        self.tallies.setdefault((incident.rule, incident.key), Tally()).add(incident)
 
     def _cleared(self, entry: Entry) -> None:
         self.watches.pop(_settled(entry), None)
@@ -319,6 +338,7 @@ class Book:
         alerts = self.alerts_of(incident.rule, incident.key)
         incident.closed_with = {alert.fingerprint: alert.starts_at for alert in alerts}
         self.open.pop(incident.id, None)
+        self.ended.append(incident)
         self._missing.pop(incident.id, None)
 
     def _consulted(self, entry: Entry) -> None:
@@ -330,7 +350,7 @@ class Book:
     def _diagnosed(self, entry: Entry) -> None:
         oldest = next(iter(self.consultations), entry.index)  # they stand in the order in which they were asked
         incident, consultation = self.consultations.pop(_settled(entry))
-        consultation.earlier = self._tallies[incident.rule, incident.key].standing(consultation.index, oldest)
+        consultation.earlier = self.tallies[incident.rule, incident.key].standing(consultation.index, oldest)
         consultation.outcome, consultation.outcome_index = entry.stage, entry.index
         consultation.body, consultation.confidence = entry.body, entry.confidence
 
@@ -382,7 +402,8 @@ class Book:
         proposal.execute_until = parse_time(entry.body["until"])
         self.executions[entry.index] = proposal
         incident = self.incidents[proposal.incident_id]
-        self.runs.append(Run(incident.rule, incident.key, entry.timestamp, proposal))
+        self.run_of[proposal.index] = run = Run(incident.rule, incident.key, entry.timestamp, proposal)
+        self.runs.append(run)
 
     def _voided(self, entry: Entry) -> None:
         proposal = self.authorizations.pop(_settled(entry))
@@ -423,6 +444,8 @@ class Book:
         elif message.kind == DRILL:
             message.drill = entry.cites[0]
         self.messages[entry.index] = self.unsettled_messages[entry.index] = message
+        if message.subject is not None:
+            self.questions.setdefault(message.person, {})[entry.index] = message
         incident = self.incidents.get(entry.incident_id or "")
         if incident is not None:
             incident.people.add(message.person)
@@ -436,7 +459,12 @@ class Book:
         if message is not None:
             if not message.sids:
                 self.outbox(message.person).send(message, entry.timestamp)
-            message.sids.add(entry.body["sid"])
+            self._copied(message, entry.body["sid"])
+
+    def _copied(self, message: Message, sid: str) -> None:
+        message.sids.add(sid)
+        if self.by_sid.setdefault(sid, message).index < message.index:
+            self.by_sid[sid] = message
 
     def _delivered(self, entry: Entry) -> None:
         message = self.unsettled_messages.pop(_settled(entry))
@@ -447,8 +475,8 @@ class Book:
         if incident is not None and message.index in incident.called and entry.stage == "UNDELIVERED":
             incident.called.remove(message.index)
             incident.lost += entry.decision != DIGESTED
-        if entry.body.get("sid"):
-            message.sids.add(entry.body["sid"])
+        if (sid := entry.body.get("sid")) and sid not in message.sids:
+            self._copied(message, sid)
 
     def _heard(self, entry: Entry) -> None:
         self.heard[entry.index] = Heard(entry.index, entry.timestamp, entry.body, entry.incident_id)
@@ -514,34 +542,6 @@ class Book:
         elif incident is not None and entry.body.get("kind") == "muted":
             incident.mutes += 1
             incident.muted = True
-
-
-def is_old_news(known: KnownAlert | None, alert: Alert) -> bool:
-    """Whether `alert` says nothing new: it fires since a time at or before an end that is already known.
-
-    Notifications overtake each other (a failed flush is sent again later), so startsAt and endsAt decide, not the
-    order of arrival.
-    """
-    if known is None:
-        return False
-    if alert.firing:
-        return known.ended_at is not None and alert.starts_at <= known.ended_at
-    # An end that is older than the episode that fires now belongs to the episode before it.
-    return known.alert.firing and alert.ends_at is not None and alert.ends_at < known.alert.starts_at
-
-
-def memory_of(verdict: Mapping[str, Any], at: datetime) -> Memory:
-    """The memory that a LOOKED entry left, as of the time at which it was posted."""
-    memory = memory_from_body(verdict)
-    return Memory(memory.true_since, memory.unknown_since, memory.looked_at or at)
-
-
-def hold_of(verdict: Mapping[str, Any], memory: Memory) -> list[Mapping[str, Any]]:
-    """The first look of a hold that runs, so that after a restart its whole length can still be shown."""
-    if memory.true_since is None or memory.looked_at is None:
-        return []
-    values = {f["name"]: f["value"] if f["value"] is not None else "unknown" for f in verdict["findings"]}
-    return [{"at": format_time(memory.looked_at), "values": values}]
 
 
 def _undecided(proposal: Proposal) -> bool:

@@ -6,19 +6,39 @@ often the action that it named was run, and how often the service recovered then
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from receiver.incident.consulting import Consultation, Standing
 from receiver.incident.states import Incident, Proposal
 
 PAST_MAX = 5
+RUNS_MAX = 3  # of one of them
 
 
-def past_incidents(of_key: Sequence[Incident], incident: Incident) -> list[Incident]:
-    """The last PAST_MAX before `incident`, the newest first. of_key: those of its rule and key, the oldest first."""
-    former = [one for one in of_key if one.index < incident.index]
-    return former[: -PAST_MAX - 1 : -1]
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What is told of a former incident. runs: the first that people let run, and whether each helped."""
+
+    index: int  # of DETECTED
+    opened_at: datetime
+    reason: str
+    closed: str | None
+    closed_at: datetime | None
+    runs: tuple[tuple[str, bool | None], ...]
+
+    @classmethod
+    def of(cls, incident: Incident) -> Former:
+        runs = [(str(proposal.body["action"]), helped(proposal)) for proposal in approved(incident)]
+        ended = incident.closed, incident.closed_at
+        return cls(incident.index, incident.opened_at, incident.reason, *ended, tuple(runs[:RUNS_MAX]))
+
+
+def past_incidents(of_key: Iterable[Former], before: int) -> list[Former]:
+    """The last PAST_MAX of those that were opened before the entry `before`, the newest first."""
+    former = [one for one in of_key if one.index < before]
+    return sorted(former, key=lambda one: one.index, reverse=True)[:PAST_MAX]
 
 
 def standing(of_key: Iterable[Incident], before: int) -> Standing:
@@ -54,17 +74,29 @@ class Tally:
 
     def standing(self, before: int, oldest: int) -> Standing:
         """oldest: the CONSULTED that is outstanding for the longest; nobody asks for a `before` below it any more."""
+        self.settle(oldest)
+        return self.so_far(before)
+
+    def so_far(self, before: int) -> Standing:
+        return _sum(self._known, standing(self._open, before))
+
+    @property
+    def made(self) -> int:
+        """How many diagnoses were made in those that are looked at no more."""
+        return self._known.made
+
+    def settle(self, oldest: int) -> None:
+        """Look no more at what is final."""
         still = []
         for one in self._open:
-            if _final(one, oldest):
+            if is_final(one, oldest):
                 self._known = _sum(self._known, standing([one], oldest))
             else:
                 still.append(one)
         self._open = still
-        return _sum(self._known, standing(still, before))
 
 
-def _final(incident: Incident, oldest: int) -> bool:
+def is_final(incident: Incident, oldest: int) -> bool:
     """Whether everything that was asked about it was answered before `oldest`, and every run of it has its end."""
     return (
         not incident.open

@@ -108,11 +108,11 @@ def opens_an_incident_of_a_key_only_once() -> Iterator[None]:
 def counts_anybodys_tap() -> Iterator[None]:
     real = judging._message_of
 
-    def message_of(desk: Any, heard: Any, person: str) -> Any:
-        message = real(desk, heard, person)
+    async def message_of(desk: Any, heard: Any, person: str) -> Any:
+        book, message = await real(desk, heard, person)
         if message is not None:
             message.person = person
-        return message
+        return book, message
 
     with patch.object(judging, "_message_of", message_of):
         yield
