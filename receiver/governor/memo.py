@@ -16,7 +16,7 @@ import json
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
@@ -155,21 +155,23 @@ def key_from(secret: bytes) -> bytes:
 
 @cache
 def code_digest() -> str:
-    """SHA-256, in hex, of every source of this program and of what reads its entries; "" where there are no sources.
+    """Of this program. Asked for once, early: files that are replaced while the process runs are not what it runs."""
+    return digest_of([Path(at) for package in (ledger, policy_rules, receiver) for at in package.__path__])
 
-    Asked for once, early: files that are replaced while the process runs are not what it runs.
+
+def digest_of(packages: Sequence[Path]) -> str:
+    """SHA-256, in hex, of every source of these packages, of Python's version and of what reads the entries.
+
+    Raises Unfit where there are no sources: nobody could tell one version from another.
     """
     said = hashlib.sha256(f"{sys.version}\n{orjson.__version__}\n".encode())
-    sources = [
-        (path.relative_to(folder.parent).as_posix(), path)
-        for package in (ledger, policy_rules, receiver)
-        for folder in map(Path, package.__path__)
-        for path in folder.rglob("*.py")
-    ]
+    sources = [(path.relative_to(at.parent).as_posix(), path) for at in packages for path in at.rglob("*.py")]
+    if not sources:
+        raise Unfit("the sources of this program are not at hand")
     for name, path in sorted(sources):
         source = path.read_bytes()
         said.update(f"{name} {len(source)}\n".encode() + source)
-    return said.hexdigest() if sources else ""
+    return said.hexdigest()
 
 
 def memo_path(ledger_path: Path, tenant: str) -> Path:

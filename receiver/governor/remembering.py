@@ -101,19 +101,20 @@ class Memos:
         """The bytes of a memo of `book`, which nobody may fold on meanwhile; None where the log cannot be read now."""
         self._asked = book.size
         try:
+            code = await self._beside(code_digest)
             (root,) = await journal.tree_hashes(self._tenant, [(0, book.size)])
-        except LedgerError as error:
+        except (LedgerError, Unfit, OSError) as error:
             log.warning("tenant %s: no memo is written: %s", self._tenant, error)
             return None
         # Steps beside the turn look at the book, and a look at an outbox makes one. While there are any, all is done
         # in one go; before the first and after the last one the listeners need not wait for it.
-        make = partial(self._sealed, book, root)
+        make = partial(self._sealed, book, root, code)
         raw = make() if serving else await self._beside(make)
         self._bytes = len(raw)
         return raw
 
-    def _sealed(self, book: Book, root: bytes) -> bytes:
-        return Memo.of(book, root, code_digest()).sealed(self._key)
+    def _sealed(self, book: Book, root: bytes, code: str) -> bytes:
+        return Memo.of(book, root, code).sealed(self._key)
 
     async def keep(self, raw: bytes) -> None:
         """Put a memo in the place of the one that there is, if it can be."""

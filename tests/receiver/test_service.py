@@ -22,6 +22,7 @@ from receiver.app import Service
 from receiver.authorization.whatsapp import WhatsApp
 from receiver.commands.init import write_folder
 from receiver.configuration import Loaded, all_secrets, load_config
+from receiver.governor.memo import memo_path
 from receiver.incident.today import paid_on, sent_on
 from receiver.papers import Usage
 from receiver.rehearsal.outside import CaseClock
@@ -296,6 +297,20 @@ def test_every_secret_is_hidden_from_the_model(installation: Installation) -> No
 async def readiness(service: Service) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(f"{service.private_url}/-/ready") as answer:
         return answer.status, await answer.text()
+
+
+async def test_a_stop_leaves_a_memo_where_much_was_folded(installation: Installation) -> None:
+    path, came = memo_path(installation.load().settings.ledger.path, "default"), []
+    for entries in (1, 10**6):
+        service = Service(installation.load())
+        await service.start()
+        memos = desk(service).memos
+        came.append(memos.size)
+        memos._entries, memos._asked = entries, 0
+        path.unlink(missing_ok=True)
+        await service.stop()
+        assert path.exists() is (entries == 1)
+    assert came[0] == 0 < came[1]
 
 
 async def test_not_ready_once_a_governor_has_ended(service: Service) -> None:
