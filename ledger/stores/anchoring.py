@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 ANCHOR_WITHIN_SECONDS = 0.05  # after a commit; those of a busy moment come under one write
 ANCHOR_AGAIN_SECONDS = 1.0  # where it could not be written
+ANCHOR_SLOW_SECONDS = 5.0  # a write that takes longer, as on a share that hangs, is told as one that fails
 
 
 class Anchoring:
@@ -34,7 +35,9 @@ class Anchoring:
         self._sizes: dict[str, int] = {}  # how many entries each of them covers
         self._behind = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._round = asyncio.Event()  # set when the round of writing that is under way, or comes next, has ended
+        self._round = asyncio.Event()  # set when the next round of writing has ended, or cannot for now
+        self._under_way = self._round
+        self._hangs = False  # a write that is told as failed, and may still come to its end
         self._closing = False
         self.task: asyncio.Task[None] | None = None
 
@@ -54,8 +57,9 @@ class Anchoring:
             ended = self._round  # not the one that has begun, which may have looked before this was committed
             self._behind.set()
             self._at_once.set()
-            await ended.wait()
-            if tenant in self.errors:
+            if not self._hangs:
+                await ended.wait()
+            if tenant in self.errors or self._hangs:
                 return
 
     async def level(self) -> None:
@@ -83,11 +87,11 @@ class Anchoring:
                         await self._at_once.wait()
                 self._behind.clear()
                 self._at_once.clear()
-                ended, self._round = self._round, asyncio.Event()
+                self._under_way, self._round = self._round, asyncio.Event()
                 try:
                     await self.level()
                 finally:
-                    ended.set()
+                    self._under_way.set()
                 if self.errors:
                     self._behind.set()
             await self.level()  # what was committed since the last round began
@@ -98,11 +102,24 @@ class Anchoring:
             self._round.set()
 
     async def _write(self, tenant: str, anchor: notes.Anchor, head: Head) -> None:
+        writing = asyncio.create_task(asyncio.to_thread(anchor.write, head.note))
+        await asyncio.wait([writing], timeout=ANCHOR_SLOW_SECONDS)
+        if not writing.done():
+            self._hangs = True
+            self._failed(tenant, f"no answer for {ANCHOR_SLOW_SECONDS:g} s")
+            for waited in (self._under_way, self._round):
+                waited.set()
+            self._round = asyncio.Event()
         try:
-            await asyncio.to_thread(anchor.write, head.note)
+            await writing
         except OSError as error:
-            if tenant not in self.errors:
-                log.error("the anchor of %s cannot be written: %s", tenant, error)
-            self.errors[tenant] = f"the anchor of {tenant} cannot be written: {error}"
+            self._failed(tenant, error)
         else:
             self.errors.pop(tenant, None)
+        finally:
+            self._hangs = False
+
+    def _failed(self, tenant: str, why: object) -> None:
+        if tenant not in self.errors:
+            log.error("the anchor of %s cannot be written: %s", tenant, why)
+        self.errors[tenant] = f"the anchor of {tenant} cannot be written: {why}"

@@ -10,6 +10,7 @@ import pytest
 
 from ledger import checkpoint as notes
 from ledger.journal import Unavailable
+from ledger.stores import anchoring
 from ledger.stores.sqlite import SqliteJournal
 from tests.ledger.files import Files, note
 
@@ -147,6 +148,24 @@ async def test_one_that_could_not_be_written_is_tried_again_though_nobody_posts(
     assert journal.anchor_error() is None
     assert anchored(files) == await journal.checkpoint("default")
     await journal.close()
+
+
+async def test_a_share_that_hangs_is_said_and_goes_on_when_it_answers(
+    files: Files, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await files.open()
+    monkeypatch.setattr(anchoring, "ANCHOR_SLOW_SECONDS", 0.02)
+    writes.may.clear()
+    index = (await journal.post("default", [note("a")])).entries[0].index
+    async with asyncio.timeout(PATIENCE):
+        await journal.anchored("default", index)
+        assert journal.anchor_error() == "the anchor of default cannot be written: no answer for 0.02 s"
+        assert (await journal.post("default", [note("b")])).entries[0].index == index + 1
+        await journal.anchored("default", index + 1)  # it is known to hang, and nobody else waits for it
+        writes.may.set()
+        await journal.close()
+    assert journal.anchor_error() is None
+    assert anchored(files) == await journal.checkpoint("default")
 
 
 async def test_who_stops_waiting_leaves_the_others_waiting(files: Files, writes: Writes) -> None:
