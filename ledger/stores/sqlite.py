@@ -206,7 +206,7 @@ class SqliteJournal:
             raise Unavailable(f"{MAX_WAITING_POSTS} posts are waiting") from None
         began = time.monotonic()
         try:
-            return await asyncio.shield(done)
+            return await done  # cancelled, it is passed over when the answers are given
         finally:
             self._observe(time.monotonic() - began)
 
