@@ -11,7 +11,9 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,6 +21,7 @@ from ledger.audit import verify_store
 from ledger.entry import Entry
 from ledger.journal import LedgerError, Unavailable
 from ledger.merkle import Frontier, leaf_hash
+from receiver.governor import changes, requesting
 from receiver.governor.desk import Desk
 from receiver.governor.folding import remember
 from receiver.governor.loop import Governor
@@ -138,10 +141,16 @@ class History:
         self.memos: tempfile.TemporaryDirectory[str] | None = None
         self.governors: dict[str, Governor] = {}
         self.desks: dict[str, Desk] = {}
+        # What is asked for at a keyboard gets a name by chance, and from it follow incidents and digests.
+        names = random.Random(seed)
+        drawn = SimpleNamespace(token_hex=lambda size: names.randbytes(size).hex())
+        self._names = [patch.object(module, "secrets", drawn) for module in (requesting, changes)]
 
     async def begin(self) -> None:
         """Open the ledger and start the process."""
         logging.getLogger().addHandler(self.defects)
+        for names in self._names:
+            names.start()
         # What waits for a judgement waits by the history's clock.
         asyncio.get_running_loop().time = self.world.clock.monotonic  # type: ignore[method-assign]
         tenants = [site.tenant for site in self.sites]
@@ -165,6 +174,8 @@ class History:
         if self.memos is not None:
             self.memos.cleanup()
         del asyncio.get_running_loop().time
+        for names in self._names:
+            names.stop()
         logging.getLogger().removeHandler(self.defects)
 
     async def run(self, events: int = 40) -> list[Entry]:
