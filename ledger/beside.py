@@ -41,7 +41,8 @@ def telling(module: str, *given: str) -> Iterator[Callable[[], Any]]:
 def _begun(module: str, given: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     words = [sys.executable, "-c", f"from {module} import main; main()", *given]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+    silent = subprocess.DEVNULL  # where it fails, the same work fails here, and says why
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=silent, env=environment) as process:
         try:
             yield process
         finally:

@@ -14,6 +14,7 @@ import pytest
 
 from ledger import audit, posting_again
 from ledger import checkpoint as notes
+from ledger.beside import Unsaid, telling
 from ledger.entry import Draft, canonical
 from ledger.merkle import leaf_hash, tree_root
 from ledger.stores import schema
@@ -98,6 +99,23 @@ def test_a_process_beside_that_is_ended_is_no_answer(files: Files, monkeypatch: 
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert fault is not None
     assert files.verify(again=False).fault == fault
+
+
+def test_what_a_process_beside_cannot_do_is_said_once(
+    files: Files, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A log that names no key, so that no signature can be verified anywhere."""
+    with files.without_rules() as store:
+        store.execute("UPDATE entry SET bytes = replace(bytes, '\"key\"', '\"kez\"') WHERE n = 0")
+    fault = files.verify(again=False).fault
+    assert fault is not None
+    assert fault.rule == "key"
+    monkeypatch.setattr(audit, "BESIDE_FROM", 0)
+    assert files.verify(again=False).fault == fault
+    given = str(files.path), "default", ORIGIN, "9", "500", "1", "0"
+    with telling("ledger.signatures_audit", *given) as answer, pytest.raises(Unsaid):
+        answer()
+    assert capfd.readouterr().err == ""
 
 
 def test_bytes_that_are_no_entry_are_named_rather_than_the_root_that_they_change(
