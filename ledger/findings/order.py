@@ -13,6 +13,7 @@ from ledger.entry import Entry
 from ledger.findings.finding import THE_CLOCK, WHO_WROTE, Finding
 from ledger.findings.standing import Obligation
 
+PARTS = 8  # in which ids are sorted
 _NUMBERS = {stage: number for number, stage in enumerate(STAGES)}
 _UNKNOWN = len(STAGES)
 _MUST_SETTLE = frozenset(filter(must_settle, STAGES))
@@ -66,11 +67,12 @@ class Order:
 
     def end(self) -> Iterator[Finding]:
         """What only shows when all ids are known: one that stands twice."""
-        hashes = self._ids.tolist()
-        ordered = sorted(hashes)
-        double = {ours for ours, following in pairwise(ordered) if ours == following}
+        double: set[int] = set()
+        for part in range(PARTS):  # a number of its own for each id takes twice as much as all that is kept
+            ordered = sorted([each for each in self._ids if each % PARTS == part])
+            double |= {ours for ours, following in pairwise(ordered) if ours == following}
         first: dict[int, int] = {}
-        for index, each in enumerate(hashes if double else ()):
+        for index, each in enumerate(self._ids if double else ()):
             if each in double and first.setdefault(each, index) != index:
                 yield Finding(index, "id", f"its id is that of entry {first[each]}", WHO_WROTE)
 
