@@ -62,6 +62,16 @@ async def test_a_memo_is_the_book() -> None:
     assert differing(memo.read(), book) == []
 
 
+async def test_a_memo_holds_no_words_of_messages() -> None:
+    """They are under a key of their person, and whoever is erased must not be read in it."""
+    governed = Governed()
+    await governed.governor.start()
+    await governed.fire("db0")
+    heard = await governed.hear("ruth", "my grandmother is ill tonight")
+    assert await governed.journal.blob(TENANT, heard.blobs[0].digest) == b"my grandmother is ill tonight"
+    assert b"grandmother" not in written(governed.desk.book)
+
+
 async def test_a_memo_that_is_cut_off_or_changed_anywhere_is_not_read() -> None:
     raw = written((await story()).book)
     for length in range(len(raw)):

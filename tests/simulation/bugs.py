@@ -15,6 +15,7 @@ from policy_rules.verdict import Outcome
 from receiver.authorization import codes, voice
 from receiver.governor import acting, asking, folding, judging, steps, timekeeping, watching
 from receiver.governor.desk import Desk
+from receiver.governor.memo import Memo
 from receiver.incident import agenda as agenda_module
 from receiver.incident import book as book_module
 from receiver.incident.agenda import Kind
@@ -280,6 +281,19 @@ def folds_twice_at_once() -> Iterator[None]:
         return len(page.entries)
 
     with patch.object(Desk, "fold", fold):
+        yield
+
+
+@breaks("are not what the entries say")
+def remembers_no_halt() -> Iterator[None]:
+    real = Memo.read
+
+    def read(memo: Memo) -> Any:
+        book = real(memo)
+        book.halts.clear()
+        return book
+
+    with patch.object(Memo, "read", read):
         yield
 
 

@@ -22,14 +22,19 @@ from ledger.entry import Entry
 from ledger.journal import LedgerError, Unavailable
 from ledger.merkle import Frontier, leaf_hash
 from receiver.governor import changes, requesting
+from receiver.governor.beside import NAMES
 from receiver.governor.desk import Desk
 from receiver.governor.folding import remember
 from receiver.governor.loop import Governor
 from receiver.governor.memo import memo_path
 from receiver.governor.remembering import Memos
+from receiver.incident.assigned import assigned_of
+from receiver.incident.book import Book
+from receiver.incident.carrying import state_of
 from receiver.intake.polling import Poller
 from receiver.metrics import Metrics
 from tests.ledger.verifiers import load_script
+from tests.receiver.dumped import differing
 from tests.simulation import terms, waiting
 from tests.simulation.answers import ANSWERS
 from tests.simulation.audited import Copy, differences, findings
@@ -230,8 +235,7 @@ class History:
             try:
                 for governor in self.governors.values():
                     await governor.start()
-                    memos = governor.desk.memos
-                    self.reached.faults["process: started from a memo"] += memos is not None and memos.size > 0
+                    await self.compare_memo(governor.desk)
             except (Crash, Unavailable):  # whoever watches over the process starts it again
                 await self.bury()
             else:
@@ -262,6 +266,18 @@ class History:
         serving = self.remembering.choice((1, 7, 40))
         file = memo_path(Path(self.memos.name) / "sim.db", tenant)
         return Memos(file, tenant, terms.SECRET, entries=1, serving=serving, beside=at_once)
+
+    async def compare_memo(self, desk: Desk) -> None:
+        """A process that began with a memo has the book of one that folded everything."""
+        if desk.memos is None or not desk.memos.size:
+            return
+        self.reached.faults["process: started from a memo"] += 1
+        page = await self.real.page(desk.tenant, after=-1, limit=desk.book.size, blobs=NAMES)
+        whole = Book(desk.tenant, kept=desk.book.kept)
+        for entry in page.entries:
+            whole.take(entry, assigned_of(entry, page.blobs.get), state_of(entry, page.blobs.get))
+        if wrong := differing(desk.book, whole):
+            raise Broken(f"{desk.tenant}: from a memo, {', '.join(wrong)} are not what the entries say")
 
     def running(self) -> list[asyncio.Task[None]]:
         return [task for governor in self.governors.values() for task in governor._running.values()]
