@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -108,3 +109,26 @@ def verified(files: Files, monkeypatch: pytest.MonkeyPatch) -> list[audit.Audit]
         patch.setattr(sys, "executable", "/bin/false")
         found.append(files.verify(again=False))
     return found
+
+
+async def test_a_service_that_goes_on_writing_makes_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the processes see of it later than this one is beyond what they are asked for."""
+    monkeypatch.setattr(audit, "BESIDE_FROM", 0)
+    monkeypatch.setattr(signatures_audit, "BLOCK", 5)
+    files, verified = Files(tmp_path), asyncio.Event()
+    await files.post([note("first")])
+    journal = await files.open()
+
+    async def write() -> None:
+        number = 0
+        while not verified.is_set():
+            await journal.post("default", [note(f"while it is verified {number}")])
+            number += 1
+
+    writing = asyncio.create_task(write())
+    found = [await asyncio.to_thread(files.verify, again=False) for _ in range(3)]
+    verified.set()
+    await writing
+    await journal.close()
+    assert [each.fault for each in found] == [None] * 3
+    assert found[0].entries < found[1].entries < found[2].entries
