@@ -12,6 +12,7 @@ import pytest
 from ledger import checkpoint as notes
 from ledger.entry import Blob, Entry, canonical
 from ledger.journal import Broken, Unavailable
+from ledger.stores import schema
 from ledger.stores.batch import Batch, Job
 from ledger.stores.sqlite import SqliteJournal
 from tests.ledger.books import ORIGIN
@@ -23,6 +24,21 @@ async def files(tmp_path: Path) -> Files:
     made = Files(tmp_path)
     await made.story()
     return made
+
+
+async def test_a_new_file_has_large_pages_and_one_of_before_goes_on_with_its_own(tmp_path: Path) -> None:
+    new, former = Files(tmp_path / "new"), Files(tmp_path / "former")
+    for made in (new, former):
+        made.folder.mkdir()
+    with sqlite3.connect(former.path) as store:
+        store.execute("PRAGMA page_size = 4096")
+        store.execute("PRAGMA journal_mode = WAL")
+        store.executescript(schema.script(ORIGIN))
+    store.close()
+    for made, size in ((new, 8192), (former, 4096)):
+        await made.story()
+        assert made.rows("PRAGMA page_size") == [(size,)]
+        assert made.verify().fault is None
 
 
 async def test_what_was_closed_opens_again_and_goes_on(files: Files) -> None:
