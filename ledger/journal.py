@@ -102,10 +102,10 @@ class Journal(Protocol):
     async def wait(self, tenant: str, size: int) -> None:
         """Return when the log of `tenant` holds more than `size` entries."""
 
-    async def anchored(self, tenant: str, index: int) -> None:
-        """Return when the anchor covers the entry `index`, or where it cannot be written: then `anchor_error` says why.
+    async def anchored(self, tenant: str, index: int) -> bool:
+        """True once the anchor covers the entry `index`; False where it cannot be written: `anchor_error` says why.
 
-        Whoever is about to do something outside because of an entry asks this first.
+        Whoever is about to do something outside because of an entry asks this first. What is covered stays so.
         """
 
     def last_time(self, tenant: str) -> datetime | None:

@@ -48,10 +48,10 @@ class Anchoring:
         """A log has grown."""
         self._behind.set()
 
-    async def covers(self, tenant: str, index: int) -> None:
-        """Return once the anchor of `tenant` covers the entry `index`, or could not be written: see `errors`.
+    async def covers(self, tenant: str, index: int) -> bool:
+        """Whether the anchor of `tenant` covers the entry `index`, which is committed, once it does; else see `errors`.
 
-        The entry is committed. Where a tenant has no anchor there is nothing to wait for.
+        Where a tenant has no anchor there is nothing to wait for, and nothing that could be behind.
         """
         while tenant in self.anchors and self._sizes.get(tenant, 0) <= index and not self._closing:
             ended = self._round  # not the one that has begun, which may have looked before this was committed
@@ -60,7 +60,8 @@ class Anchoring:
             if not self._hangs:
                 await ended.wait()
             if tenant in self.errors or self._hangs:
-                return
+                break
+        return tenant not in self.anchors or self._sizes.get(tenant, 0) > index
 
     async def level(self) -> None:
         """Write each anchor that is behind its log. What cannot be written is one of `errors`."""

@@ -370,9 +370,9 @@ class SqliteJournal:
         while not self._closed and self._heads.get(tenant, Head()).frontier.size <= size:
             await self._grown[tenant].wait()
 
-    async def anchored(self, tenant: str, index: int) -> None:
+    async def anchored(self, tenant: str, index: int) -> bool:
         await self.wait(tenant, index)  # a reader sees a commit a moment before its head is known here
-        await self._anchoring.covers(tenant, index)
+        return await self._anchoring.covers(tenant, index)
 
     def last_time(self, tenant: str) -> datetime | None:
         return self._heads.get(tenant, Head()).time

@@ -232,11 +232,10 @@ async def execute(desk: Desk, due: Due) -> None:
         return
     # Law 3: whoever asks for the proof of an authorization gets it, or nothing is sent.
     proof = await proof_of(desk, proposal.authorization or 0) if request.proof else None
-    if request.proof and proof is None:
+    # Law 5: an entry stands before its anchor is written, and what is sent waits for that.
+    if (request.proof and proof is None) or not await desk.journal.anchored(desk.tenant, due.subject):
         desk.defer(due.name, HALTED_AGAIN_SECONDS)
         return
-    # Law 5: an entry stands before its anchor is written. What is sent waits for that; `may_act` tells where it fails.
-    await desk.journal.anchored(desk.tenant, due.subject)
     await desk.level()
     # From here to the request nothing is awaited: a halt that was answered before is seen, and so is a result.
     if not proposal.executing or desk.now() >= until:

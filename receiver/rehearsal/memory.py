@@ -106,8 +106,9 @@ class MemoryJournal:
         if len(self.log) <= size:
             await asyncio.Event().wait()
 
-    async def anchored(self, tenant: str, index: int) -> None:
+    async def anchored(self, tenant: str, index: int) -> bool:
         await self.wait(tenant, index)
+        return True
 
     def last_time(self, tenant: str) -> datetime | None:
         return self.log[-1].timestamp if self.log else None

@@ -82,7 +82,7 @@ async def test_a_post_is_answered_before_its_anchor_is_written_and_who_waits_is_
     assert anchored(files) == before
     writes.may.set()
     async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(waiting, later)
+        assert await asyncio.gather(waiting, later) == [True, True]
     assert journal.anchor_error() is None
     assert anchored(files) == await journal.checkpoint("default")
     assert len(writes.written) == 2
@@ -114,7 +114,7 @@ async def test_what_is_anchored_already_is_not_written_again(files: Files, write
     journal = await files.open()
     size = await journal.size("default")
     for index in range(size):
-        await journal.anchored("default", index)
+        assert await journal.anchored("default", index)
     await journal.close()
     assert writes.tried == []
 
@@ -138,13 +138,13 @@ async def test_one_that_could_not_be_written_is_tried_again_though_nobody_posts(
     writes.fault = OSError(28, "No space left on device")
     index = (await journal.post("default", [note("a")])).entries[0].index
     async with asyncio.timeout(PATIENCE):
-        await journal.anchored("default", index)
+        assert not await journal.anchored("default", index)
     assert journal.anchor_error() == ("the anchor of default cannot be written: [Errno 28] No space left on device")
     writes.fault = None
     while not writes.written:
         await writes.more()
     async with asyncio.timeout(PATIENCE):
-        await journal.anchored("default", index)
+        assert await journal.anchored("default", index)
     assert journal.anchor_error() is None
     assert anchored(files) == await journal.checkpoint("default")
     await journal.close()
@@ -158,10 +158,10 @@ async def test_a_share_that_hangs_is_said_and_goes_on_when_it_answers(
     writes.may.clear()
     index = (await journal.post("default", [note("a")])).entries[0].index
     async with asyncio.timeout(PATIENCE):
-        await journal.anchored("default", index)
+        assert not await journal.anchored("default", index)
         assert journal.anchor_error() == "the anchor of default cannot be written: no answer for 0.02 s"
         assert (await journal.post("default", [note("b")])).entries[0].index == index + 1
-        await journal.anchored("default", index + 1)  # it is known to hang, and nobody else waits for it
+        assert not await journal.anchored("default", index + 1)  # it is known to hang, and nobody else waits for it
         writes.may.set()
         await journal.close()
     assert journal.anchor_error() is None
@@ -188,7 +188,7 @@ async def test_a_mistake_of_ours_is_no_silence(files: Files, writes: Writes) -> 
     writes.fault = RuntimeError("a defect")
     index = (await journal.post("default", [note("a")])).entries[0].index
     async with asyncio.timeout(PATIENCE):
-        await journal.anchored("default", index)
+        assert not await journal.anchored("default", index)
         assert journal.anchor_error() == "the anchor of default is not kept any more"
         with pytest.raises(RuntimeError, match="a defect"):
             await journal.ended()
@@ -204,6 +204,29 @@ async def test_a_log_without_an_anchor_is_not_waited_for(files: Files, writes: W
     for tenant in ("default", "shop"):
         index = (await journal.post(tenant, [note("a")])).entries[0].index
         async with asyncio.timeout(PATIENCE):
-            await journal.anchored(tenant, index)
+            assert await journal.anchored(tenant, index)
     await journal.close()
     assert writes.tried == []
+
+
+async def test_a_write_that_hung_covers_what_it_was_of_and_no_more(
+    files: Files, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends without an error: who was let go meanwhile must not take that for an anchor of what came later."""
+    journal = await files.open(tenants=["default", "shop"])
+    monkeypatch.setattr(anchoring, "ANCHOR_SLOW_SECONDS", 0.02)
+    writes.may.clear()
+    first = (await journal.post("default", [note("a")])).entries[0].index
+    async with asyncio.timeout(PATIENCE):
+        assert not await journal.anchored("default", first)
+        told = [
+            await journal.anchored(tenant, (await journal.post(tenant, [note("dispatch")])).entries[0].index)
+            for tenant in ("default", "shop")
+        ]
+        assert told == [False, False]
+        writes.may.set()
+        while journal.anchor_error() is not None:
+            await writes.more()
+        for tenant in ("default", "shop"):
+            assert await journal.anchored(tenant, await journal.size(tenant) - 1)
+    await journal.close()
