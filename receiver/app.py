@@ -257,13 +257,15 @@ class Service:
         await asyncio.gather(*tasks, return_exceptions=True)
         for claude in (*self._former, self._claude):
             await claude.close()
-        for governor in self.governors.values():
-            await remember(governor.desk, serving=False)
-        await self.journal.close()
-        await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
-        await self._session.close()
-        self._notices.close()
-        self._locks.release()
+        try:
+            for governor in self.governors.values():
+                await remember(governor.desk, serving=False)
+        finally:
+            await self.journal.close()
+            await asyncio.gather(*(anchoring.stop() for anchoring in self._anchorings))
+            await self._session.close()
+            self._notices.close()
+            self._locks.release()
 
     async def reload(self) -> bool:
         """Read the configuration and the policies again; what does not hold, or needs a restart, changes nothing."""

@@ -25,6 +25,7 @@ from receiver.governor.ending import closed
 from receiver.governor.phrases import of_policy, said, said_by
 from receiver.incident.agenda import Due
 from receiver.incident.basis import Basis
+from receiver.incident.book import UNTOLD
 from receiver.incident.outbox import answers
 from receiver.incident.states import Incident, Message, Proposal
 from receiver.papers import (
@@ -405,8 +406,17 @@ async def tell(desk: Desk, due: Due) -> None:
     people = sorted(incident.people & set(desk.charter.people)) or sorted(first_people(desk, rule))
     entry = await desk.journal.get(desk.tenant, news.index)
     if not people or entry is None:
-        for index in pending:
-            del desk.book.news[index]
+        await desk.post(
+            Draft(
+                id=f"note:untold:{news.index}",
+                stage="NOTED",
+                actor="system",
+                incident_id=incident.id,
+                reason=f"{news.stage}: nobody is left to be told",
+                cites=pending,
+                body={"kind": UNTOLD, "text": "nobody who was asked is in the roster, nor anybody whom the rule asks"},
+            )
+        )
         return
     about = proposal_of(incident, entry), news.stage, entry.actor, said_by(entry)
     # Law 5: the ledger records, and the people who hear of it can say later what it recorded.

@@ -86,7 +86,7 @@ class Desk:
 
     looked, decided, memories, holds: when policy looked last, what it said, its memory, and the verdicts of the hold
     that runs, by subject.
-    opening: watches whose DETECTED is being posted, or is not folded yet.
+    opening: watches whose DETECTED is being posted, or is not folded yet. spoilt: the entry that was folded by half.
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
     DISPATCHED, what an attempt came to and whether it was the first, until it is booked. began, heard_at: of the
@@ -126,6 +126,7 @@ class Desk:
     accepted: set[int] = field(default_factory=set)
     answered: dict[int, tuple[ExecutionResult, bool]] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
+    spoilt: int | None = None
     trusted: bool = True
     began: float = 0.0
     heard_at: float | None = None

@@ -23,6 +23,10 @@ LONG = 100_000  # entries: what is made of so many is never looked through for g
 PAGE = 500  # entries that are read and folded at once, before anything else runs; with more a fold is no faster
 
 
+class Spoilt(RuntimeError):
+    """An entry could not be folded to its end: a defect of ours, after which the governor ends."""
+
+
 async def begin(desk: Desk) -> None:
     """The first fold of a process, and a memo where much was folded. Raises LedgerError."""
     memos = desk.memos
@@ -41,6 +45,8 @@ async def begin(desk: Desk) -> None:
 async def fold_on(desk: Desk) -> int:
     """Fold what is new in the log; by how many entries the book grew. One at a time: the caller sees to that."""
     before = desk.book.size
+    if desk.spoilt is not None:
+        raise Spoilt(f"tenant {desk.tenant}: entry {desk.spoilt} was folded by half; the next start folds it anew")
     if not before and desk.memos is not None:
         desk.book = await desk.memos.load(desk.journal) or desk.book
     while (page := await _page(desk)).entries:
@@ -61,7 +67,8 @@ def _take(desk: Desk, entry: Entry, blobs: Mapping[str, bytes], *, counted: bool
     try:
         desk.book.take(entry, assigned, former)
     except BaseException:
-        desk.memos = None  # a book that has folded one half of an entry is not remembered
+        # A book that has folded one half of an entry is not remembered, and nobody decides by it.
+        desk.memos, desk.spoilt = None, entry.index
         raise
     if entry.settles is not None:
         forget(desk, entry)
@@ -76,6 +83,8 @@ async def remember(desk: Desk, *, serving: bool) -> None:
     if memos is None or not memos.due(desk.book.size, serving=serving):
         return
     async with desk.folding:
+        if desk.memos is not memos:  # a fold that this waited for has failed in the middle of an entry
+            return
         raw = await memos.made(desk.book, desk.journal, serving=serving)
     if raw is not None:
         await memos.keep(raw)

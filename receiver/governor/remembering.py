@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 ENTRIES = 5_000  # folded beyond the last memo: then a start and a stop write another. They take some 0.1 s to fold
 ENTRIES_SERVING = 50_000  # and while the service governs, for the start after a crash
 BYTES_SERVING = 8_000_000  # of the last memo: where it was larger, the next one waits for the stop, or all else would
+
+# What `pickle` may raise, by its documentation. A memo is never worth the service.
+_UNMADE = (pickle.PicklingError, MemoryError, RecursionError, TypeError, AttributeError)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +67,8 @@ class Memos:
         self._bytes = 0
         self._asked = 0  # the size at which one was written, or tried to be
         self.size = 0
+        with suppress(Unfit, OSError):  # said where it is wanted
+            code_digest()  # now: files may be replaced while the ledger is read
 
     async def load(self, journal: Journal) -> Book | None:
         """The book of the memo, where it fits the log as it stands now; else None. Raises LedgerError."""
@@ -109,7 +116,11 @@ class Memos:
         # Steps beside the turn look at the book, and a look at an outbox makes one. While there are any, all is done
         # in one go; before the first and after the last one the listeners need not wait for it.
         make = partial(self._sealed, book, root, code)
-        raw = make() if serving else await self._beside(make)
+        try:
+            raw = make() if serving else await self._beside(make)
+        except _UNMADE as error:
+            log.error("tenant %s: no memo is written", self._tenant, exc_info=error)
+            return None
         self._bytes = len(raw)
         return raw
 

@@ -47,6 +47,7 @@ from receiver.papers import WHATSAPP
 
 CALLS = ("address:propose:", "address:escalate:")  # what begins the id of a message that calls somebody to decide
 WANTED = "address:detail:"  # and of one that somebody asked for
+UNTOLD = "untold"  # the kind of the NOTED by which news that nobody is left to hear is over
 DIGESTED = "digested"  # the outcome of a message for which a digest stands
 HELD_SECONDS = 900  # "On it" holds the ladder for so long
 NEWSWORTHY = {"REJECTED", "EXPIRED", "WITHDRAWN", "VOIDED", "DISPATCHED", "FAILED", "UNRESOLVED", "UNCONFIRMED"}
@@ -525,6 +526,9 @@ class Book:
             self.duties.take(entry)
         if entry.body.get("kind") in silences.KINDS:
             self.silences.take(entry)
+        if entry.body.get("kind") == UNTOLD:
+            for cited in entry.cites:
+                self.news.pop(cited, None)
         if entry.body.get("kind") in (heartbeat.MISSING, heartbeat.BACK):
             self.silence = heartbeat.fold(self.silence, entry)
         if entry.body.get("kind") == RESUMED_ACTION:

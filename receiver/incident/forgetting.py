@@ -42,7 +42,7 @@ def first_look(kept: timedelta | None) -> datetime:
 
 def forget(book: Book, now: datetime) -> datetime:
     """Forget what is old at `now`, the time of the newest entry; when to look again."""
-    before = now - (book.kept or KEPT_CLOSED)
+    before = _later(now, -(book.kept or KEPT_CLOSED))
     gone = _incidents(book, before)
     _messages(book, before)
     _alerts(book, before, now)
@@ -50,7 +50,7 @@ def forget(book: Book, now: datetime) -> datetime:
         outbox.digested -= gone
     for tries, window in ((book.wrong_pins, PIN_WINDOW), (book.wrong_codes, CODE_WINDOW)):
         for person, times in list(tries.items()):
-            tries[person] = [at for at in times if at > now - window]
+            tries[person] = [at for at in times if at > _later(now, -window)]
             if not tries[person]:
                 del tries[person]
     for person, (_, _, asked_at) in list(book.pins_wanted.items()):
@@ -61,9 +61,17 @@ def forget(book: Book, now: datetime) -> datetime:
         del book.silences.until[incident_id]
     book.shadow.missed &= {incident.index for incident in book.open.values()}
     if now >= book.counts_at:
-        _counted(book, now - KEPT_RUNS)
-        book.counts_at = now + QUARTER
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+        _counted(book, _later(now, -KEPT_RUNS))
+        book.counts_at = _later(now, QUARTER)
+    return _later(now.replace(hour=0, minute=0, second=0, microsecond=0), DAY)
+
+
+def _later(now: datetime, span: timedelta) -> datetime:
+    """As far as there are times at all: an entry may say any."""
+    try:
+        return now + span
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if span > timedelta(0) else datetime.min.replace(tzinfo=UTC)
 
 
 def _incidents(book: Book, before: datetime) -> set[str]:

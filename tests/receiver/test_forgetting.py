@@ -22,7 +22,7 @@ from receiver.governor.drilling import DRILL_VALID
 from receiver.governor.viewing import QuestionDesk
 from receiver.incident import forgetting
 from receiver.incident.assigned import assigned_of
-from receiver.incident.book import Book
+from receiver.incident.book import UNTOLD, Book
 from receiver.incident.forgetting import KEPT_CLOSED, KEPT_RUNS, needed
 from receiver.incident.runs import Run
 from receiver.incident.states import Proposal
@@ -416,3 +416,31 @@ async def test_what_a_person_closed_long_ago_is_not_opened_by_the_same_episode()
     assert len(governed.entries("WATCHED")) == 1
     await governed.fire(since=governed.clock.now())
     assert len(governed.entries("WATCHED")) == 2
+
+
+# --- what nobody is left to hear, and times at the ends of all time --------------------------------------------------
+
+
+async def test_news_that_nobody_is_left_to_hear_is_over_by_an_entry_so_whoever_folds_has_the_same_book() -> None:
+    governed = Governed()
+    await governed.fire()
+    governed.governor.reload(replace(governed.desk.charter, people={}))
+    await governed.rest()
+    await governed.after(60)
+    await governed.fire(firing=False)
+    await governed.after(600)
+    (untold,) = (entry for entry in governed.journal.log if entry.body.get("kind") == UNTOLD)
+    assert untold.reason == "RECOVERED: nobody is left to be told"
+    assert governed.desk.book.news == {}
+    folded = Governed(journal=governed.journal).desk
+    await folded.fold()
+    assert differing(folded.book, governed.desk.book) == []
+
+
+@pytest.mark.parametrize("year", [1, 2, 9998, 9999])
+def test_a_book_folds_entries_of_any_time_that_can_be_written(year: int) -> None:
+    book = Book(TENANT, kept=KEPT_CLOSED)
+    for index, (month, day) in enumerate([(1, 1), (6, 1), (12, 30), (12, 31)]):
+        at = START.replace(year=year, month=month, day=day)
+        book.take(replace(entry(index, "NOTED", kind="note"), timestamp=at))
+    assert book.size == 4

@@ -422,7 +422,8 @@ async def test_a_book_that_has_folded_half_an_entry_is_not_remembered(
         changed.setattr("receiver.incident.book._FOLDS", {"NOTED": broken})
         with pytest.raises(ZeroDivisionError):
             await desk.fold()
-    await desk.fold()  # whatever the process goes on with
+    with pytest.raises(folding.Spoilt):
+        await desk.fold()
     await remember(desk, serving=False)
     await journal.close()
     assert not memo_path(path, "default").exists()
@@ -475,3 +476,55 @@ async def test_a_long_book_is_not_looked_through_for_garbage(path: Path, monkeyp
     assert gc.get_freeze_count() > 0
     assert gc.isenabled()
     gc.unfreeze()
+
+
+async def test_a_book_that_failed_while_its_memo_waited_is_not_remembered(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request through the API folds, and fails in the middle of an entry; the governor's turn waits to write."""
+    journal = await opened(path, "abc")
+    halt = Draft("halt:1", "HALTED", "operator:x", decision="halt", reason="r", body={"text": "r"})
+    await journal.post(TENANT, [halt])
+    desk = desk_of(journal, CaseClock(NOW))
+    desk.memos = memos(path, entries=0)
+
+    def broken(book: Book, entry: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as defect:
+        defect.setattr("receiver.incident.book._FOLDS", {"HALTED": broken})
+        folding_it = asyncio.create_task(desk.fold())
+        await asyncio.sleep(0)
+        assert desk.folding.locked()
+        await remember(desk, serving=False)
+        with pytest.raises(MemoryError):
+            await folding_it
+    assert not memo_path(path, TENANT).exists()
+    with pytest.raises(folding.Spoilt, match="entry 4 was folded by half"):  # and nobody goes on with it
+        await desk.fold()
+    again = desk_of(journal, CaseClock(NOW))
+    again.memos = memos(path)
+    await begin(again)
+    assert again.book.halted()
+    await journal.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, TypeError, pickle.PicklingError])
+async def test_a_memo_that_cannot_be_made_is_said_and_ends_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
+    journal = await opened(path, "abc")
+    desk = desk_of(journal, CaseClock(NOW))
+    desk.memos = memos(path, entries=0, serving=0)
+    await desk.fold()
+
+    def unmade(*given: Any) -> bytes:
+        raise error
+
+    monkeypatch.setattr(Memo, "of", unmade)
+    for serving in (True, False):
+        await remember(desk, serving=serving)
+        assert "no memo is written" in caplog.text
+        caplog.clear()
+    assert not memo_path(path, TENANT).exists()
+    await journal.close()
