@@ -6,6 +6,7 @@ How often each comes stands in events.py.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -370,7 +371,9 @@ async def late_result(history: History) -> None:
         await history.during(history.doors.result(_site(history), "exec-unknown", True))
 
 
-async def by_hand(history: History, site: Site, what: str, by: str, incident: str = "inc-none") -> int:
+async def by_hand(
+    history: History, site: Site, what: str, by: str, incident: str = "inc-none", outcome: str | None = None
+) -> int:
     said = {"close": f"close {incident} {by}", "resolve": f"resolve {incident} {by}"}
     history.world.said[said.get(what, f"{what} {site.tenant} {by}")] += 1
     path, field = {
@@ -381,7 +384,7 @@ async def by_hand(history: History, site: Site, what: str, by: str, incident: st
         "resume": ("resumes", "reason"),
     }[what]
     fields = {"by": by, field: "by hand"}
-    fields |= {"outcome": history.rng.choice(ENDINGS)} if what == "resolve" else {}
+    fields |= {"outcome": outcome or history.rng.choice(ENDINGS)} if what == "resolve" else {}
     return await history.during(history.doors.change(site, what, path, fields))
 
 
@@ -394,6 +397,17 @@ async def person_acts(history: History) -> None:
     among = open_now if open_now and history.rng.random() < 0.7 else [*cases, "inc-none"]
     what = history.rng.choice(["close", "note", "halt", "resume", "resolve", "resolve"])
     await by_hand(history, site, what, by, history.rng.choice(among))
+
+
+async def before_the_end(history: History) -> None:
+    """What is seldom met otherwise, while anything may still fail: doubts are written off, and questions stranded."""
+    drawn = random.Random(history.seed)  # its own, so that nothing before or beside it is drawn otherwise
+    if drawn.random() < 0.15:
+        await stranded(history)
+    for site in history.sites:
+        for entry in [e for e in history.models[site.tenant].standing.values() if e.stage == "UNRESOLVED"]:
+            if drawn.random() < 0.4:
+                await by_hand(history, site, "resolve", "operator", entry.incident_id or "", "written_off")
 
 
 async def closes_early(history: History) -> None:

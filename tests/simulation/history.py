@@ -390,6 +390,7 @@ class History:
         from tests.simulation import happenings, listing
 
         world = self.world
+        await self.guarded(lambda: happenings.before_the_end(self))
         world.calm = True
         await self.guarded(self.rest)
         for site in self.sites:
