@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from ledger.audit import Audit, NotALedger, verify_store
 from ledger.stores import schema
 
-PAGES_A_STEP = 256  # 1 MiB, between which the progress is told
+PAGES_A_STEP = 128  # 1 MiB of a new file, between which the progress is told
 
 
 class BadCopy(Exception):

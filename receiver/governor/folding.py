@@ -34,7 +34,9 @@ async def begin(desk: Desk) -> None:
         await desk.fold()
         if memos is not None:
             folded = desk.book.size - memos.size
-            log.info("tenant %s: %d entries from the memo, %d folded", desk.tenant, memos.size, folded)
+            # Of a short log there is nothing to say: whoever starts the service reads first where it listens.
+            say = log.info if memos.size or memos.due(desk.book.size, serving=False) else log.debug
+            say("tenant %s: %d entries from the memo, %d folded", desk.tenant, memos.size, folded)
         await remember(desk, serving=False)
         if desk.book.size >= LONG:
             # The collector would look through all of the book at once, and then at each of its long looks: half a

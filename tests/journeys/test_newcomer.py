@@ -62,9 +62,12 @@ class Installation:
             stderr=asyncio.subprocess.STDOUT,
         )
         assert process.stdout is not None
+        said = ""
         async with asyncio.timeout(WAIT_SECONDS):
-            line = (await process.stdout.readline()).decode()
-        assert "listens" in line, line + (await process.stdout.read()).decode()
+            while "listens" not in said:
+                line = (await process.stdout.readline()).decode()
+                assert line, f"it ended: {said}"
+                said += line
 
         async def end() -> None:
             process.terminate()

@@ -110,7 +110,7 @@ async def test_a_copy_made_while_the_ledger_grows_is_one_moment_of_it(
     files = Files(tmp_path)
     journal = await files.open()
     await journal.post("default", [note("big", blobs=(Blob("big", bytes(400_000)),))])
-    monkeypatch.setattr(backup, "PAGES_A_STEP", 8)
+    monkeypatch.setattr(backup, "PAGES_A_STEP", 4)
     loop = asyncio.get_running_loop()
     steps: list[tuple[int, int]] = []
 
