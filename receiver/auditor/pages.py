@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ledger.accounts import STAGES
 from ledger.journal import Journal, LedgerError
@@ -21,6 +23,7 @@ from receiver.auditor.report_text import markdown
 
 PAGE = 50  # entries or incidents on a page
 FORM_BYTES_MAX = 4_096
+FORM_SECONDS = 10.0  # for a form to arrive; whoever is slower holds a place that others need
 COOKIE = "counterfoil"
 # Paths of ours: no second slash, no backslash, nothing that a browser would drop and so read as another address.
 _OURS = re.compile(r"/(?:[A-Za-z0-9._~-][A-Za-z0-9/._~%=&?:+-]{0,500})?|/\?[A-Za-z0-9/._~%=&:+-]{0,500}")
@@ -271,10 +274,16 @@ async def read_form(request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise BadQuestion("send the form as application/x-www-form-urlencoded")
     body = b""
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > FORM_BYTES_MAX:
-            raise BadQuestion(f"the form is longer than {FORM_BYTES_MAX} bytes")
+    try:
+        async with asyncio.timeout(FORM_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > FORM_BYTES_MAX:
+                    raise BadQuestion(f"the form is longer than {FORM_BYTES_MAX} bytes")
+    except TimeoutError:
+        raise BadQuestion(f"the form did not arrive within {FORM_SECONDS:g} s") from None
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+        raise BadQuestion("the form cannot be read to its end") from error
     try:
         fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
     except ValueError:

@@ -27,6 +27,7 @@ from receiver.execution.signature import ID_HEADER, refusal
 log = logging.getLogger(__name__)
 
 BODY_BYTES = 65_536  # of an order
+BODY_SECONDS = 10.0  # for it to arrive: who has shown no signature holds no connection for long
 PROVED_BODY_BYTES = 3 * BODY_BYTES  # with the entry that authorizes it, which has at most 64 kB, in base64
 ANSWER_OUTPUT_BYTES = 60_000  # of the output as JSON: with the rest around it whoever asked reads 64 kB
 BUSY_SECONDS = 5
@@ -121,7 +122,10 @@ class Runner:
         if action is None:
             return _error(404, "unknown_action", f"there is no action {name[:60]}")
         try:
-            body = await request.read()
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            return _busy(f"the request did not arrive within {BODY_SECONDS:g} s")
         except web.HTTPRequestEntityTooLarge:
             return _error(413, "too_large", "a request has at most 64 kB")
         except (web.RequestPayloadError, HttpProcessingError, ConnectionError):

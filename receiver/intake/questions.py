@@ -19,11 +19,13 @@ from ledger.entry import Draft, Entry
 from ledger.journal import Conflict, Journal, LedgerError
 from receiver.authorization import codes
 from receiver.authorization.page import HEADERS, QuestionView, read_by, render, words_of
+from receiver.intake.admission import BodyRefused, bounded_body
 from receiver.intake.calls import came_to, judgement
 
 PATH = "/q/"
 WEB = "web"
 BODY_BYTES = 2_048
+BODY_SECONDS = 10.0  # a place is not held for long by one who has shown no code
 JUDGED_SECONDS = 5.0
 VERBS = ("approve", "reject", "onit")
 _LOG = logging.getLogger("counterfoil.questions")
@@ -61,12 +63,14 @@ class Questions:
         return self._page(request, 200, view, "" if view.asked else "yours", good=True, form=self._form(request))
 
     async def decide(self, request: web.Request) -> web.Response:
-        """200 with what came of it; 400, 403, 404, 409, 410, 413, 429 with the page again, 503 without the ledger."""
+        """200 with what came of it; 400, 403, 404, 409, 410, 413, 429 with the page again; 503 without the ledger, or
+        where the form came too slowly."""
         if not self._from_here(request):
             return self._page(request, 403, None, "not counted")
-        body = await request.content.read(BODY_BYTES + 1)
-        if len(body) > BODY_BYTES:
-            return self._page(request, 413, None, "unknown")
+        try:
+            body = await bounded_body(request, BODY_BYTES, seconds=BODY_SECONDS)
+        except BodyRefused as refused:
+            return self._page(request, refused.status, None, "later" if refused.status == 503 else "unknown")
         try:
             found = await self._find(request)
             if found is None:

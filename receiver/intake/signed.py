@@ -13,8 +13,10 @@ from multidict import MultiDict
 
 from receiver.authorization import codes
 from receiver.authorization.signatures import is_signed
+from receiver.intake.admission import BodyRefused, bounded_body
 
 BODY_BYTES = 65_536
+BODY_SECONDS = 10.0  # a place is not held for long by one who has shown no signature
 _FORM_FIELDS = 100
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _LOG = logging.getLogger("counterfoil.replies")
@@ -46,9 +48,10 @@ class Signed:
 
     async def read(self, request: web.Request, done: Done) -> Post | web.Response:
         """The form, if Twilio signed it for our public address; else the answer to give, which `done` makes."""
-        body = await _bounded_body(request)
-        if body is None:
-            return done(request, "too large", 413)
+        try:
+            body = await bounded_body(request, BODY_BYTES, seconds=BODY_SECONDS)
+        except BodyRefused as refused:
+            return done(request, refused.code.replace("_", " "), refused.status)
         raw_path = request.raw_path
         url = self.public_url.rstrip("/") + raw_path
         is_form = request.content_type == "application/x-www-form-urlencoded"
@@ -88,14 +91,3 @@ def _forbidden(request: web.Request, url: str, done: Done) -> web.Response:
 
 def _parse(text: str) -> list[tuple[str, str]]:
     return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FORM_FIELDS)
-
-
-async def _bounded_body(request: web.Request) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_chunked(16_384):
-        size += len(chunk)
-        if size > BODY_BYTES:
-            return None
-        parts.append(chunk)
-    return b"".join(parts)

@@ -18,9 +18,11 @@ from yarl import URL
 
 from ledger.reconcile import trial_balance
 from receiver.app import Service
+from receiver.auditor import pages
 from receiver.commands.init import write_folder
 from receiver.configuration import load_config
 from receiver.demo.phone import webhooks
+from receiver.intake import questions, results, signed
 
 ROUNDS = int(os.environ.get("COUNTERFOIL_BAD_INPUT", "600"))
 SEED = int(os.environ.get("COUNTERFOIL_SEED", "1"))
@@ -157,6 +159,59 @@ async def test_no_bytes_give_a_500(service: Service) -> None:
         assert asked >= {*routes[0], *routes[1]}
         async with session.get(f"{service.private_url}/-/ready") as answer:
             assert answer.status == 200, await answer.text()
+
+
+# What reads a body before it knows who sends it.
+BEFORE_ANYBODY = (
+    "/twilio/message",
+    "/twilio/status",
+    "/twilio/voice",
+    f"/q/0-{'a' * 24}",
+    "/executions/exec-0",
+    "/login",
+)
+
+
+async def sent(service: Service, path: str, head: str, body: bytes, *, broken_off: bool = False) -> bytes:
+    """What a POST of exactly these bytes is answered, to its end. broken_off: nothing follows, and nobody listens."""
+    origin = URL(service.private_url if path == "/login" else service.public_url)
+    reader, writer = await asyncio.open_connection(origin.host, origin.port)
+    form = "Content-Type: application/x-www-form-urlencoded"
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{form}\r\n{head}\r\n\r\n".encode() + body)
+    if broken_off:
+        writer.write_eof()
+    async with asyncio.timeout(20):
+        answer = await reader.readuntil(b"\r\n") if not broken_off else await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("path", BEFORE_ANYBODY)
+async def test_whoever_sends_half_a_body_holds_no_place_for_long(
+    service: Service, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Else 256 strangers who say one byte each keep every tap and every result out, for as long as they like."""
+    monkeypatch.setattr(signed, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(questions, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(results, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(pages, "FORM_SECONDS", 0.05)
+    status = (await sent(service, path, "Content-Length: 100", b"A")).split()[1]
+    assert status in (b"400", b"408", b"503")
+
+
+@pytest.mark.parametrize("path", BEFORE_ANYBODY)
+@pytest.mark.parametrize("packed", ["gzip", "deflate"])
+async def test_a_stranger_makes_no_handler_fail(
+    service: Service, caplog: pytest.LogCaptureFixture, path: str, packed: str
+) -> None:
+    """Neither with what does not unpack, nor by hanging up."""
+    head = f"Content-Encoding: {packed}\r\nContent-Length: 16"
+    assert (await sent(service, path, head, b"\x1f\x8b\x08\x00" + b"\xff" * 12)).split()[1] == b"400"
+    await sent(service, path, "Content-Length: 100", b"A", broken_off=True)
+    async with aiohttp.ClientSession() as session, session.get(f"{service.private_url}/-/healthy") as answer:
+        assert answer.status == 200
+    # What aiohttp itself says of the rest of a body, once it was answered, is no handler's.
+    assert [record.message for record in caplog.records if record.message.startswith("Error handling")] == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.commands.executor import executor as command_group
-from receiver.execution import callback
+from receiver.execution import callback, runner
 from receiver.execution.process import run_command
 from receiver.execution.run_log import RunLog, RunLogError
 from receiver.execution.runner import Runner
@@ -799,3 +799,17 @@ async def test_serve_as_a_process_runs_and_stops_when_told(tmp_path: Path) -> No
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_whoever_sends_half_a_request_holds_no_connection_for_long(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BODY_SECONDS", 0.05)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(LONG), machine.session.post(f"{machine.url}/run/say", data=half()) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert (await answer.json())["error"]["code"] == "busy"
