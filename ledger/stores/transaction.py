@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ledger.entry import Entry
-from ledger.journal import Receipt, Refused
+from ledger.journal import Broken, Receipt, Refused
 from ledger.stores.batch import Batch, Head, Job, Scribe
 
 _STANDING = "SELECT e.bytes FROM json_each(?2) j CROSS JOIN entry e ON e.tenant = ?1 AND e.id = j.value"
+NOT_NEXT = "number: not the next"  # as sqlite.sql says it
 _list = json.JSONEncoder(default=str).encode
 _INSERT = "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)"
 _INSERT_CHECKPOINT = "INSERT INTO checkpoint (tenant, size, note) VALUES (?, ?, ?)"
@@ -25,7 +26,7 @@ def write(store: sqlite3.Connection, jobs: Sequence[Job], scribe: Scribe, heads:
     """Commit all of `jobs` at once, or, where the database refuses one of them, each in a savepoint of its own.
 
     heads: the ends of the logs before it. Raises sqlite3.Error, after which nothing of it stands, or, where COMMIT
-    failed, perhaps all of it.
+    failed, perhaps all of it; and Broken where a log has another end than that, after which nothing of it stands.
     """
     for make in (_together, _apart):
         store.execute("BEGIN IMMEDIATE")
@@ -94,6 +95,9 @@ def _insert_apart(
         head = scribe.signed(job.tenant, batch.heads[job.tenant])
         store.execute(_INSERT_CHECKPOINT, (job.tenant, head.frontier.size, head.note))
     except sqlite3.IntegrityError as error:
+        if str(error) == NOT_NEXT:
+            # No rule of the books that a post may break: the log was made longer or shorter, and not by this process.
+            raise Broken(f"{job.tenant}: the log in the file ends elsewhere than where it was signed") from error
         store.execute("ROLLBACK TO post")
         return Refused(str(error), stage)
     finally:

@@ -270,6 +270,21 @@ async def test_a_ledger_that_was_tampered_with_while_it_could_not_be_written_is_
     await journal.close()
 
 
+async def test_an_entry_that_another_hand_added_while_it_runs_is_no_rule_of_a_post(files: Files) -> None:
+    """Nothing can be booked any more: whoever posts is told to come again, and whoever asks how it stands hears why."""
+    journal = await files.open()
+    await journal.post("default", [note("kept")])
+    size = await journal.size("default")
+    unsigned(files, size)
+    for name in ("first", "again"):
+        with pytest.raises(Unavailable):
+            await journal.post("default", [note(name)])
+        assert journal.anchor_error() is not None, "else the service says that it is ready, and authorizes"
+    assert await journal.size("default") == size
+    await journal.close()
+    assert files.rows("SELECT count(*) FROM entry") == [(size + 1,)], "it is kept, for whoever looks into it"
+
+
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await Files(tmp_path / "nowhere").open()
