@@ -15,9 +15,11 @@ from receiver.governor.answering import heed, refuse, say, settled
 from receiver.governor.asking import notices
 from receiver.governor.desk import Desk, stamp
 from receiver.governor.phrases import phrase
-from receiver.incident.enrolled import ENROLLED, ENROLMENT, OPTED_IN, OPTED_OUT, SUSPENDED
+from receiver.incident.enrolled import CODE_WINDOW, ENROLLED, ENROLMENT, OPTED_IN, OPTED_OUT, SUSPENDED
 from receiver.incident.states import Heard
 from receiver.papers import words
+
+CODE_TRIES = 5  # wrong ones, within CODE_WINDOW; a word that enrols is tried as a code is
 
 
 def enrolment(person: str, actor: str, nonce: str, until: datetime) -> Draft:
@@ -44,11 +46,21 @@ def suspension(person: str, actor: str, entry_id: str, reason: str, cites: tuple
     )
 
 
+def locked(desk: Desk, person: str) -> bool:
+    """Whether no code of `person` is looked at now: too many were wrong of late."""
+    since = desk.now() - CODE_WINDOW
+    return sum(at > since for at in desk.book.wrong_codes.get(person, ())) >= CODE_TRIES
+
+
 async def join(desk: Desk, heard: Heard, person: str) -> None:
     """NOTED that the person enrolled with this phone, if the word is the one that they were given."""
     waiting = desk.book.enrolled.waiting.get(person)
     if waiting is None or desk.now() > waiting.until:
         await heed(desk, heard, person, "no enrolment", say(desk, person, "no enrolment"))
+        return
+    if locked(desk, person):
+        # The word holds for a day, which is time enough to try all that there are.
+        await heed(desk, heard, person, "join locked", say(desk, person, "join locked"))
         return
     if not codes.same(codes.join_code(desk.secret, desk.tenant, person, waiting.nonce), str(heard.body.get("code"))):
         await refuse(desk, heard, "wrong code", reply=words("another word"))

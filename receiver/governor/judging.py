@@ -17,12 +17,10 @@ from receiver.governor.desk import Desk, by_policy, incident_of, stamp
 from receiver.governor.phrases import ENGLISH, of_policy, said
 from receiver.incident.agenda import Due
 from receiver.incident.book import HELD_SECONDS, Book
-from receiver.incident.enrolled import CODE_WINDOW
 from receiver.incident.states import Heard, Message, Proposal
 from receiver.papers import VOICE, Words, words
 
 OUTCOMES = ("AUTHORIZED", "REJECTED", "EXPIRED", "WITHDRAWN")
-CODE_TRIES = 5  # wrong ones, within CODE_WINDOW
 Judge = Callable[[Desk, Heard, str], Awaitable[None]]
 WORDS: Mapping[str, Judge] = {
     "halt": talk.halt,
@@ -123,7 +121,7 @@ async def _message_of(desk: Desk, heard: Heard, person: str) -> tuple[Book, Mess
         index = codes.delivery_of(desk.secret, desk.tenant, token)
         book = await recalling.of_message(desk, index) if index is not None else desk.book
         return book, book.messages.get(index if index is not None else -1)
-    if code and not locked(desk, person):
+    if code and not enrolling.locked(desk, person):
         # Keyed in during a call, or typed into a page: it counts for the question that was put there.
         delivery = heard.body.get("delivery")
         book = await recalling.of_message(desk, delivery) if delivery is not None else desk.book
@@ -133,12 +131,6 @@ async def _message_of(desk: Desk, heard: Heard, person: str) -> tuple[Book, Mess
             if of_it and codes.same(make(desk.secret, desk.tenant, message.subject or 0, person), code):
                 return book, message
     return desk.book, None
-
-
-def locked(desk: Desk, person: str) -> bool:
-    """Whether no code of `person` is looked at now: too many were wrong of late."""
-    since = desk.now() - CODE_WINDOW
-    return sum(at > since for at in desk.book.wrong_codes.get(person, ())) >= CODE_TRIES
 
 
 def _language(desk: Desk, person: str) -> str:

@@ -131,6 +131,11 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
         "pt": "Essa não é a palavra que lhe foi dada",
         "fr": "Ce n'est pas le mot qui vous a été donné",
     },
+    "join locked": {
+        "en": "Too many wrong words: wait an hour, then send the one that you were given",
+        "pt": "Demasiadas palavras erradas: espere uma hora e envie a que lhe foi dada",
+        "fr": "Trop de mots erronés : attendez une heure, puis envoyez celui qui vous a été donné",
+    },
     "welcome": {
         "en": "Welcome {person} ({roles}): this phone is yours now. Send HELP for what I take.",
         "pt": "Seja bem-vindo, {person} ({roles}): este telefone é agora o seu. Envie HELP para saber o que aceito.",

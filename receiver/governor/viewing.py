@@ -12,7 +12,7 @@ from receiver.authorization.page import ALERTS_MAX, CLAIMS_MAX, HISTORY_MAX, LIN
 from receiver.authorization.wording import tidy
 from receiver.governor import recalling, wording
 from receiver.governor.desk import Desk
-from receiver.governor.judging import locked
+from receiver.governor.enrolling import locked
 from receiver.governor.phrases import phrase
 from receiver.governor.words import DECISIONS
 from receiver.incident.drills import Drill

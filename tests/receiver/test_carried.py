@@ -15,7 +15,7 @@ from policy_rules.readings import Alert
 from policy_rules.rulebook import REOPEN_WITHIN_MOST_SECONDS
 from receiver.governor.changes import GovernorChanges
 from receiver.governor.desk import Charter
-from receiver.governor.judging import CODE_TRIES
+from receiver.governor.enrolling import CODE_TRIES
 from receiver.governor.pins import PIN_TRIES
 from receiver.incident import carrying
 from receiver.incident.carried import read_state, write_state

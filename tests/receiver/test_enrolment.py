@@ -6,6 +6,8 @@ import pytest
 
 from receiver.authorization import codes
 from receiver.governor.changes import ENROL_SECONDS, GovernorChanges
+from receiver.governor.enrolling import CODE_TRIES
+from receiver.incident.enrolled import CODE_WINDOW
 from receiver.papers import ChangeRefused, UnknownSubject
 from tests.receiver.governed import SECRET, TENANT, Governed
 
@@ -56,6 +58,21 @@ async def test_a_newer_word_voids_the_older_and_a_day_ends_it(governed: Governed
     assert governed.desk.book.enrolled.identities == {}
     with pytest.raises(UnknownSubject):
         await changes.enrol("operator", "nobody")
+
+
+async def test_a_word_is_tried_five_times_an_hour(governed: Governed) -> None:
+    """Else whoever took over the number finds it among all words within the day that it holds, and is enrolled."""
+    word, _ = await GovernorChanges(governed.desk).enrol("operator", "tendai")
+    wrong = [w for letter in codes.ALPHABET if (w := f"AAA{letter}") != word]
+    for guess in wrong[:CODE_TRIES]:
+        await governed.hear("tendai", f"JOIN {guess}", identity="a thief")
+    await governed.hear("tendai", f"JOIN {word}", identity="a thief")
+    assert governed.desk.book.enrolled.identities == {}
+    assert governed.told("tendai")[-1].startswith("Too many wrong words")
+    assert refused(governed) == ["wrong code"] * CODE_TRIES
+    await governed.after(CODE_WINDOW.total_seconds() + 1)
+    await governed.hear("tendai", f"JOIN {word}", identity="the first")
+    assert governed.desk.book.enrolled.identities == {"tendai": "the first"}
 
 
 async def test_another_identity_suspends_and_nothing_of_it_counts(governed: Governed) -> None:
