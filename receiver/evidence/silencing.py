@@ -66,10 +66,12 @@ class Silencing:
 
 async def _json(response: aiohttp.ClientResponse) -> Any:
     """The answer's JSON. Raises ValueError."""
-    raw = await response.content.read(ANSWER_BYTES)
-    if not response.content.at_eof():
-        raise ValueError("too long")
-    return json.loads(raw)
+    raw = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        raw += chunk
+        if len(raw) > ANSWER_BYTES:
+            raise ValueError("too long")
+    return json.loads(bytes(raw))
 
 
 def _standing(known: Any, silence: Silence) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from receiver.demo.monitoring import free_ports
 from receiver.evidence.silencing import Silencing
@@ -76,6 +77,36 @@ async def governed(silencer: Any, **more: Any) -> Governed:
     made.desk.silencer = silencer
     await made.governor.start()
     return made
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(session: aiohttp.ClientSession) -> None:
+    """As the list of silences does once it is longer than a segment: else nobody could silence anything any more."""
+    rest = asyncio.Event()
+    now = datetime.now(UTC)
+    silence = Silence({"alertname": "A"}, now, now + timedelta(hours=1), "tendai", "ours")
+
+    async def listed(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            return web.json_response({"silenceID": "one"})
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'[{"comment": "another",')
+        await rest.wait()
+        await answer.write(b' "matchers": []}]')
+        return answer
+
+    app = web.Application()
+    app.router.add_route("*", "/api/v2/silences", listed)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    asyncio.get_running_loop().call_later(
+        0.1, rest.set
+    )  # it holds in either order; only a reader of one piece needs this one
+    office = Silencing(servers=[(f"http://{host}:{port}", {}, None)], session=lambda: session)
+    assert await office.silence(silence) == "one"
+    await runner.cleanup()
 
 
 async def test_alertmanager_is_silent_in_the_name_of_whoever_asked(
