@@ -23,7 +23,7 @@ from receiver.diagnosis.citations import Answer, BadAnswer, check, read_answer
 from receiver.diagnosis.claude import FAILURES, Claude
 from receiver.diagnosis.failures import retry_after
 from receiver.diagnosis.prompt import DOCUMENT_CHARACTERS_MAX, answer_schema, evidence
-from receiver.diagnosis.redaction import Redactor
+from receiver.diagnosis.redaction import PATTERNS, Redactor
 from receiver.diagnosis.text import clean
 from receiver.papers import CaseFile, Diagnosis, Exhibit, NoDiagnosis
 
@@ -602,6 +602,22 @@ def test_what_looks_like_a_secret_goes(kind: str, secret: str) -> None:
     assert text.startswith("seen: [redacted:")
     assert text.endswith(" in the log")
     assert redactor.counts[kind] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["id-eyJhbGciOi.eyJzdWIiOi.c2ln", "eyJ-eyJhbGciOi.eyJzdWIiOi", "a.eyJhbGciOi.eyJzdWIiOi."]
+)
+def test_a_token_goes_wherever_it_begins(text: str) -> None:
+    assert "eyJhbGciOi" not in Redactor([]).text(f"seen: {text} in the log")
+
+
+@pytest.mark.parametrize("part", ["-eyJ", "eyJaaaaa-", "a-", "a@", "://", "password", "+1 ", "a."])
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_a_text_made_to_be_slow_is_redacted_at_once(kind: str, part: str) -> None:
+    """Labels and annotations are anybody's, and nothing else runs while one expression goes over one of them."""
+    started = time.process_time()
+    PATTERNS[kind].sub("", part * (80_000 // len(part)))
+    assert time.process_time() - started < 1.5
 
 
 @pytest.mark.parametrize(
