@@ -6,6 +6,7 @@ runs twice; and no decision is lost. COUNTERFOIL_HAZARDS=5000 takes so many step
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from receiver.execution.webhook import Webhooks
-from receiver.governor import judging, pins
+from receiver.governor import enrolling, judging, pins
 from receiver.governor.answering import heed
 from receiver.incident.enrolled import Enrolled
 from tests.receiver.hazards_machine import REACHED, STAGES, Hazards
@@ -66,9 +67,9 @@ def test_every_hazard_at_random() -> None:
 def counts_anybodys_tap(patch: pytest.MonkeyPatch) -> None:
     real = judging._message_of
 
-    def message_of(desk: Any, heard: Any, person: str) -> Any:
-        message = real(desk, heard, person)
-        return replace(message, person=person) if message is not None else None
+    async def message_of(desk: Any, heard: Any, person: str) -> Any:
+        book, message = await real(desk, heard, person)
+        return book, replace(message, person=person) if message is not None else None
 
     patch.setattr(judging, "_message_of", message_of)
 
@@ -88,7 +89,7 @@ def runs_what_it_runs_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def loses_an_answer_by_code(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(judging, "locked", lambda desk, person: True)
+    patch.setattr(enrolling, "locked", lambda desk, person: True)
 
 
 def takes_a_no_for_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -113,6 +114,20 @@ PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "takes a no for nothing": (takes_a_no_for_nothing, "a no was lost"),
     "asks for no PIN": (asks_for_no_pin, "counted, and should not"),
 }
+
+
+class Fitting(pytest.MonkeyPatch):
+    """Takes only what stands there, and only for what is waited for, or not, as it is."""
+
+    def setattr(self, target: Any, name: Any, value: Any = None, raising: bool = True) -> None:
+        assert inspect.iscoroutinefunction(getattr(target, name)) == inspect.iscoroutinefunction(value), name
+        super().setattr(target, name, value, raising)
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_a_planted_bug_fits_the_code(name: str) -> None:
+    with Fitting.context() as patch:
+        PLANTED[name][0](patch)
 
 
 @pytest.mark.parametrize("name", list(PLANTED) if WHOLE else list(PLANTED)[:1])

@@ -403,7 +403,10 @@ async def before_the_end(history: History) -> None:
     """What is seldom met otherwise, while anything may still fail: doubts are written off, and questions stranded."""
     drawn = random.Random(history.seed)  # its own, so that nothing before or beside it is drawn otherwise
     if drawn.random() < 0.15:
+        await breaks(history)
+        await wait_long(history)
         await stranded(history)
+        await too_late(history)
     for site in history.sites:
         for entry in [e for e in history.models[site.tenant].standing.values() if e.stage == "UNRESOLVED"]:
             if drawn.random() < 0.4:
@@ -437,6 +440,16 @@ async def stranded(history: History) -> None:
     if history.rng.random() < 0.3:
         await reload(history)
     await wait_long(history)
+
+
+async def too_late(history: History) -> None:
+    """The time goes by in which what people authorized could be sent."""
+    for model in history.models.values():
+        for question in list(model.questions.values()):
+            if question.live and question.outcome is not None and question.dispatched is None:
+                left = question.until("authorize_until") - history.world.clock.now()
+                await history.passes(max(left.total_seconds(), 0) + 1)
+                await history.rest()
 
 
 async def gone_while_it_waits(history: History) -> None:
