@@ -34,6 +34,7 @@ from receiver.settings_sections import Tenant
 from receiver.settings_values import Address, secret_files
 
 WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # the first and the last version that have it
+TOKEN_CHARACTERS = 16  # a bearer token of fewer may be guessed
 
 
 def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> list[Finding]:
@@ -72,6 +73,11 @@ def placeholders(settings: Settings) -> Iterator[Finding]:
         for name, person in tenant.people.items():
             if person.whatsapp.startswith(PLACEHOLDER_NUMBERS):
                 yield Finding("people", WARN, f"the number of {name} is still the example", "write a real one")
+    tokens = {f"tenants.{name}.token": tenant.token for name, tenant in settings.tenants.items()}
+    tokens["admin_token"] = settings.admin_token
+    for name in (name for name, token in tokens.items() if len(token.get_secret_value()) < TOKEN_CHARACTERS):
+        text = f"{name} has fewer than {TOKEN_CHARACTERS} characters and may be guessed"
+        yield Finding("secrets", WARN, text, "make one with `openssl rand -hex 32`")
     if settings.diagnosis.api_key is None:
         yield Finding(
             "diagnosis",

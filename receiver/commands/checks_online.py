@@ -57,7 +57,7 @@ async def public_address(session: aiohttp.ClientSession, settings: Settings) -> 
     headers = {"Authorization": f"Bearer {settings.admin_token.get_secret_value()}"}
     try:
         async with session.post(f"{base}/api/v1/nonces", json={}, headers=headers) as response:
-            made = json.loads(await response.content.read(ANSWER_BYTES)) if response.status == 200 else {}
+            made = json.loads(await _body(response)) if response.status == 200 else {}
             path, expected = str(made["path"]), str(made["answer"])
     except _NO_ANSWER:
         text = f"cannot be tried: the service does not answer at {base}"
@@ -65,7 +65,7 @@ async def public_address(session: aiohttp.ClientSession, settings: Settings) -> 
     address = f"{settings.public_url.rstrip('/')}{path}"
     try:
         async with session.get(address, allow_redirects=False) as response:
-            body = await response.content.read(ANSWER_BYTES)
+            body = await _body(response)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return _silent("public_url", settings.public_url, error)
     if response.status == 200 and body.decode("utf-8", "replace") == expected:
@@ -153,7 +153,7 @@ async def _pinged(
     headers["Content-Type"] = "application/json"
     try:
         async with session.post(url, data=body, headers=headers, allow_redirects=False, ssl=context) as response:
-            said = json.loads(await response.content.read(ANSWER_BYTES))
+            said = json.loads(await _body(response))
             status = response.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return _silent("executors", f"{name}: {url}", error)
@@ -191,10 +191,20 @@ async def _ask(
         ssl=context if context is not None else True,
         allow_redirects=False,
     ) as response:
-        body = await response.content.read(ANSWER_BYTES)
+        body = await _body(response)
         if response.status != 200:
             raise _Odd(f"HTTP {response.status}")
         return json.loads(body)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The answer, in however many pieces it comes; what is longer than ANSWER_BYTES is cut there."""
+    body = bytearray()
+    async for piece in response.content.iter_chunked(65_536):
+        body += piece
+        if len(body) >= ANSWER_BYTES:
+            break
+    return bytes(body[:ANSWER_BYTES])
 
 
 async def _nothing_to_ask(check: str, message: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
@@ -195,6 +196,13 @@ def test_a_secret_that_others_can_read(installation: Installation) -> None:
     assert loose.remedy == f"chmod 600 {installation.folder}/secrets/admin.token"
 
 
+def test_a_token_that_may_be_guessed(installation: Installation) -> None:
+    for number, states in ((15, [WARN]), (16, [])):
+        (installation.folder / "secrets/default.token").write_text("x" * number)
+        found = [finding for finding in installation.of("secrets") if "may be guessed" in finding.message]
+        assert [finding.state for finding in found] == states, found
+
+
 @pytest.fixture
 def taken() -> Iterator[Address]:
     with socket.socket() as listener:
@@ -289,6 +297,23 @@ async def test_alertmanager_tells_its_version(installation: Installation, server
     assert "version 0.25.0" in (await online(installation, "alertmanager", address)).message
 
 
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(installation: Installation, servers: Servers) -> None:
+    rest = asyncio.Event()
+
+    async def in_pieces(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'{"versionInfo":')
+        await rest.wait()
+        await answer.write(b' {"version": "0.25.0"}}')
+        return answer
+
+    address = await servers(in_pieces)
+    # Nobody says when the other side has read: without a pause the pieces arrive as one.
+    asyncio.get_running_loop().call_later(0.1, rest.set)
+    assert "version 0.25.0" in (await online(installation, "alertmanager", address)).message
+
+
 async def test_an_executor_answers_at_all(installation: Installation, servers: Servers) -> None:
     finding = await online(installation, "executors", await servers(saying({}, 405)))
     assert (finding.state, "405" in finding.message) == (OK, True)
@@ -314,7 +339,6 @@ async def test_no_prometheus_is_a_warning(installation: Installation) -> None:
 
 
 async def test_the_service_is_recognised_by_its_metrics(servers: Servers) -> None:
-    import asyncio
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(text='counterfoil_build_info{version="1"} 1\n')
