@@ -18,6 +18,7 @@ from prometheus_client import Metric
 from pydantic import BaseModel
 
 from receiver.__main__ import COMMANDS, counterfoil
+from receiver.auditor import openapi
 from receiver.execution import runner_config
 from receiver.metrics import Metrics
 from receiver.settings import Settings
@@ -189,6 +190,15 @@ def test_every_setting_is_documented() -> None:
         section, _, name = key.rpartition(".")
         about = [row for row in rows if section in row] if section else rows
         assert any(re.search(rf"\b{name}\b", row) or f"{name[:-5]}`, `…_file" in row for row in about), key
+
+
+def test_every_path_of_the_api_is_documented() -> None:
+    written = [row.split("|")[1] for row in table("HTTP")]
+    for path in openapi.paths():
+        _, _, _, about, *below = path.split("/")
+        rows = [cell for cell in written if f"/api/v1/{about}" in cell]
+        named = [part for part in below if not part.startswith("{")]
+        assert any(all(f"/{part}" in cell for part in named) for cell in rows), path
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:
