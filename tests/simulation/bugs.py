@@ -13,7 +13,7 @@ from unittest.mock import patch
 from policy_rules import checks, permission, recovery
 from policy_rules.verdict import Outcome
 from receiver.authorization import codes, voice
-from receiver.governor import acting, asking, folding, judging, steps, timekeeping, watching
+from receiver.governor import acting, asking, enrolling, folding, judging, steps, timekeeping, watching
 from receiver.governor.desk import Desk
 from receiver.governor.memo import Memo
 from receiver.incident import agenda as agenda_module
@@ -153,7 +153,7 @@ def counts_people_who_were_suspended() -> Iterator[None]:
 
 @breaks("law 3: a good answer did not count", often={"tap": 12})
 def loses_an_answer_by_code() -> Iterator[None]:
-    with patch.object(judging, "locked", lambda desk, person: True):
+    with patch.object(enrolling, "locked", lambda desk, person: True):
         yield
 
 
