@@ -289,6 +289,18 @@ def first_people(desk: Desk, rule: Rule) -> set[str]:
     return set(permission.notified(desk.charter.rulebook, notify, desk.persons())) or set(desk.charter.people)
 
 
+def who_hear(desk: Desk, incident: Incident, rule: Rule) -> set[str]:
+    """Who hears more of `incident`: whoever was written to; where none of them can hear it, whom the rule asks first.
+
+    Where none of those can hear it either, everybody who can: whoever is suspended or has opted out hears nothing.
+    """
+    gone = desk.book.enrolled.opted_out
+    able = {name for name, member in desk.charter.people.items() if not member.suspended and name not in gone}
+    if able & incident.people:
+        return incident.people & set(desk.charter.people)
+    return (first_people(desk, rule) & able) or able or first_people(desk, rule)
+
+
 def escalation(
     desk: Desk, incident: Incident, step: int, people: Mapping[str, str], text: Text, asked: _Asked | None = None
 ) -> list[Draft]:
@@ -377,7 +389,7 @@ async def remind(desk: Desk, due: Due) -> None:
     """Nothing ends in silence: an open incident is said again every 30 minutes."""
     incident = desk.book.by_index[due.subject]
     rulebook = desk.policy(incident.policy_digest)
-    people = sorted(incident.people & set(desk.charter.people) or first_people(desk, rulebook.rule(incident.rule)))
+    people = sorted(who_hear(desk, incident, rulebook.rule(incident.rule)))
     now = desk.now()
     about = f"remind:{incident.id}:{incident.reminders}"
     reminded = by_policy(
@@ -403,7 +415,7 @@ async def tell(desk: Desk, due: Due) -> None:
     incident = desk.book.incidents[news.incident_id]
     pending = tuple(sorted(i for i, n in desk.book.news.items() if n.incident_id == incident.id))
     rule = desk.policy(incident.policy_digest).rule(incident.rule)
-    people = sorted(incident.people & set(desk.charter.people)) or sorted(first_people(desk, rule))
+    people = sorted(who_hear(desk, incident, rule))
     entry = await desk.journal.get(desk.tenant, news.index)
     if not people or entry is None:
         await desk.post(

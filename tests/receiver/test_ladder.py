@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.governor.changes import GovernorChanges
 from receiver.papers import NotSent
 from tests.receiver.governed import POLICY, Governed
 
@@ -59,3 +60,38 @@ async def test_whoever_can_be_tried_again_is_waited_for(governed: Governed) -> N
     await governed.fire()
     await governed.after(60)
     assert governed.told("ruth") == []
+
+
+ONE_STEP = POLICY.replace("roles: [oncall, leads]", "roles: [oncall]").replace(
+    '      - {after: 5m, notify: ["role:leads"]}\n', ""
+)
+
+
+async def test_where_all_who_were_written_to_are_suspended_others_hear_more_of_it() -> None:
+    governed = Governed(ONE_STEP)
+    await governed.governor.start()
+    await governed.fire()
+    assert governed.told("ruth") == []
+    before = len(governed.told("tendai"))
+    await GovernorChanges(governed.desk).suspend("operator", "tendai", "on leave")
+    await governed.rest()
+    assert "tendai may not answer any more" in governed.told("ruth")[-1]
+    await governed.after(1800)
+    assert governed.told("ruth")[-1].startswith("Still open")
+    await governed.fire(firing=False)
+    assert "recovered" in governed.told("ruth")[-1].lower()
+    assert len(governed.told("tendai")) == before
+
+
+async def test_where_all_who_were_written_to_opted_out_those_hear_more_whom_the_rule_asks_first() -> None:
+    governed = Governed(ONE_STEP)
+    await governed.governor.start()
+    await governed.fire()
+    await governed.hear("tendai", "STOP")
+    before = len(governed.told("ruth"))
+    others = Governed(ONE_STEP, {"tendai": ("oncall",), "ruth": ("leads",), "farai": ("oncall",)})
+    governed.governor.reload(others.desk.charter)
+    await governed.after(60)
+    await governed.fire(firing=False)
+    assert "recovered" in governed.told("farai")[-1].lower()
+    assert len(governed.told("ruth")) == before
