@@ -246,7 +246,9 @@ class Book:
             if is_old_news(known, row.alert):
                 continue
             if not row.alert.firing:
-                ended = row.alert.ends_at or entry.timestamp
+                said = row.alert.ends_at or entry.timestamp
+                # A late word of an older end takes nothing back: the alert has ended since, and does not fire again.
+                ended = max(said, ended) if ended is not None and known and not known.alert.firing else said
             self._know(row.alert, row.assignments, ended, entry.timestamp)
             for incident in self._missing.values():
                 incident.gone.discard(row.alert.fingerprint)

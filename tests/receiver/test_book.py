@@ -86,6 +86,19 @@ def test_an_alert_that_came_back_is_missing_from_no_open_incident() -> None:
     }
 
 
+def test_a_late_word_of_an_older_end_takes_the_known_end_not_back() -> None:
+    """Or the older episode, whose firing comes later still, would fire without an end."""
+    book = Book("acme")
+    for one in (("a", True, 1), ("a", False, 9), ("a", False, 3)):
+        book.take(entry(book.size, "EVALUATED"), [row(*one, takers=())])
+    book.take(entry(book.size, "EVALUATED"), [row("a", True, 6, ())])
+    assert not book.alerts["a"].alert.firing
+    assert book.alerts["a"].ended_at == START + timedelta(minutes=9)
+    for one in (("a", True, 12), ("a", False, 14)):
+        book.take(entry(book.size, "EVALUATED"), [row(*one, takers=())])
+    assert book.alerts["a"].ended_at == START + timedelta(minutes=14)
+
+
 LATER = "2026-11-24T08:00:00.000000Z"
 UNTIL = {"until": LATER, "expires_at": LATER, "authorize_until": LATER, "verify_until": LATER}
 ENDS = ("EXECUTED", "FAILED", "UNRESOLVED")
