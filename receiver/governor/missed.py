@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.entry import Blob, Draft
 from policy_rules import detection
+from policy_rules.readings import Alert
 from receiver.governor.desk import Desk, by_policy, key_text, stamp
 from receiver.incident.assigned import is_old_news
 from receiver.incident.basis import Decided
-from receiver.incident.notification import read_notification
+from receiver.incident.notification import MAX_ALERTS, Malformed, read_alert, read_notification
+
+log = logging.getLogger(__name__)
 
 POLL_EVERY = timedelta(minutes=3)
 GONE_AFTER = timedelta(minutes=6)  # absent from every Alertmanager for so long, with no resolved: a person is asked
@@ -28,15 +32,14 @@ async def compare(desk: Desk, absent_since: dict[str, datetime]) -> None:
     if active is None:
         return
     now = desk.now()
-    payload = canonical_payload(active)
-    notification = read_notification(payload)
+    rows = _readable(desk.tenant, active)
     known = desk.book.alerts
     fresh = [
         raw
-        for raw, alert in zip(active, notification.alerts, strict=False)
+        for raw, alert in rows
         if alert.fingerprint not in known
         or (not known[alert.fingerprint].alert.firing and not is_old_news(known[alert.fingerprint], alert))
-    ]
+    ][:MAX_ALERTS]  # the rest is found by the next poll
     if fresh:
         # When it was found: the same alert may be gone and come back, and then it is another finding.
         body = canonical_payload(fresh, found_at=stamp(now))
@@ -58,7 +61,8 @@ async def compare(desk: Desk, absent_since: dict[str, datetime]) -> None:
                 blobs=(Blob("payload", body),),
             )
         )
-    there = {alert.fingerprint for alert in notification.alerts}
+    # What cannot be read is there all the same, under the name that Alertmanager gives it.
+    there = {alert.fingerprint for _, alert in rows} | {str(raw.get("fingerprint")) for raw in active}
     here = {fingerprint for fingerprint, row in known.items() if row.alert.firing}
     for fingerprint in set(absent_since) - (here - there):
         del absent_since[fingerprint]
@@ -67,6 +71,18 @@ async def compare(desk: Desk, absent_since: dict[str, datetime]) -> None:
     gone = {f for f, since in absent_since.items() if now - since >= GONE_AFTER}
     await _note_gone(desk, gone)
     await _clear_gone(desk, gone)
+
+
+def _readable(tenant: str, active: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], Alert]]:
+    """Each row with its alert. One that cannot be read is logged, and costs none of the others."""
+    rows = []
+    for raw in active:
+        try:
+            rows.append((raw, read_alert(raw)))
+        except Malformed as error:
+            name = str(raw.get("fingerprint"))[:64]
+            log.warning("tenant %s: alert %s at Alertmanager cannot be read: %s", tenant, name, error)
+    return rows
 
 
 async def _note_gone(desk: Desk, gone: set[str]) -> None:
