@@ -1,0 +1,64 @@
+"""`counterfoil resume` beside a running service: it says what stays halted, by whom, and of which tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from receiver.__main__ import counterfoil
+from receiver.app import Service
+from receiver.commands.init import write_folder
+from receiver.configuration import load_config
+
+Run = Callable[..., Awaitable[tuple[int, str]]]
+OTHER = """\
+  wallet:
+    token: "${WALLET_TOKEN}"
+    policy: policy.yml
+    people: {tafara: {whatsapp: "whatsapp:+12025550109", roles: [oncall]}}
+    executors: {restart: {url: "http://127.0.0.1:1/run/restart", secret_file: secrets/restart.whsec}}
+"""
+
+
+@pytest.fixture
+async def run(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Run]:
+    """Runs a command beside a service of two tenants: the exit code, and all that was printed."""
+    write_folder(tmp_path)
+    config = tmp_path / "counterfoil.yml"
+    text = config.read_text(encoding="utf-8").replace(":9877", f":{free_port()}").replace(":9878", ":0")
+    config.write_text(text + OTHER, encoding="utf-8")
+    environment = {"WALLET_TOKEN": "a token that is long enough"}
+    service = Service(load_config(config, environment))
+    await service.start()
+
+    async def command(*words: str) -> tuple[int, str]:
+        call = ["--config", str(config), *words]
+        done = await asyncio.to_thread(CliRunner(env=environment).invoke, counterfoil, call)
+        return done.exit_code, done.output
+
+    try:
+        yield command
+    finally:
+        await service.stop()
+
+
+async def test_what_stays_halted_is_said(run: Run) -> None:
+    for who, tenant in (("tendai", "default"), ("rudo", "default"), ("root", "wallet")):
+        code, said = await run("halt", "--by", who, "--tenant", tenant, "--reason", f"{who} looks at the database")
+        assert code == 0, said
+    code, said = await run("resume", "--by", "tendai", "--reason", "it is well")
+    assert code == 0, said
+    posted, left, others = said.splitlines()
+    assert re.fullmatch(r"entry \d+: RESUMED by engineer:tendai", posted)
+    assert left.startswith("still halted: entry ")
+    assert left.endswith(" UTC: tendai looks at the database; somebody else than tendai must resume it")
+    assert others.startswith("halted too, and resumed by --tenant wallet: entry ")
+    code, said = await run("resume", "--by", "rudo", "--reason", "it is well")
+    assert (code, said.splitlines()[-2]) == (0, "nothing of default is halted any more")
+    code, said = await run("resume", "--by", "rudo", "--tenant", "wallet", "--reason", "it is well")
+    assert (code, said.splitlines()[-1]) == (0, "nothing of wallet is halted any more")
