@@ -294,11 +294,20 @@ def who_hear(desk: Desk, incident: Incident, rule: Rule) -> set[str]:
 
     Where none of those can hear it either, everybody who can: whoever is suspended or has opted out hears nothing.
     """
-    gone = desk.book.enrolled.opted_out
-    able = {name for name, member in desk.charter.people.items() if not member.suspended and name not in gone}
-    if able & incident.people:
+    if _able(desk) & incident.people:
         return incident.people & set(desk.charter.people)
+    return first_to_hear(desk, rule)
+
+
+def first_to_hear(desk: Desk, rule: Rule) -> set[str]:
+    """Whom the rule asks first, of those who can hear it; where none of them can, everybody who can."""
+    able = _able(desk)
     return (first_people(desk, rule) & able) or able or first_people(desk, rule)
+
+
+def _able(desk: Desk) -> set[str]:
+    gone = desk.book.enrolled.opted_out
+    return {name for name, member in desk.charter.people.items() if not member.suspended and name not in gone}
 
 
 def escalation(

@@ -9,6 +9,7 @@ CAUSES: Mapping[str, Mapping[str, str]] = {
     # --- what stands below a message that is about no incident ---
     "of duty": {"en": "duty", "pt": "serviço", "fr": "garde"},
     "of digest": {"en": "digest", "pt": "resumo", "fr": "condensé"},
+    "of watches": {"en": "alerts that wait", "pt": "alertas em espera", "fr": "alertes en attente"},
     "of heartbeat": {"en": "heartbeat", "pt": "batimento", "fr": "battement"},
     "of halted": {"en": "halted", "pt": "paragem", "fr": "arrêt"},
     "of resumed": {"en": "resumed", "pt": "retoma", "fr": "reprise"},

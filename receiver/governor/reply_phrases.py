@@ -173,6 +173,19 @@ REPLIES: Mapping[str, Mapping[str, str]] = {
         "fr": "Personne n'est de garde pour {role}, et nul ne peut être interrogé sur ce que {role} décide. Qui la "
         "prend dit HANDOVER et son propre nom.",
     },
+    "over limit": {
+        "en": "{count} more fire of {rules} than are watched at once ({most}), so nothing looks at them yet. Each is "
+        "watched as soon as others have ended: recover or close some.",
+        "pt": "Disparam mais {count} de {rules} do que se vigiam ao mesmo tempo ({most}), e ainda nada os observa. "
+        "Cada um é vigiado assim que outros terminem: recupere ou feche alguns.",
+        "fr": "{count} de plus se déclenchent pour {rules} qu'il n'en est surveillé à la fois ({most}), et rien ne les "
+        "regarde encore. Chacun est surveillé dès que d'autres sont finis : rétablissez ou fermez-en.",
+    },
+    "none over limit": {
+        "en": "Everything that waited for a watch is watched now.",
+        "pt": "Tudo o que esperava por vigilância é agora vigiado.",
+        "fr": "Tout ce qui attendait d'être surveillé l'est maintenant.",
+    },
     "duty held": {
         "en": "{names} is on duty for {role} again.",
         "pt": "{names} está de novo de serviço para {role}.",

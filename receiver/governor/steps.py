@@ -14,6 +14,7 @@ from receiver.governor import (
     explaining,
     judging,
     listening,
+    overflowing,
     quiet,
     shadow,
     silencing,
@@ -54,6 +55,7 @@ STEPS: dict[Kind, Step] = {
     Kind.END_DRILL: drilling.expire,
     Kind.DUTY: duty.announce,
     Kind.SILENCE: silencing.ask,
+    Kind.CATCH_UP: overflowing.catch_up,
 }
 
 # These ask somebody outside, so they run beside the turn; a step that runs is not begun a second time.

@@ -21,17 +21,17 @@ from receiver.incident.agenda import OPEN_INCIDENTS_MAX, Due
 from receiver.incident.assigned import Assigned, is_old_news, write_assigned
 from receiver.incident.basis import Decided
 from receiver.incident.notification import Malformed, read_notification
+from receiver.incident.overflow import KEYS_MAX
 from receiver.incident.states import Incident, Key, Watch, key_of
 from receiver.papers import words
 
 LOOK_TIMEOUT_SECONDS = 5.0
 SHARED_ANSWER_SECONDS = 2.0
-KEYS_MAX = 500  # new watches that one notification may begin
 HOLD_LOOKS_MAX = 60  # verdicts of a hold that RECOVERED carries; of a longer one the first and the latest
 
 
 async def evaluate(desk: Desk, due: Due) -> None:
-    """EVALUATED: which rule and which key each alert belongs to; WATCHED for each key that is new."""
+    """EVALUATED: which rule and which key each alert belongs to; WATCHED for each key that is new, up to the limit."""
     entry = desk.book.received[due.subject]
     digest = next(blob.digest for blob in entry.blobs if blob.name == "payload")
     try:
@@ -81,8 +81,11 @@ async def evaluate(desk: Desk, due: Due) -> None:
 
 def _begins(desk: Desk, rule: str, key: Key, alert: Alert) -> bool:
     """Whether a firing alert of this key begins a watch."""
-    if desk.book.watched(rule, key) is not None:
-        return False
+    return desk.book.watched(rule, key) is None and begins_anew(desk, rule, key, alert)
+
+
+def begins_anew(desk: Desk, rule: str, key: Key, alert: Alert) -> bool:
+    """Whether a firing alert of a key that nobody watches is of no incident, neither an open one nor a closed one."""
     last = desk.book.last_of.get((rule, key))
     if last is None or last.open:
         return last is None

@@ -15,7 +15,7 @@ from policy_rules.ladder import rungs
 from policy_rules.muting import may_tell
 from policy_rules.rulebook import Rule, Rulebook
 from policy_rules.verdict import Outcome
-from receiver.incident import duty
+from receiver.incident import duty, overflow
 from receiver.incident.book import Book
 from receiver.incident.heartbeat import Pulse, next_word
 from receiver.incident.outbox import NO_LIMIT, Pace, too_many, turns
@@ -56,6 +56,7 @@ class Kind(StrEnum):
     LISTEN = "listen"
     DUTY = "duty"
     SILENCE = "silence"
+    CATCH_UP = "catch_up"
     END_DRILL = "end_drill"
 
 
@@ -150,6 +151,9 @@ def _steps(book: Book, view: View, now: datetime) -> Iterator[Due]:
     said = duty.next_word(book.duties, view.vacant, now), view.duty_at
     yield from (Due(Kind.DUTY, 0, at) for at in said if at is not None)
     yield from (Due(Kind.SILENCE, index, now) for index in book.silences.pending)
+    over, catch_up_at = book.overflow, overflow.next_step(book.overflow, len(book.watches))
+    if over is not None and catch_up_at is not None:
+        yield Due(Kind.CATCH_UP, over.index, catch_up_at)
     latest: dict[str, int] = {}
     for index, news in book.news.items():
         latest[news.incident_id] = max(index, latest.get(news.incident_id, -1))

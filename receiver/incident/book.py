@@ -17,7 +17,7 @@ from ledger.entry import Entry, parse_time
 from policy_rules.detection import reopens
 from policy_rules.readings import Alert
 from policy_rules.rulebook import Rule
-from receiver.incident import drills, duty, forgetting, heartbeat, silences
+from receiver.incident import drills, duty, forgetting, heartbeat, overflow, silences
 from receiver.incident.assigned import Assigned, is_old_news
 from receiver.incident.carried import State, restore
 from receiver.incident.consulting import Consultation
@@ -107,6 +107,7 @@ class Book:
         self.drills = drills.Drills()
         self.duties = duty.Duties()
         self.silences = silences.Silences()
+        self.overflow: overflow.Overflow | None = None  # keys that wait for a watch
         self.outboxes: dict[str, Outbox] = {}
         self.helped: dict[str, datetime] = {}  # when each person last heard what words there are
         self.wrong_codes: dict[str, list[datetime]] = {}
@@ -240,6 +241,7 @@ class Book:
         received = self.received.pop(_settled(entry), None)
         self._evaluated_last = received
         self.evaluated += 1
+        self.overflow = overflow.evaluated(self.overflow, entry)
         for row in assigned:
             known = self.alerts.get(row.alert.fingerprint)
             ended = known.ended_at if known else None
@@ -526,6 +528,8 @@ class Book:
             self.drills.take(entry)
         if entry.body.get("kind") in duty.KINDS:
             self.duties.take(entry)
+        if entry.body.get("kind") == overflow.OVER_LIMIT:
+            self.overflow = overflow.noted(self.overflow, entry)
         if entry.body.get("kind") in silences.KINDS:
             self.silences.take(entry)
         if entry.body.get("kind") == UNTOLD:

@@ -149,6 +149,8 @@ class _Former:
                 yield f"entry {news.index}: {news.stage} of {news.incident_id}: people have not been told of it"
         for drill in self._book.drills.open.values():
             yield f"entry {drill.index}: the drill of {drill.person} is not over"
+        if self._book.overflow is not None:
+            yield f"entry {self._book.overflow.index}: more keys than may be watched at once wait for a watch"
         for asked in self._book.silences.pending.values():
             yield f"entry {asked.index}: the silence about {asked.incident_id} that {asked.person} asked for is not set"
 

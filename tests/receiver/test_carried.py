@@ -317,6 +317,16 @@ async def test_a_drill_that_is_not_over_waits() -> None:
     assert opening_of(TENANT, copy.log, copy.blob).waits == (f"entry {begun.index}: the drill of tendai is not over",)
 
 
+async def test_keys_that_wait_for_a_watch_are_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.governor.watching.KEYS_MAX", 1)
+    governed = await started()
+    await governed.fire("db1", "db2")
+    (evaluated,) = governed.entries("EVALUATED")
+    copy = await copied(governed, evaluated.index + 2)
+    (line,) = opening_of(TENANT, copy.log, copy.blob).waits
+    assert line == f"entry {evaluated.index}: more keys than may be watched at once wait for a watch"
+
+
 async def test_what_people_have_not_been_told_is_not_left_behind() -> None:
     governed = await started()
     await governed.fire("db1")

@@ -23,6 +23,7 @@ from receiver.governor.steps import still
 from receiver.governor.words import STATUS_INCIDENTS, STATUS_PAGE
 from receiver.incident.agenda import Due, Kind
 from receiver.incident.outbox import DIGEST_OVER, KEPT_SHARE, Pace
+from receiver.incident.overflow import OVER_LIMIT
 from tests.receiver.governed import SECRET, Governed
 
 PACE = Pace(6.0, burst=10, daily=100)
@@ -139,6 +140,80 @@ async def test_looks_beside_each_other_open_no_more_than_the_limit(monkeypatch: 
     release.set()
     await fired
     assert (len(governed.desk.book.open), len(governed.desk.book.watches)) == (7, 13)
+
+
+def keys_limited_to(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    for place in ("governor.watching", "governor.overflowing", "incident.overflow"):
+        monkeypatch.setattr(f"receiver.{place}.KEYS_MAX", limit)
+
+
+async def restarted(governed: Governed) -> Governed:
+    again = Governed(people=FIVE, pace=Pace(), journal=governed.journal, clock=governed.clock)
+    await again.governor.start()
+    await again.rest()
+    return again
+
+
+def over_limit(governed: Governed) -> list[tuple[dict[str, int], list[str]]]:
+    noted = [entry.body for entry in governed.entries("NOTED") if entry.body["kind"] == OVER_LIMIT]
+    return [(body["left"], body["people"]) for body in noted]
+
+
+async def test_what_more_than_the_limit_one_notification_brings_is_watched_next() -> None:
+    """Alertmanager says it again only after hours."""
+    governed = await started(Pace(daily=0))
+    hosts = [f"db{number}" for number in range(620)]
+    await governed.fire(*hosts)
+    await governed.after(2)
+    opened = [dict(incident.key)["host"] for incident in governed.desk.book.open.values()]
+    assert opened == hosts
+    assert over_limit(governed) == [({}, [])]
+    assert governed.desk.book.overflow is None
+
+
+async def test_what_waits_for_a_watch_is_said_once_and_watched_when_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys_limited_to(monkeypatch, 5)
+    limited_to(monkeypatch, 4)
+    governed = await started(Pace())
+    book = governed.desk.book
+    await governed.fire(*(f"db{number}" for number in range(8)))
+    await governed.after(2)
+    assert (len(book.open), len(book.watches)) == (4, 4)
+    await governed.fire(*(f"web{number}" for number in range(8)))
+    await governed.after(59)
+    assert (len(book.open), len(book.watches)) == (4, 9)
+    assert over_limit(governed) == [({}, [])]
+    await governed.after(1)
+    assert over_limit(governed)[1:] == [({"disk": 3}, ["farai", "rudo", "tendai"])]
+    (said,) = [text for text in governed.told("tendai") if "more fire" in text]
+    assert said.startswith("3 more fire of disk than are watched at once (5), so nothing looks at them yet.")
+    # Said again by Alertmanager, and after a restart: nobody hears of the same twice.
+    again = await restarted(governed)
+    await again.fire(*(f"web{number}" for number in range(8)))
+    await again.after(120)
+    assert [text for text in again.told("tendai") if "more fire" in text] == []
+    # As incidents end, what is watched opens, and what waits is watched; at last nothing waits.
+    book = again.desk.book
+    while book.overflow is not None:
+        await GovernorChanges(again.desk).close(next(iter(book.open)), "ruth", "over")
+        await again.after(31)
+    fire = {f"db{number}" for number in range(8)} | {f"web{number}" for number in range(8)}
+    seen = [dict(one.key)["host"] for one in (*book.incidents.values(), *book.watches.values())]
+    assert sorted(seen) == sorted(fire)
+    assert over_limit(again)[-1] == ({}, [])
+
+
+async def test_what_ended_while_it_waited_is_never_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys_limited_to(monkeypatch, 2)
+    limited_to(monkeypatch, 0)
+    governed = await started(Pace())
+    await governed.fire("db1", "db2", "db3")
+    await governed.fire("db3", firing=False)
+    await governed.after(60)
+    assert len(governed.entries("WATCHED")) == 2
+    assert over_limit(governed) == [({}, [])]
 
 
 async def test_a_step_that_has_ended_since_the_agenda_was_asked_is_not_taken_again() -> None:
