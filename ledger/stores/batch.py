@@ -25,6 +25,9 @@ class Head:
     note: str = ""
 
 
+Signed = tuple[str, int, str]  # a checkpoint as it is stored: tenant, size, note
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A post that waits for its turn."""
@@ -50,12 +53,16 @@ def answer(job: Job, result: Receipt | LedgerError) -> None:
 
 @dataclass(slots=True)
 class Batch:
-    """A transaction as it forms: where each log would end, what was made, what stood before, what each job gets."""
+    """A transaction as it forms: where each log would end, what was made, what stood before, what each job gets.
+
+    signed: the checkpoints in it, in the order in which they were signed.
+    """
 
     heads: dict[str, Head] = field(default_factory=dict)
     made: dict[tuple[str, str], Entry] = field(default_factory=dict)
     standing: dict[tuple[str, str], Entry] = field(default_factory=dict)
     results: list[Receipt | LedgerError] = field(default_factory=list)
+    signed: list[Signed] = field(default_factory=list)
 
     def keep(self, entries: Iterable[Entry]) -> None:
         self.made |= {(entry.tenant_id, entry.id): entry for entry in entries}

@@ -27,6 +27,7 @@ from ledger.journal import Broken, Page, Receipt, Refused, Unavailable
 from ledger.merkle import Range, Subtrees
 from ledger.stores import opening, schema, transaction
 from ledger.stores.anchoring import Anchoring
+from ledger.stores.attesting import Attesting
 from ledger.stores.batch import Batch, Head, Job, Scribe, answer
 from ledger.stores.forest import Forest
 from ledger.stores.line import Line
@@ -57,6 +58,7 @@ class SqliteJournal:
         self._store = opening.Store(Path(path), origin, key.public_key())
         self._scribe = Scribe(origin, key, clock)
         self._anchoring = Anchoring(anchors, lambda: self._heads)
+        self._attesting = Attesting()
         self._durable = durable
         self._heads: dict[str, Head] = {}
         self._queue: asyncio.Queue[Job | None] = asyncio.Queue(MAX_WAITING_POSTS)
@@ -142,6 +144,7 @@ class SqliteJournal:
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise Broken(f"{self._store.path}: {error}; restore the newest copy") from error
         self._heads = heads
+        self._attesting.begin(heads)
         for tenant, known in hashed.items():
             self._forest.plant(tenant, known)
         # A crash between commit and anchor left it behind.
@@ -247,7 +250,8 @@ class SqliteJournal:
         try:
             if self._failed is not None:
                 await self._reopen()
-            batch = await self._transact(jobs)
+            own = self._attesting.due()
+            batch = await self._transact([*jobs, *own])
         except (sqlite3.Error, Broken, Unavailable) as error:
             # A COMMIT that failed is "unknown", not "no": stop, and look at what stands before anything else is taken.
             self._failed = str(error)
@@ -256,8 +260,9 @@ class SqliteJournal:
                 answer(job, Unavailable(f"{error}; ask again under the same id"))
             return
         self._heads |= batch.heads
+        self._attesting.committed(own, batch.results[len(jobs) :], batch.signed)
         self._anchoring.committed()
-        for job, result in zip(jobs, batch.results, strict=True):
+        for job, result in zip(jobs, batch.results[: len(jobs)], strict=True):
             answer(job, result)
         self._wake(batch.heads)
 

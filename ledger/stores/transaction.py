@@ -59,8 +59,8 @@ def _together(store: sqlite3.Connection, jobs: Sequence[Job], scribe: Scribe, he
     if blobs:
         store.executemany(_INSERT_BLOB, blobs)
     batch.heads |= {tenant: scribe.signed(tenant, head) for tenant, head in batch.heads.items()}
-    signed = [(tenant, head.frontier.size, head.note) for tenant, head in batch.heads.items()]
-    store.executemany(_INSERT_CHECKPOINT, signed)
+    batch.signed = [(tenant, head.frontier.size, head.note) for tenant, head in batch.heads.items()]
+    store.executemany(_INSERT_CHECKPOINT, batch.signed)
     return batch
 
 
@@ -104,6 +104,7 @@ def _insert_apart(
         if store.in_transaction:
             store.execute("RELEASE post")
     batch.heads[job.tenant] = head
+    batch.signed.append((job.tenant, head.frontier.size, head.note))
     return None
 
 

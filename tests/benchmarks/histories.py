@@ -19,6 +19,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ledger.attested import EVERY, Run
 from ledger.entry import Blob, Draft, Entry, format_time, parse_time
 from ledger.merkle import leaf_hash
 from ledger.stores.batch import Head, Scribe
@@ -170,11 +171,12 @@ class _Again:
 def posts(outage: Outage, clock: Clock, first: int, entries: int, open_incidents: int) -> Iterator[list[Draft]]:
     """A policy, and incidents until there are about `entries`, the last `open_incidents` of which nobody answered yet.
 
-    Each is a commit. first: the index of the first of them. `clock` goes on before each: about ENTRIES_A_DAY, and the
-    incidents that stay open began within the last day.
+    Each is a commit; an empty one is the turn of the ledger to speak of its checkpoints (`ledger.attested`). first: the
+    index of the first of them. `clock` goes on before each: about ENTRIES_A_DAY, and the incidents that stay open began
+    within the last day.
     """
     yield [outage.in_force()]
-    size, number, later = first + 1, 0, timedelta(0)
+    size, number, later, commits = first + 1, 0, timedelta(0), 1
     long, short = (sum(len(drafts) for _, drafts in outage.again(0, "any", 0, later, whole=w)) for w in (True, False))
     ended = max(0, -((size - entries + open_incidents * short) // long))
     for count, whole, services, apart in (
@@ -187,8 +189,12 @@ def posts(outage: Outage, clock: Clock, first: int, entries: int, open_incidents
             for at, drafts in outage.again(number, service, size, later, whole=whole):
                 clock.now = max(clock.now, at)
                 size += len(drafts)
+                commits += 1
                 yield drafts
             number += 1
+            if commits >= EVERY:
+                size, commits = size + 1, 0
+                yield []
 
 
 def write(
@@ -210,9 +216,12 @@ def write(
             connection.execute(f"DROP {kind} {name}")
         rows = connection.execute("SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n", (tenant,))
         head = Head(head.frontier.extended(leaf_hash(raw) for (raw,) in rows))
+        run = Run(head.frontier.size)
         for drafts in wanted:
-            entries, head = scribe.write(tenant, drafts, head)
+            entries, head = scribe.write(tenant, drafts or [run.draft()], head)
             head = scribe.signed(tenant, head)
+            run = run if drafts else Run(run.through)
+            run.take(head.frontier.size, head.note)
             blobs = [(tenant, blob.digest, blob.data) for draft in drafts for blob in draft.blobs]
             connection.executemany(
                 "INSERT INTO entry (tenant, n, bytes) VALUES (?, ?, ?)",

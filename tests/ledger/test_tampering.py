@@ -19,6 +19,7 @@ from ledger import checkpoint as notes
 from ledger.audit import Fault, NotALedger, verify_store
 from ledger.entry import Blob, Entry, canonical
 from ledger.merkle import leaf_hash, tree_root
+from ledger.stores import attesting
 from tests.ledger.books import ORIGIN
 from tests.ledger.exports import Exported, exported
 from tests.ledger.files import KEY, OTHER_KEY, Files, note
@@ -265,14 +266,17 @@ async def test_a_backup_with_other_entries_after_it_is_found(files: Files) -> No
 
 
 def test_random_changes_are_found_where_they_are(
-    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any kind, anywhere in the ledger's files: verification finds it, and names the first damaged entry.
 
-    Where a commit has several entries, and so one root over all of them, it is named up to its end.
+    Where a commit has several entries, and so one root over all of them, it is named up to its end. Entries speak of
+    most checkpoints.
     """
+    monkeypatch.setattr(attesting, "EVERY", 5)
     ledger = exported(tmp_path_factory.mktemp("ledger"), rotated=True)
     other = exported(tmp_path_factory.mktemp("other"), rotated=True)
+    assert [row for row in ledger.files.rows("SELECT id FROM entry") if row[0].startswith("attest:")]
     changes = StoreChanges(ledger, other, seed=20261123)
     missed: list[str] = []
     elsewhere: list[tuple[str, str]] = []

@@ -16,9 +16,12 @@ from typing import Any, cast
 from ledger.entry import Entry
 from ledger.journal import Page, Receipt
 from ledger.stores import schema
+from ledger.stores.attesting import Attesting
 from ledger.stores.batch import Batch, Job
 from ledger.stores.line import Line
 from ledger.stores.sqlite import SqliteJournal
+
+ATTESTED_EVERY = 30  # checkpoints: a history has some hundred
 
 
 class InlineLine:
@@ -58,6 +61,7 @@ class InlineJournal(SqliteJournal):
         store.deserialize(_empty(self._store.origin))
         self._set_up(store)
         self._writer = self._reader = cast(Line, InlineLine(store))
+        self._attesting = Attesting(ATTESTED_EVERY)
 
     async def _transact(self, jobs: list[Job]) -> Batch:
         batch = await super()._transact(jobs)
