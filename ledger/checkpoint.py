@@ -19,6 +19,8 @@ ALGORITHM = b"\x01"  # Ed25519, in C2SP signed-note
 SLOT_BYTES = 1024
 WITNESSED_DIGITS = 8  # of a root, in hex, in a message to a person
 _MAGIC = b"CFA1"
+_PUT_BACK = "put it back from where you keep its copy"
+_NO_KEY = f"no Ed25519 key as `counterfoil init` writes one: {_PUT_BACK}"
 
 
 class BadCheckpoint(ValueError):
@@ -177,12 +179,12 @@ def load_key_file(path: Path) -> Ed25519PrivateKey:
     """Read a signing key. Raises BadKey."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except FileNotFoundError as error:
-        raise BadKey(f"{path}: no such file; `counterfoil init` makes a key, a lost one is a new ledger") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise BadKey(f"{path}: not a usable key ({error})") from error
+    except OSError as error:
+        raise BadKey(f"{path}: {error.strerror}: {_PUT_BACK}") from error
+    except (ValueError, TypeError) as error:
+        raise BadKey(f"{path}: {_NO_KEY}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise BadKey(f"{path}: not an Ed25519 key")
+        raise BadKey(f"{path}: {_NO_KEY}")
     return key
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from ledger import checkpoint
 from ledger.journal import LedgerError
 from ledger.stores.locks import Locks
-from ledger.stores.people import STRANGER, People, load_secret, people_path
+from ledger.stores.people import STRANGER, People
 from ledger.stores.personal import PersonalJournal
 from ledger.stores.room import Room
 from policy_rules.loading import PolicyErrors
@@ -35,7 +35,7 @@ from receiver.authorization.notices import Notices
 from receiver.authorization.sms import Sms
 from receiver.authorization.voice import Voice
 from receiver.authorization.whatsapp import WhatsApp
-from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, targets
+from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, people_of, targets
 from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
 from receiver.diagnosis.claude import Claude
 from receiver.diagnosis.dialogue import Limits
@@ -153,7 +153,7 @@ class Service:
         settings = self.loaded.settings
         self._locks.take(settings.tenants)
         try:
-            self._people = People(people_path(settings.ledger.path), load_secret(settings.ledger.personal_key_file))
+            self._people = people_of(settings.ledger)
             self.journal = await PersonalJournal.open(
                 settings.ledger.path,
                 origin=settings.ledger.origin,

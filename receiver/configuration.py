@@ -11,6 +11,8 @@ from pydantic import BaseModel, SecretStr
 
 from ledger import checkpoint
 from ledger.entry import canonical
+from ledger.journal import Broken
+from ledger.stores.people import People, load_secret, people_path
 from policy_rules.approval import Person
 from policy_rules.loading import PolicyErrors, load
 from policy_rules.matchers import parse_matchers
@@ -23,8 +25,8 @@ from receiver.incident.heartbeat import Heartbeat
 from receiver.papers import ExecutorTarget, Recipient
 from receiver.settings import Settings, load_settings, placed
 from receiver.settings_executors import Executor
+from receiver.settings_sections import Ledger, Tenant
 from receiver.settings_sections import Person as PersonSection
-from receiver.settings_sections import Tenant
 from receiver.settings_templates import Compiler
 from receiver.settings_values import DAY_SECONDS, Misplaced, SettingsErrors, in_zone
 
@@ -64,6 +66,16 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Loaded:
     if unfilled:
         raise ConfigErrors("\n".join(str(problem) for problem in placed(path, unfilled)))
     return Loaded(settings, texts, charters, secret)
+
+
+def people_of(ledger: Ledger) -> People:
+    """The keys of what was written to and by people. Raises Broken, which says what to put back."""
+    try:
+        secret = load_secret(ledger.personal_key_file)
+    except Broken as error:
+        why = "no personal key as `counterfoil init` writes one: put it back from where you keep its copy"
+        raise Broken(f"{ledger.personal_key_file}: {why}") from error
+    return People(people_path(ledger.path), secret)
 
 
 def unknown_names(name: str, tenant: Tenant, policies: Sequence[Rulebook]) -> list[Misplaced]:

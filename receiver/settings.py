@@ -19,7 +19,7 @@ from policy_rules.problems import nearest
 from policy_rules.rulebook import EVERYONE
 from receiver.papers import CHANNELS, NOTICE, SMS, VOICE, WHATSAPP
 from receiver.settings_http import Section, Server
-from receiver.settings_sections import Diagnosis, Ledger, Tenant, Twilio
+from receiver.settings_sections import Diagnosis, Ledger, Tenant, Twilio, missing_keys
 from receiver.settings_templates import Compiler
 from receiver.settings_values import (
     SECRET_NAMES,
@@ -148,17 +148,12 @@ def _secret_place(place: Place) -> Place:
 
 
 def _across(settings: Settings) -> list[Misplaced]:
-    """What no key shows by itself. A missing ledger key is an error: a new key would be a new ledger."""
+    """What no key shows by itself."""
     found = []
     if settings.listen == settings.public_listen and settings.listen.port:
         found.append(Misplaced(("public_listen",), "listen and public_listen must differ: one of them is published"))
     found += _heard(settings)
-    if not settings.ledger.key_file.is_file():
-        hint = f"there is no file {settings.ledger.key_file}: put the ledger's key back, or run `counterfoil init`"
-        found.append(Misplaced(("ledger", "key_file"), f"key_file: {hint}"))
-    if not settings.ledger.personal_key_file.is_file():
-        hint = f"there is no file {settings.ledger.personal_key_file}: put it back, or run `counterfoil init`"
-        found.append(Misplaced(("ledger", "personal_key_file"), f"personal_key_file: {hint}"))
+    found += missing_keys(settings.ledger)
     found += _timestamps(settings.ledger)
     holders = {settings.admin_token.get_secret_value(): "admin_token"}
     for name, tenant in settings.tenants.items():

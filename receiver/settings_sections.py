@@ -12,6 +12,7 @@ import re2
 from cryptography import x509
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
+from ledger.stores.people import people_path
 from policy_rules.signals import BadSignal, labels_of
 from receiver.settings_executors import Executor
 from receiver.settings_http import Section, Server
@@ -25,6 +26,7 @@ from receiver.settings_values import (
     Language,
     LedgerUrl,
     LinkOrigin,
+    Misplaced,
     Moment,
     Name,
     Number,
@@ -228,3 +230,26 @@ class Tenant(Section):
         turns = {rotation.role for rotation in self.rotations.values() if person in rotation.people}
         turns |= {override.role for override in self.overrides if override.person == person}
         return frozenset(turns | set(self.people[person].roles))
+
+
+def missing_keys(ledger: Ledger) -> list[Misplaced]:
+    """What to do where a key is not there: one that was lost is put back, since a ledger that stands takes no other."""
+    found = []
+    key, personal, people = ledger.key_file, ledger.personal_key_file, people_path(ledger.path)
+    if not key.is_file():
+        lost = (
+            f"put it back from where you keep its copy, for {ledger.path} takes no other; where it is lost for good, "
+            f"nothing can be appended: keep that file and its anchor, and begin a new ledger by another url, origin "
+            f"and anchor_file"
+        )
+        hint = lost if ledger.path.exists() else "put it there, or run `counterfoil init`"
+        found.append(Misplaced(("ledger", "key_file"), f"key_file: there is no file {key}: {hint}"))
+    if not personal.is_file():
+        lost = (
+            f"put it back from where you keep its copy, for nothing else opens {people}; where it is lost for good, "
+            f"move that file away and run `counterfoil init`: what was written to and by people is unreadable then"
+        )
+        hint = lost if people.exists() else "put it there, or run `counterfoil init`"
+        said = f"personal_key_file: there is no file {personal}: {hint}"
+        found.append(Misplaced(("ledger", "personal_key_file"), said))
+    return found

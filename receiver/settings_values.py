@@ -81,9 +81,9 @@ def _seconds(value: Any) -> float:
 
 
 def _address(value: Any) -> Any:
-    if not isinstance(value, str):
+    if isinstance(value, Address):
         return value
-    host, separator, port = value.rpartition(":")
+    host, separator, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not separator or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ValueError(f"{value!r} is not HOST:PORT, e.g. 127.0.0.1:9877")
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what ":9877" means in Prometheus

@@ -15,7 +15,7 @@ from ledger import checkpoint as notes
 from ledger.journal import Broken
 from ledger.keys import KeyFault
 from ledger.stores import migration, opening
-from ledger.stores.people import People, load_secret, people_path
+from ledger.stores.people import people_path
 from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.rulebook import Rulebook
@@ -27,7 +27,7 @@ from receiver.commands.init import (
     PLACEHOLDER_TOKEN,
     PLACEHOLDER_URL,
 )
-from receiver.configuration import persons, targets, unknown_names
+from receiver.configuration import people_of, persons, targets, unknown_names
 from receiver.execution.addresses import forbidden_target
 from receiver.settings import Settings
 from receiver.settings_sections import Tenant
@@ -203,7 +203,7 @@ def personal(settings: Settings) -> Iterator[Finding]:
     """Whether what was written to and by people can be opened."""
     path = people_path(settings.ledger.path)
     try:
-        People(path, load_secret(settings.ledger.personal_key_file))
+        people_of(settings.ledger)
     except Broken as error:
         yield Finding("people", FAIL, str(error), "put both back as they were; a new pair reads nothing of before")
         return

@@ -16,10 +16,11 @@ from ledger.audit import NotALedger
 from ledger.entry import Entry
 from ledger.journal import Broken
 from ledger.stores import schema
-from ledger.stores.people import STRANGER, People, load_secret, people_path
+from ledger.stores.people import STRANGER
 from receiver.authorization import pins
 from receiver.commands.client import call, fail
 from receiver.commands.ledger.common import json_option, settings_of
+from receiver.configuration import people_of
 from receiver.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -146,7 +147,7 @@ def _relative(path: Path, config: Path) -> Path:
 def _rows(settings: Settings, tenant: str) -> list[dict[str, Any]]:
     """Everybody of the roster, of the keys, and of the erased, in that order. Raises Broken and NotALedger."""
     ledger, roster = settings.ledger, settings.tenants[tenant].people
-    keys = People(people_path(ledger.path), load_secret(ledger.personal_key_file)).names(tenant)
+    keys = people_of(ledger).names(tenant)
     rows: list[dict[str, Any]] = []
     for name in [*roster, *(name for name in keys if name not in roster)]:
         state = "readable" if name in keys else "nothing is held yet"

@@ -180,6 +180,53 @@ def test_a_start_that_must_not_happen(installation: Path, spoil: Callable[[Path]
     assert after == before
 
 
+def live(folder: Path) -> None:
+    async def once() -> None:
+        service = Service(load_config(folder / "counterfoil.yml", {}))
+        await service.start()
+        await service.stop()
+
+    asyncio.run(once())
+
+
+def test_a_lost_key_of_the_ledger_is_put_back_or_another_ledger_begun(installation: Path) -> None:
+    """A fresh key would be refused, so no message leads to one while the ledger stands."""
+    no_key(installation)
+    said = serve(installation).stderr
+    assert "put it back from where you keep its copy" in said
+    assert "counterfoil init" not in said
+    write_folder(installation)  # whoever runs `init` all the same
+    assert serve(installation).returncode == 2
+    edit(installation / "counterfoil.yml", "sqlite:///counterfoil.db", "sqlite:///next.db")
+    edit(installation / "counterfoil.yml", "counterfoil.anchor", "next.anchor")
+    config = installation / "counterfoil.yml"
+    origin = next(line for line in config.read_text(encoding="utf-8").splitlines() if line.startswith("  origin:"))
+    edit(config, origin, "  origin: the.next.one")
+    live(installation)
+
+
+def test_a_lost_personal_key_is_put_back_or_what_it_opened_given_up(installation: Path) -> None:
+    kept = installation / "secrets/personal.key"
+    kept.unlink()
+    said = serve(installation).stderr
+    assert "put it back from where you keep its copy" in said
+    assert "move that file away and run `counterfoil init`" in said
+    write_folder(installation)
+    assert "put back the personal_key_file" in serve(installation).stderr
+    (installation / "counterfoil.db.people").rename(installation / "unreadable.people")
+    live(installation)
+
+
+@pytest.mark.parametrize("name", ["ledger", "personal"])
+def test_a_key_that_is_none_is_put_back(installation: Path, name: str) -> None:
+    (installation / f"secrets/{name}.key").write_text("this is no key", encoding="utf-8")
+    ended = serve(installation)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"counterfoil: secrets/{name}.key: no ")
+    assert ended.stderr.endswith("as `counterfoil init` writes one: put it back from where you keep its copy\n")
+    assert ended.stderr.count("\n") == 1
+
+
 @contextmanager
 def listening() -> Iterator[int]:
     with socket.socket() as other:

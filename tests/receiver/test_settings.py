@@ -192,6 +192,7 @@ def test_every_mistake_is_told_at_once_with_its_line(folder: Folder) -> None:
         ("https://", "https://me:pw@", "1: public_url: an address must not hold a user"),
         ("https://", "https://[", "1: public_url: "),
         ("  default:", "  De fault:", "6: tenants.De fault: 'De fault' is not a tenant's name"),
+        ("public_url:", "listen: 9877\npublic_url:", "1: listen: 9877 is not HOST:PORT, e.g. 127.0.0.1:9877"),
         ("public_url:", "public_listen: 127.0.0.1:9877\npublic_url:", "1: listen and public_listen must differ"),
         ("public_url:", "public_url: http://a.example\npublic_url:", "2: the key 'public_url' is repeated"),
         ("secrets/default.token", "secrets/admin.token", "7: tenants.default.token is the same as admin_token"),
