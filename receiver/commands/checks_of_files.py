@@ -1,8 +1,7 @@
-"""What `check` can say without asking anybody: policies, people, the ledger's file, modes of secrets, ports."""
+"""What `check` can say without asking anybody: policies, people, modes of secrets, ports; and what the ledger says."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import http.client
 import socket
@@ -11,14 +10,9 @@ import stat
 from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 
-from ledger import checkpoint as notes
-from ledger.journal import Broken
-from ledger.keys import KeyFault
-from ledger.stores import migration, opening
-from ledger.stores.people import people_path
-from ledger.stores.room import Room
 from policy_rules import loading, strict_yaml
 from policy_rules.rulebook import Rulebook
+from receiver.commands import checks_of_ledger
 from receiver.commands.checks_of_notices import notices
 from receiver.commands.findings import FAIL, OK, WARN, Finding
 from receiver.commands.init import (
@@ -27,7 +21,7 @@ from receiver.commands.init import (
     PLACEHOLDER_TOKEN,
     PLACEHOLDER_URL,
 )
-from receiver.configuration import people_of, persons, targets, unknown_names
+from receiver.configuration import persons, targets, unknown_names
 from receiver.execution.addresses import forbidden_target
 from receiver.settings import Settings
 from receiver.settings_sections import Tenant
@@ -47,10 +41,7 @@ def all_of(settings: Settings, config: Path, environment: Mapping[str, str]) -> 
             for finding in tenant_findings(name, tenant, environment, settings.channels(tenant))
         ),
         *notices(settings),
-        *ledger(settings),
-        *personal(settings),
-        *room(settings),
-        *outside(settings),
+        *checks_of_ledger.all_of(settings),
         sqlite_version(sqlite3.sqlite_version_info),
         *modes(settings, config),
         *(port(name, address) for name, address in _listeners(settings)),
@@ -150,95 +141,6 @@ def _policy(
     summary = f"{rulebook.name} {rulebook.version}, {len(rulebook.rules)} rule(s), sha256 {rulebook.digest[:12]}"
     yield Finding(key, OK, f"{path}: {summary}")
     return rulebook
-
-
-def ledger(settings: Settings) -> Iterator[Finding]:
-    """Whether the database can be read and holds a ledger; a missing one is made by the first `serve`."""
-    path = settings.ledger.path
-    anchor = settings.ledger.anchor_file
-    anchored = [name for name in settings.tenants if anchor.with_name(f"{anchor.name}.{name}").exists()]
-    if not path.exists():
-        if anchored:
-            text = f"{path} is gone, and its anchor says that there was one (tenant {', '.join(anchored)})"
-            yield Finding("ledger", FAIL, text, "restore it; only to begin a new ledger move the anchor away")
-        elif path.parent.is_dir():
-            yield Finding("ledger", OK, f"{path}: not there yet; the first `serve` makes it")
-        else:
-            yield Finding("ledger", FAIL, f"{path.parent} is no folder", "make it, or change ledger.url")
-        return
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            newer = migration.too_new(connection)
-            if newer is not None:
-                yield Finding("ledger", FAIL, f"{path}: {newer}")
-                return
-            row = connection.execute("SELECT value FROM meta WHERE name = 'origin'").fetchone()
-            ours = row is not None and row[0] == settings.ledger.origin
-            logs = list(opening.tenants(connection)) if ours else []
-            wrong_key = [name for name in logs if not _signs(connection, settings, name)]
-    except (sqlite3.Error, KeyFault) as error:
-        yield Finding("ledger", FAIL, f"{path} is no ledger that can be read: {error}", "change ledger.url")
-        return
-    if not ours:
-        text = f"{path} is the ledger of {row[0] if row is not None else None}, not of {settings.ledger.origin}"
-        yield Finding("ledger", FAIL, text, "change ledger.url, or ledger.origin back")
-    elif wrong_key:
-        text = f"{settings.ledger.key_file} is not the key in force in the log of {', '.join(wrong_key)}"
-        remedy = "put the newest key back; `counterfoil ledger rotate-key` ends a rotation that was cut off"
-        yield Finding("ledger", FAIL, text, remedy)
-    else:
-        yield Finding("ledger", OK, f"{path}: can be read; `counterfoil ledger verify` checks every byte")
-
-
-def _signs(connection: sqlite3.Connection, settings: Settings, tenant: str) -> bool:
-    """Whether the configured key is in force in the log of `tenant`. One that cannot be read is `serve`'s to refuse."""
-    try:
-        ours = notes.load_key_file(settings.ledger.key_file).public_key()
-    except notes.BadKey:
-        return False
-    return opening.keys_of(connection, settings.ledger.origin, tenant).newest.public == ours
-
-
-def personal(settings: Settings) -> Iterator[Finding]:
-    """Whether what was written to and by people can be opened."""
-    path = people_path(settings.ledger.path)
-    try:
-        people_of(settings.ledger)
-    except Broken as error:
-        yield Finding("people", FAIL, str(error), "put both back as they were; a new pair reads nothing of before")
-        return
-    held = settings.ledger.path.exists() and not path.exists()
-    if held:
-        why = f"{path} is not there, so what was written to and by people before cannot be read"
-        yield Finding("people", WARN, why, "put it back, unless this ledger is older than it; the next start makes one")
-
-
-def room(settings: Settings) -> Iterator[Finding]:
-    """Whether the ledger's file system has the room without which nothing is posted, and as much again."""
-    asked = Room(settings.ledger.path, settings.ledger.min_free_bytes)
-    try:
-        free = asked.free()
-    except OSError:
-        return  # the folder is not there, as `ledger` says
-    text = f"{free:,} bytes are free in {asked.path.parent.absolute()}"
-    if free < asked.least:
-        why = f"{text}, and below ledger.min_free_bytes ({asked.least:,}) nothing is posted"
-        yield Finding("disk", FAIL, why, "make room, or put the ledger elsewhere")
-    elif free < 2 * asked.least:
-        yield Finding("disk", WARN, f"{text}; below {asked.least:,} nothing is posted", "make room")
-    else:
-        yield Finding("disk", OK, text)
-
-
-def outside(settings: Settings) -> Iterator[Finding]:
-    """Whether checkpoints go anywhere that this machine's owner cannot change."""
-    path, authority = settings.ledger.witness_file, settings.ledger.timestamps
-    if path is not None and path.parent.is_dir():
-        yield Finding("outside", OK, f"checkpoints go to the end of {path}")
-    elif path is not None:
-        yield Finding("outside", WARN, f"{path.parent} is no folder", "mount or make it, or change ledger.witness_file")
-    if authority is not None:
-        yield Finding("outside", OK, f"{authority.url} is asked for time-stamps; {authority.ca_file} can be read")
 
 
 def sqlite_version(version: tuple[int, int, int]) -> Finding:

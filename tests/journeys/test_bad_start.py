@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -54,7 +55,12 @@ def edit(path: Path, before: str, after: str) -> None:
 
 
 def serve(folder: Path, *, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """`counterfoil serve` until it ends by itself. limit: the largest file that it may write, in bytes."""
+    """`counterfoil serve` until it ends by itself."""
+    return call(folder, "serve", limit=limit)
+
+
+def call(folder: Path, *words: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """A command until it ends by itself. limit: the largest file that it may write, in bytes."""
 
     def confine() -> None:
         import resource
@@ -64,7 +70,7 @@ def serve(folder: Path, *, limit: int | None = None) -> subprocess.CompletedProc
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     return subprocess.run(
-        [sys.executable, "-m", "receiver", "serve"],
+        [sys.executable, "-m", "receiver", *words],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
@@ -225,6 +231,54 @@ def test_a_key_that_is_none_is_put_back(installation: Path, name: str) -> None:
     assert ended.stderr.startswith(f"counterfoil: secrets/{name}.key: no ")
     assert ended.stderr.endswith("as `counterfoil init` writes one: put it back from where you keep its copy\n")
     assert ended.stderr.count("\n") == 1
+
+
+REFUSED_LEDGERS = [another_key, another_origin, another_anchor, no_database, a_changed_entry]
+
+
+@pytest.mark.parametrize("spoil", REFUSED_LEDGERS, ids=[spoil.__name__ for spoil in REFUSED_LEDGERS])
+def test_check_says_what_a_start_would_say_and_changes_nothing(
+    installation: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(installation)
+    before = contents(installation)
+    checked = call(installation, "check")
+    assert contents(installation) == before
+    assert checked.returncode == 1, checked
+    refused = serve(installation).stderr.removeprefix("counterfoil: ").rstrip("\n")
+    (failed,) = [line for line in checked.stdout.splitlines() if line.startswith("FAIL")]
+    assert failed == f"FAIL  ledger         {refused}" or spoil is no_database
+
+
+def test_check_says_what_cannot_be_written(lived_in: Path) -> None:
+    """Root may write anywhere, so it gives up being root first, once all is imported and read."""
+    code = (
+        "import os, pathlib\n"
+        "from receiver.commands import checks_of_ledger\n"
+        "from receiver.settings import load_settings\n"
+        "settings = load_settings(pathlib.Path('counterfoil.yml'), {})\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "for found in checks_of_ledger.writable(settings): print(found)\n"
+    )
+
+    def said(folder: Path) -> str:
+        words = [sys.executable, "-c", code]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # pytest's own folder is closed to others
+        Path(place).chmod(0o755)
+        folder = Path(place) / "installation"
+        shutil.copytree(lived_in, folder)
+        for path in (folder, *folder.rglob("*")):
+            if os.geteuid() == 0:
+                os.chown(path, 65534, 65534)
+        assert said(folder) == ""
+        folder.chmod(0o555)
+        (folder / "counterfoil.db").chmod(0o444)
+        spoilt = f"FAIL  ledger         {folder}, {folder}/counterfoil.db cannot be written; give it to whoever runs"
+        assert said(folder).startswith(spoilt)
+        folder.chmod(0o755)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ledger.journal import Refused
 from ledger.keys import KeyFault, Keyring
 from ledger.stores import opening, rotation
 from ledger.stores.locks import Locks
-from receiver.commands import checks_of_files
+from receiver.commands import checks_of_ledger
 from receiver.commands.findings import FAIL, OK, Finding
 from receiver.settings import load_settings
 from tests.ledger.books import ORIGIN
@@ -261,7 +261,7 @@ async def test_rotate_key_leaves_a_ledger_that_goes_on_and_verifies(house: House
 
 
 def ledger_findings(house: House) -> list[Finding]:
-    return list(checks_of_files.ledger(load_settings(house.config, ENVIRONMENT)))
+    return list(checks_of_ledger.ledger(load_settings(house.config, ENVIRONMENT)))
 
 
 async def test_a_rotation_that_was_cut_off_is_ended_by_the_next_call(house: House) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.stores import migration, schema
-from receiver.commands import checks_of_files
+from receiver.commands import checks_of_ledger
 from receiver.commands.findings import FAIL
 from receiver.settings import load_settings
 from tests.ledger.books import ORIGIN
@@ -120,7 +120,7 @@ async def test_a_newer_file_is_refused_in_one_line_everywhere(tmp_path: Path) ->
     why = f"made by a newer version (its format is {newer}, and this one knows {known}): install that one"
     result = house.run("verify")
     assert (result.exit_code, why in result.output) == (1, True)
-    (found,) = checks_of_files.ledger(load_settings(house.config, ENVIRONMENT))
+    (found,) = checks_of_ledger.ledger(load_settings(house.config, ENVIRONMENT))
     assert (found.state, why in found.message) == (FAIL, True)
     result = await asyncio.to_thread(house.run, "rotate-key", "--by", "root", "--reason", "x")
     assert (result.exit_code, result.stderr.count("\n"), why in result.stderr) == (1, 1, True)

@@ -12,7 +12,7 @@ from ledger.entry import Blob, Draft
 from ledger.journal import Broken, Refused
 from ledger.stores.people import STRANGER, People, key_id, load_secret, make_secret, people_path
 from ledger.stores.personal import PersonalJournal
-from receiver.commands import checks_of_files
+from receiver.commands import checks_of_ledger
 from receiver.commands.findings import FAIL, WARN
 from receiver.commands.init import write_folder
 from receiver.settings import load_settings
@@ -120,15 +120,15 @@ def test_the_secret_is_made_once_and_read_strictly(tmp_path: Path) -> None:
 def test_check_says_whether_what_people_wrote_can_be_opened(tmp_path: Path) -> None:
     house = House(tmp_path)
     settings = load_settings(house.config, ENVIRONMENT)
-    assert list(checks_of_files.personal(settings)) == []
+    assert list(checks_of_ledger.personal(settings)) == []
     house.ledger.path.touch()
-    (lost,) = checks_of_files.personal(settings)
+    (lost,) = checks_of_ledger.personal(settings)
     assert (lost.state, "is not there" in lost.message) == (WARN, True)
     People(people_path(house.ledger.path), load_secret(house.ledger.personal_key_file)).ensure("default", ["tendai"])
-    assert list(checks_of_files.personal(settings)) == []
+    assert list(checks_of_ledger.personal(settings)) == []
     house.ledger.personal_key_file.unlink()
     make_secret(house.ledger.personal_key_file)
-    (other,) = checks_of_files.personal(settings)
+    (other,) = checks_of_ledger.personal(settings)
     assert (other.state, "not under this secret" in other.message) == (FAIL, True)
 
 

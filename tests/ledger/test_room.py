@@ -14,7 +14,7 @@ import pytest
 from ledger.journal import Unavailable
 from ledger.stores.room import Room
 from receiver.app import Service
-from receiver.commands import checks_of_files
+from receiver.commands import checks_of_ledger
 from receiver.commands.findings import FAIL, OK, WARN
 from receiver.configuration import load_config
 from receiver.settings import load_settings
@@ -125,5 +125,5 @@ def test_check_says_how_much_there_is(tmp_path: Path) -> None:
     for least, state in ((0, OK), (free * 2 // 3, WARN), (free * 2, FAIL)):
         settings = load_settings(house.config, ENVIRONMENT)
         ledger = settings.ledger.model_copy(update={"min_free_bytes": least})
-        (found,) = checks_of_files.room(settings.model_copy(update={"ledger": ledger}))
+        (found,) = checks_of_ledger.room(settings.model_copy(update={"ledger": ledger}))
         assert found.state == state
