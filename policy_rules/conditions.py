@@ -32,6 +32,7 @@ from policy_rules.verdict import Finding, one_line
 _TERM = re.compile(
     r"\s*([A-Za-z_][A-Za-z0-9_.]*)(\{.*\})?\s*(>=|<=|==|!=|>|<)\s*([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?)\s*"
 )
+PARTIAL = "partial"  # the kind of the unknown that is a number where all of it is not needed
 _SCORE_STEP = Decimal("0.0001")
 
 
@@ -93,15 +94,15 @@ def parse_term(text: str) -> Term:
 
 
 def values(
-    rulebook: Rulebook, alerts: Sequence[Alert], readings: Sequence[Reading], now: datetime
+    rulebook: Rulebook, alerts: Sequence[Alert], readings: Sequence[Reading], now: datetime, *, whole: bool = False
 ) -> Mapping[str, Value]:
-    """Every name that a condition may use, as it stands at `now`."""
+    """Every name that a condition may use, as it stands at `now`. whole: a partial reading is unknown."""
     found = dict.fromkeys(rulebook.signals, _NOT_ASKED)
     for reading in readings:
         signal = rulebook.signals.get(reading.name)
         if signal is not None:
             first = found[signal.name] is _NOT_ASKED
-            found[signal.name] = _value(reading, signal.max_age_seconds, now) if first else _ASKED_TWICE
+            found[signal.name] = _value(reading, signal.max_age_seconds, now, whole) if first else _ASKED_TWICE
     return Known(found, tuple(alerts), now)
 
 
@@ -172,7 +173,7 @@ def score(parts: Sequence[ScorePart], known: Mapping[str, Value]) -> Value:
     return Value(f"{rounded:f}", ", ".join(shown))
 
 
-def _value(reading: Reading, max_age_seconds: float, now: datetime) -> Value:
+def _value(reading: Reading, max_age_seconds: float, now: datetime, whole: bool) -> Value:
     if reading.state is not ReadingState.VALUE:
         shown = f"{reading.state.value}: {reading.detail}" if reading.detail else reading.state.value
         return _no_number(reading.state, shown)
@@ -182,6 +183,8 @@ def _value(reading: Reading, max_age_seconds: float, now: datetime) -> Value:
         return _no_number(ReadingState.STALE, f"{ReadingState.STALE.value}: sampled {ago} s ago")
     if number(reading.value) is None:
         return _no_number(ReadingState.NAN, f"{ReadingState.NAN.value}: {str(reading.value)[:40]!r} is no number")
+    if whole and reading.partial:
+        return Value(None, f"{PARTIAL}: it says {reading.value}; {reading.detail}", frozenset({PARTIAL}))
     return Value(reading.value)
 
 

@@ -47,7 +47,10 @@ class ReadingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The answer to a Query. `value` is the string that Prometheus sent, and None unless `state` is VALUE."""
+    """The answer to a Query. `value` is the string that Prometheus sent, and None unless `state` is VALUE.
+
+    partial: the server warned that a part of what the value is made of did not come.
+    """
 
     name: str
     promql: str
@@ -56,3 +59,4 @@ class Reading:
     sampled_at: datetime | None
     asked_at: datetime
     detail: str = ""
+    partial: bool = False

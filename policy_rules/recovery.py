@@ -18,9 +18,13 @@ def should_recover(
     """Decide whether the incident of `alerts` is over under `rule`.
 
     Returns RECOVER, HOLD (true, but not yet for as long as `for` asks), PERSIST, or UNKNOWN. A look that cannot tell
-    begins the hold anew, and so does one that finds the condition false, or a gap in which nobody looked.
+    begins the hold anew, and so does one that finds the condition false, or a gap in which nobody looked. What a server
+    answers with a part missing may show that the incident goes on, and never that it is over.
     """
-    judgement = judge(rule.recover.when, values(rulebook, alerts, readings, now))
+    judgement = judge(rule.recover.when, values(rulebook, alerts, readings, now, whole=True))
+    if judgement.holds is None and any(reading.partial for reading in readings):
+        with_parts = judge(rule.recover.when, values(rulebook, alerts, readings, now))
+        judgement = with_parts if with_parts.holds is False else judgement
     if judgement.holds:
         outcome, said, memory = hold(rule, judgement, rule.recover.for_seconds, Outcome.RECOVER, now, memory)
     elif judgement.holds is None:

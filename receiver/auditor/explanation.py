@@ -27,7 +27,8 @@ class Asked:
 
     def text(self) -> str:
         why = ": ".join(filter(None, (self.state, self.detail)))
-        got = self.value if self.value is not None else f"unknown ({why})"
+        warned = f" ({self.detail})" if self.detail else ""
+        got = f"{self.value}{warned}" if self.value is not None else f"unknown ({why})"
         return f"{self.name} = {got} at {_clock(self.at)}"
 
 

@@ -26,6 +26,7 @@ HISTORY_POINTS = 60
 DETAIL_CHARACTERS = 200
 QUERIES_AT_ONCE = 8
 SHARED_QUERIES_MAX = 1_000
+INFO = "PromQL info"  # so begins what concerns the query's author alone; Prometheus 2 has it among the warnings
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -35,6 +36,7 @@ class _Answer:
     value: str | None
     sampled_at: datetime | None
     detail: str
+    warning: str = ""  # of the server, that a part of its data is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,10 @@ class Prometheus:
         except (aiohttp.ClientError, OSError, RuntimeError) as error:  # RuntimeError: the session is closed, at the end
             answer = _Answer(ReadingState.UNREACHABLE, None, None, f"{type(error).__name__}: it does not answer")
         self._count(answer.state.value, loop.time() - began)
+        partial = answer.state is ReadingState.VALUE and bool(answer.warning)
+        detail = f"Prometheus warns: {answer.warning}"[:DETAIL_CHARACTERS] if partial else answer.detail
         reading = Reading(
-            query.name, query.promql, answer.state, answer.value, answer.sampled_at, asked_at, answer.detail
+            *(query.name, query.promql, answer.state, answer.value, answer.sampled_at, asked_at, detail, partial)
         )
         if answer.state is not ReadingState.UNREACHABLE:
             if len(self._shared) >= SHARED_QUERIES_MAX:
@@ -148,7 +152,7 @@ class Prometheus:
             return answer
         age = await self._request(about_age, query.max_age_seconds, at, timeout_seconds)
         if age.value == FRESH or age.state is ReadingState.NO_DATA:
-            return answer
+            return replace(answer, warning=answer.warning or age.warning)
         if age.state is ReadingState.VALUE:
             why = f"the newest sample is older than {query.max_age_seconds:g} s"
             return _Answer(ReadingState.STALE, None, answer.sampled_at, why)
@@ -213,13 +217,13 @@ def _read(status: int, raw: bytes | None) -> _Answer:
         why = f"{data.get('errorType', status)}: {data.get('error', 'no reason given')}"
         state = ReadingState.UNREACHABLE if status >= 500 else ReadingState.ERROR
         return _Answer(state, None, None, " ".join(why.split())[:DETAIL_CHARACTERS])
-    answer = _one_number(data)
-    warnings = data.get("warnings")
-    if answer.state is not ReadingState.VALUE or not isinstance(warnings, list) or not warnings:
-        return answer
-    # A server that asks others (Thanos, remote read) says here that a part did not answer.
-    warning = " ".join(str(warnings[0]).split())
-    return replace(answer, detail=f"Prometheus warns: {warning}"[:DETAIL_CHARACTERS])
+    return replace(_one_number(data), warning=_warning(data.get("warnings")))
+
+
+def _warning(warnings: Any) -> str:
+    """What a server that asks others (Thanos, remote read) says of a part that did not answer; "" where it is whole."""
+    found = [" ".join(str(one).split()) for one in warnings] if isinstance(warnings, list) else []
+    return next((one[:DETAIL_CHARACTERS] or "unknown" for one in found if not one.startswith(INFO)), "")
 
 
 def _one_number(data: Mapping[str, Any]) -> _Answer:

@@ -62,7 +62,7 @@ class Decided:
 
 def _written(reading: Reading) -> dict[str, Any]:
     """A reading without its question, which the policy has. `at` is what its age counts from."""
-    return {
+    return ({"partial": True} if reading.partial else {}) | {
         "name": reading.name,
         "state": reading.state.value,
         "value": None if reading.value is None else one_line(reading.value[: VALUE_MAX + 1]),
@@ -73,4 +73,6 @@ def _written(reading: Reading) -> dict[str, Any]:
 
 def _read(row: Mapping[str, Any]) -> Reading:
     at = parse_time(row["at"])
-    return Reading(row["name"], "", ReadingState(row["state"]), row["value"], at, at, row["detail"])
+    return Reading(
+        row["name"], "", ReadingState(row["state"]), row["value"], at, at, row["detail"], row.get("partial") is True
+    )

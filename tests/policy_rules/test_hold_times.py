@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -81,6 +82,39 @@ def test_detection_against_a_model(looks, if_unknown):
         else:
             true_since, unknown_since, expected = None, None, Outcome.IGNORE
         assert verdict.outcome is expected
+
+
+def partly(value):
+    return replace(reading(value, detail="Prometheus warns: a store did not answer"), partial=True)
+
+
+def decided(decide, told, *edits, alerts=None):
+    book = policy(*edits)
+    return decide(book, book.rule("checkout-errors"), alerts or [alert()], [told], NOW, Memory())
+
+
+def test_what_is_read_in_part_opens_an_incident_and_keeps_it_open_and_never_ends_it():
+    """With a store missing `or vector(0)` reads as a service that is well."""
+    assert decided(should_detect, partly(BAD), ("for: 1m, if_unknown", "for: 0s, if_unknown")).outcome is Outcome.DETECT
+    assert decided(should_recover, partly(BAD)).outcome is Outcome.PERSIST
+    verdict = decided(should_recover, partly(GOOD))
+    assert verdict.outcome is Outcome.UNKNOWN
+    why = "partial: it says 0.01; Prometheus warns: a store did not answer"
+    assert [(finding.value, finding.detail) for finding in verdict.findings] == [(None, why)]
+    assert verdict.memory.true_since is None
+    assert decided(should_recover, reading(GOOD)).outcome is Outcome.HOLD
+
+
+def test_a_negation_takes_no_part_for_the_whole_either():
+    edit = ("when: [error_ratio < 0.02]", "when: [{not: error_ratio >= 0.02}]")
+    found = [decided(should_recover, told, edit).outcome for told in (partly(GOOD), partly(BAD), reading(GOOD))]
+    assert found == [Outcome.UNKNOWN, Outcome.PERSIST, Outcome.HOLD]
+
+
+def test_what_the_whole_decides_alone_needs_no_part():
+    edit = ("when: [error_ratio < 0.02]", "when: [{any: [error_ratio < 0.02, alerts.firing == 0]}]")
+    assert decided(should_recover, partly(GOOD), edit, alerts=[alert(firing=False)]).outcome is Outcome.HOLD
+    assert decided(should_recover, partly(GOOD), edit).outcome is Outcome.UNKNOWN
 
 
 def test_flapping_never_opens_and_never_recovers():

@@ -356,10 +356,44 @@ def test_a_label_says_the_same_in_the_question_about_the_age(value: str, operato
     assert [matchers for _, matchers in after] == [[("__name__", "=", "x"), *matchers]] * 2
 
 
-async def test_a_warning_of_the_server_goes_with_the_number(prometheus: Prometheus, server: Server) -> None:
-    server.gives(vector("1") | {"warnings": ["a store\n did not answer", "more"]})
+INFO = 'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "x" (1:6)'
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        ({"warnings": ["a store\n did not answer", "more"]}, "Prometheus warns: a store did not answer"),
+        ({"warnings": [INFO, "a store"]}, "Prometheus warns: a store"),
+        ({"warnings": [""]}, "Prometheus warns: unknown"),
+        ({"warnings": ["w" * 500]}, "Prometheus warns: " + "w" * 182),
+        ({"warnings": [INFO]}, ""),
+        ({"infos": [INFO]}, ""),
+        ({"warnings": []}, ""),
+        ({"warnings": "a store"}, ""),
+    ],
+)
+async def test_a_warning_of_the_server_makes_the_number_partial(
+    prometheus: Prometheus, server: Server, said: dict[str, Any], detail: str
+) -> None:
+    server.gives(vector("1") | said)
     (reading,) = await prometheus.ask([RATIO], timeout_seconds=LONG)
-    assert (reading.value, reading.detail) == ("1", "Prometheus warns: a store did not answer")
+    assert (reading.state, reading.value) == (ReadingState.VALUE, "1")
+    assert (reading.partial, reading.detail) == (bool(detail), detail)
+    (shared,) = await prometheus.ask([RATIO], timeout_seconds=LONG, fresh_seconds=60)
+    assert (shared.partial, len(server.seen)) == (reading.partial, 1)
+
+
+async def test_a_warning_about_the_age_makes_the_number_partial(prometheus: Prometheus, server: Server) -> None:
+    """Where a store is missing `or vector(0)` gives a number, and the age is that of nothing."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if (await request.post())["query"] == WIDE.promql:
+            return web.json_response(vector("0"))
+        return web.json_response(vector() | {"warnings": ["a store did not answer"]})
+
+    server.answer = answer
+    (reading,) = await prometheus.ask([WIDE], timeout_seconds=LONG)
+    assert (reading.value, reading.partial, reading.detail) == ("0", True, "Prometheus warns: a store did not answer")
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,7 @@ def test_a_basis_comes_back_as_it_was_written() -> None:
     readings = (
         Reading("a", "", ReadingState.VALUE, "0.31", now, now, ""),
         Reading("b", "", ReadingState.UNREACHABLE, None, now, now, "no route"),
+        Reading("c", "", ReadingState.VALUE, "0", now, now, "Prometheus warns: a store is missing", partial=True),
     )
     for basis in (Basis(7, now), Basis(7, now, Memory(now, None, now), readings)):
         assert Basis.of(basis.under({"outcome": "hold"})) == basis
