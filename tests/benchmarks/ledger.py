@@ -1,10 +1,11 @@
 """The ledger beside a bare disk and beside Redis: `python -m tests.benchmarks.ledger`; `--help` has its options.
 
 Posts a second with 1 and 32 writers against write and fdatasync of as many bytes, and, where redis-server is on PATH,
-against RPUSH under `appendfsync always` with as many clients; bytes on disk for each byte of an entry; `ledger verify`,
-its time and its memory; an inclusion proof; the start with open incidents, without a memo of the fold and from one, and
-its memory (starting.py). It is made of whole incidents (histories.py). Nothing is asserted: machines differ, ratios
-less so.
+against RPUSH under `appendfsync always` with as many clients: as a service in Python would ask it (redis-py), and by
+bare sockets, which is as fast as Python can ask and no client of anybody; bytes on disk for each byte of an entry;
+`ledger verify`, its time and its memory; an inclusion proof; the start with open incidents, without a memo of the fold
+and from one, and its memory (starting.py). It is made of whole incidents (histories.py). Nothing is asserted: machines
+differ, ratios less so.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import redis.asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger import checkpoint, merkle
@@ -105,11 +107,13 @@ def fdatasync_rate(folder: Path, size: int) -> float:
         os.close(descriptor)
 
 
-async def redis_rate(folder: Path, size: int, clients: int, each: int) -> float | None:
-    """RPUSH of `size` bytes a second under `appendfsync always`; None where there is no redis-server."""
+@asynccontextmanager
+async def redis_server(folder: Path) -> AsyncIterator[Path | None]:
+    """The socket of a Redis under `appendfsync always`; None where there is no redis-server."""
     program = shutil.which("redis-server")
     if program is None:
-        return None
+        yield None
+        return
     socket = folder / "redis.sock"
     words = ["--port", "0", "--unixsocket", str(socket), "--appendonly", "yes", "--appendfsync", "always"]
     words += ["--dir", str(folder), "--save", "", "--daemonize", "no"]
@@ -119,24 +123,46 @@ async def redis_rate(folder: Path, size: int, clients: int, each: int) -> float 
         # "Ready to accept connections", or "The server is now ready to accept connections at" a socket.
         while b"eady to accept" not in (line := await process.stdout.readline()):
             if not line:
-                return None
-        command = b"*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$%d\r\n%s\r\n" % (size, b"x" * size)
-        pool = [await asyncio.open_unix_connection(str(socket)) for _ in range(clients)]
-
-        async def push(number: int) -> None:
-            reader, writer = pool[number // each]
-            writer.write(command)
-            await reader.readline()
-
-        rate = await per_second(clients, each, push)
-        for _, writer in pool:
-            writer.close()
-            await writer.wait_closed()
-        return rate
+                raise SystemExit("redis-server ended before it was ready")
+        yield socket
     finally:
         if process.returncode is None:
             process.terminate()
         await process.communicate()
+
+
+async def redis_rate(socket: Path, size: int, clients: int, each: int) -> float:
+    """RPUSH of `size` bytes a second by clients of redis-py, each on a connection of its own."""
+    pool = [redis.asyncio.Redis(unix_socket_path=str(socket)) for _ in range(clients)]
+    try:
+        for client in pool:
+            await client.ping()
+
+        async def push(number: int) -> None:
+            await pool[number // each].execute_command("RPUSH", "l", b"x" * size)
+
+        return await per_second(clients, each, push)
+    finally:
+        for client in pool:
+            await client.aclose()
+
+
+async def socket_rate(socket: Path, size: int, clients: int, each: int) -> float:
+    """The same by bare sockets: the bytes of the command, and a line of the answer that nobody reads."""
+    command = b"*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$%d\r\n%s\r\n" % (size, b"x" * size)
+    pool = [await asyncio.open_unix_connection(str(socket)) for _ in range(clients)]
+
+    async def push(number: int) -> None:
+        reader, writer = pool[number // each]
+        writer.write(command)
+        await reader.readline()
+
+    try:
+        return await per_second(clients, each, push)
+    finally:
+        for _, writer in pool:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def posting(folder: Path, key: Ed25519PrivateKey, each: int) -> None:
@@ -154,8 +180,14 @@ async def posting(folder: Path, key: Ed25519PrivateKey, each: int) -> None:
         probe = (before + fdatasync_rate(place, size)) / 2
         await journal.close()
         print(f"posts with {writers} writer(s): {rate:.0f}/s, {rate / probe:.2f} of fdatasync's {probe:.0f}/s", end="")
-        redis = await redis_rate(place, size, writers, each)
-        print(f", {rate / redis:.2f} of Redis's {redis:.0f}/s" if redis else "; no redis-server here", end="")
+        async with redis_server(place) as socket:
+            if socket is None:
+                print("; no redis-server here", end="")
+            else:
+                by_client = await redis_rate(socket, size, writers, each)
+                by_socket = await socket_rate(socket, size, writers, each)
+                print(f", {rate / by_client:.2f} of Redis's {by_client:.0f}/s by redis-py", end="")
+                print(f", {rate / by_socket:.2f} of its {by_socket:.0f}/s by bare sockets", end="")
         print(" (aim 0.3 of fdatasync)" if writers == 1 else " (aim 1.2 of Redis)")
 
 
