@@ -265,14 +265,15 @@ def _certificates(name: str, tenant: Tenant) -> list[Misplaced]:
 
 
 def _shared_numbers(name: str, tenant: Tenant) -> list[Misplaced]:
-    """Law 3 needs to know who answered, so no two people of a tenant share a number."""
+    """Law 3 needs to know who answered, so no two people share a number, neither to write to nor to call."""
     owners: dict[str, str] = {}
     found = []
     for person, record in tenant.people.items():
-        owner = owners.setdefault(record.whatsapp, person)
-        if owner != person:
-            message = f"{person} has the number of {owner}: an answer could not be told apart"
-            found.append(Misplaced(("tenants", name, "people", person, "whatsapp"), message))
+        for key, number in (("whatsapp", record.whatsapp.removeprefix("whatsapp:")), ("phone", record.phone)):
+            owner = owners.setdefault(number, person) if number is not None else person
+            if owner != person:
+                message = f"{person} has the number of {owner}: an answer could not be told apart"
+                found.append(Misplaced(("tenants", name, "people", person, key), message))
     return found
 
 

@@ -272,11 +272,27 @@ def test_a_mistake_in_who_takes_turns_is_told(folder: Folder, old: str, new: str
     assert complaints[0].startswith(complaint)
 
 
-def test_two_people_with_one_number_are_refused(folder: Folder) -> None:
-    people = '    people: {tendai: {whatsapp: "whatsapp:+263771234567"}, rudo: {whatsapp: "whatsapp:+263771234567"}}\n'
+@pytest.mark.parametrize(
+    "rudo",
+    [
+        'whatsapp: "whatsapp:+263771234567"',
+        'whatsapp: "whatsapp:+263772222222", phone: "+263771234567"',
+        'whatsapp: "whatsapp:+263772222222", phone: "+263773333333"',
+        'whatsapp: "whatsapp:+263773333333"',
+    ],
+)
+def test_two_people_with_one_number_are_refused(folder: Folder, rudo: str) -> None:
+    """To write to or to call: whoever holds that phone would answer for both."""
+    tendai = 'whatsapp: "whatsapp:+263771234567", phone: "+263773333333"'
+    people = f"    people:\n      tendai: {{{tendai}}}\n      rudo: {{{rudo}}}\n"
     assert folder.complaints(SMALLEST + people) == [
-        "9: rudo has the number of tendai: an answer could not be told apart"
+        "11: rudo has the number of tendai: an answer could not be told apart"
     ]
+
+
+def test_a_person_may_be_called_on_the_number_that_they_are_written_to(folder: Folder) -> None:
+    people = '    people: {tendai: {whatsapp: "whatsapp:+263771234567", phone: "+263771234567"}}\n'
+    assert folder.load(SMALLEST + people).tenants["default"].people["tendai"].phone == "+263771234567"
 
 
 def test_a_secret_file_holds_one_line(folder: Folder) -> None:
