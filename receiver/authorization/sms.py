@@ -16,7 +16,7 @@ from receiver.authorization.wording import clean, shorten
 from receiver.papers import NotSent, OutgoingMessage, Sent
 
 PAGE_UNITS = 120
-UNITS = 300  # and the page; with what we add, three segments at the most of a text that is not plain GSM
+UNITS = 290  # with the page; with what we add, six segments at the most, and three of plain GSM that need not be cut
 VALIDITY_SECONDS = (60, 14_400)
 ONE_WAY: Mapping[str, str] = {
     "en": "Answer on WhatsApp: nothing sent here is read.",

@@ -22,6 +22,7 @@ from receiver.authorization.channels import Channels
 from receiver.authorization.connection import Connection
 from receiver.authorization.notices import Notices
 from receiver.authorization.sms import Sms
+from receiver.authorization.wording import units_of
 from receiver.commands.checks_of_notices import notices as checks
 from receiver.commands.findings import FAIL, OK
 from receiver.demo.phone import PhoneNetwork
@@ -89,6 +90,16 @@ async def test_an_sms_is_short_and_holds_no_link_of_others(network: PhoneNetwork
     body = network.phone("ruth").last_message.body
     assert "evil" not in body
     assert len(body) < sms.UNITS + 120
+
+
+@pytest.mark.parametrize("language", ["en", "pt_BR", "fr", "sn"])
+@pytest.mark.parametrize("page", ["", "https://counterfoil.example/q/".ljust(sms.PAGE_UNITS, "x")])
+@pytest.mark.parametrize(("text", "most"), [("x " * 5_000, 6 * 67), ("\U0001f525" * 500, 6 * 67), ("x" * 160, 3 * 153)])
+def test_an_sms_has_no_more_segments_than_its_limit_says(language: str, page: str, text: str, most: int) -> None:
+    """Twilio counts them and charges each: 153 characters of plain GSM, 67 units of anything else."""
+    said = sms.text_of({"text": text, "page": page, "reference": "r" * 40}, language)
+    assert units_of(said) <= most
+    assert ("…" in said) is (most != 3 * 153)
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(21610, "opted_out"), (21211, "bad_recipient"), (20003, "unauthorized")])
