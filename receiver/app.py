@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -35,7 +37,7 @@ from receiver.authorization.notices import Notices
 from receiver.authorization.sms import Sms
 from receiver.authorization.voice import Voice
 from receiver.authorization.whatsapp import WhatsApp
-from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, people_of, targets
+from receiver.configuration import ConfigErrors, Loaded, Roster, all_secrets, check_same, people_of, take_locks, targets
 from receiver.diagnosis.budget import DEFAULT_PRICES, DailyBudget, Price
 from receiver.diagnosis.claude import Claude
 from receiver.diagnosis.dialogue import Limits
@@ -151,7 +153,7 @@ class Service:
 
     async def _open(self) -> None:
         settings = self.loaded.settings
-        self._locks.take(settings.tenants)
+        take_locks(self._locks, settings.tenants)
         try:
             self._people = people_of(settings.ledger)
             self.journal = await PersonalJournal.open(
@@ -493,7 +495,7 @@ class Service:
             reading=self._auditor.add_routes,
             measure=self._measure,
         )
-        self.private_url = await self._serve(private, settings.listen)
+        self.private_url = await self._serve(private, "listen", settings.listen)
         questions = Questions(
             journal=self.journal,
             books=lambda: [(name, QuestionDesk(governor.desk)) for name, governor in self.governors.items()],
@@ -502,14 +504,17 @@ class Service:
             address_key=self._people.digest_key,
         )
         public = public_app(replies=replies, calls=calls, results=results, nonces=nonces, questions=questions)
-        self.public_url = await self._serve(public, settings.public_listen)
+        self.public_url = await self._serve(public, "public_listen", settings.public_listen)
 
-    async def _serve(self, app: web.Application, address: Address) -> str:
+    async def _serve(self, app: web.Application, key: str, address: Address) -> str:
         app._client_max_size = MAX_BODY_BYTES
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, address.host, address.port).start()
+        try:
+            await web.TCPSite(runner, address.host, address.port).start()
+        except OSError as error:
+            raise OSError(f"{key}: {address}: {_not_listening(error)}") from error
         host, port = runner.addresses[0][:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -600,6 +605,13 @@ def _pace(settings: Settings) -> Pace:
 def _tokens(loaded: Loaded) -> tuple[dict[str, str], str]:
     tokens = {name: tenant.token.get_secret_value() for name, tenant in _tenants(loaded)}
     return tokens, loaded.settings.admin_token.get_secret_value()
+
+
+def _not_listening(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "something else listens there: stop it, or choose another port"
+    said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return f"{said}: choose an address of this machine"
 
 
 def _said(task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr
 from ledger import checkpoint
 from ledger.entry import canonical
 from ledger.journal import Broken
+from ledger.stores.locks import Locks
 from ledger.stores.people import People, load_secret, people_path
 from policy_rules.approval import Person
 from policy_rules.loading import PolicyErrors, load
@@ -76,6 +77,16 @@ def people_of(ledger: Ledger) -> People:
         why = "no personal key as `counterfoil init` writes one: put it back from where you keep its copy"
         raise Broken(f"{ledger.personal_key_file}: {why}") from error
     return People(people_path(ledger.path), secret)
+
+
+def take_locks(locks: Locks, tenants: Iterable[str]) -> None:
+    """Take those of all tenants, or none. Raises Broken, which says what to do."""
+    try:
+        locks.take(tenants)
+    except Broken as error:
+        if isinstance(error.__cause__, BlockingIOError):
+            raise Broken(f"{error}: stop it first; the file itself says nothing, and may stay") from error
+        raise
 
 
 def unknown_names(name: str, tenant: Tenant, policies: Sequence[Rulebook]) -> list[Misplaced]:

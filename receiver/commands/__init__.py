@@ -20,6 +20,12 @@ class Wrong(click.ClickException):
     exit_code = 2
 
 
+def why(error: OSError) -> str:
+    """What the system says, without its number, and of which file."""
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {said}" if error.filename else said
+
+
 def settings_or_exit(config: Path) -> Settings:
     """The configuration, or Wrong with every problem on a line of its own."""
     try:

@@ -12,9 +12,8 @@ import click
 
 from ledger.audit import NotALedger
 from ledger.logfile import open_log
-from receiver.auditor.questions import BadQuestion, moment
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import json_option, settings_of, tenant_option
+from receiver.commands.ledger.common import Moment, json_option, settings_of, tenant_option
 from receiver.configuration import duty_of
 from receiver.incident import duty as duties
 from receiver.incident import enrolled
@@ -27,11 +26,11 @@ def duty() -> None:
 
 
 @duty.command("show")
-@click.option("--at", default="", help="Then, and not now: RFC 3339, as in 2026-12-24T18:00:00+02:00.")
+@click.option("--at", metavar="TIME", type=Moment(), help="Then, and not now, as in 2026-12-24T18:00:00+02:00.")
 @tenant_option
 @json_option
 @click.pass_obj
-def show(config: Path, at: str, tenant: str, as_json: bool) -> None:
+def show(config: Path, at: datetime | None, tenant: str, as_json: bool) -> None:
     """Say who has each role that people take turns at, until when, and who is next. Asks no service.
 
     What was handed over by message is read from the ledger as it stands, also for a time to come. Exit code 1 where
@@ -41,13 +40,10 @@ def show(config: Path, at: str, tenant: str, as_json: bool) -> None:
     if tenant not in settings.tenants:
         fail(f"there is no tenant {tenant} in {config}", 2)
     try:
-        asked = moment({"at": at}) if at else datetime.now(UTC)
         held, people = _ledger(settings, tenant)
-    except (BadQuestion, NotALedger) as error:
+    except NotALedger as error:
         fail(str(error), 2)
-    if not isinstance(asked, datetime):
-        fail(f"--at {at} is not a time", 2)
-    rows = _rows(settings, tenant, asked, held, people)
+    rows = _rows(settings, tenant, at or datetime.now(UTC), held, people)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:

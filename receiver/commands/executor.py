@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -45,7 +46,8 @@ def serve(executor_config: Path) -> None:
     except (RunnerConfigError, RunLogError) as error:
         _refuse(str(error))
     except OSError as error:
-        _refuse(f"cannot listen on {config.host}:{config.port}: {error.strerror}")
+        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        _refuse(f"cannot listen on {config.host}:{config.port}: {said}: choose another address, or stop what has it")
 
 
 @executor.command()

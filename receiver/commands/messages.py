@@ -14,8 +14,7 @@ from ledger.audit import NotALedger
 from ledger.logfile import open_log
 from receiver.auditor.message_report import Row, rows
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import json_option, settings_of, tenant_option
-from receiver.commands.ledger.reconcile import moment
+from receiver.commands.ledger.common import Moment, json_option, settings_of, tenant_option
 from receiver.settings_sections import Twilio
 
 DAYS = 7
@@ -23,8 +22,8 @@ DAYS = 7
 
 @click.command()
 @tenant_option
-@click.option("--since", metavar="TIME", callback=moment, help=f"From then on.  [default: {DAYS} days ago]")
-@click.option("--until", metavar="TIME", callback=moment, help="Before then.  [default: now]")
+@click.option("--since", metavar="TIME", type=Moment(), help=f"From then on.  [default: {DAYS} days ago]")
+@click.option("--until", metavar="TIME", type=Moment(), help="Before then.  [default: now]")
 @json_option
 @click.pass_obj
 def messages(config: Path, tenant: str, since: datetime | None, until: datetime | None, as_json: bool) -> None:

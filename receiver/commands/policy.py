@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from receiver.commands.policy_replay import replay
 from receiver.commands.policy_test import test
 from receiver.commands.policy_today import Answers, ask_all
 from receiver.configuration import persons
+
+_WEB_ADDRESS = re.compile(r"https?://[^/?#\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ def check(
     query.
     """
     key = _key(labels)
+    if url is not None and not _WEB_ADDRESS.match(url):
+        raise click.UsageError(f"--prometheus {url!r} is no address like http://127.0.0.1:9090")
     checked = [_checked(subject) for subject in _subjects(config, files)]
     results = [result for result, _ in checked]
     today: list[Answers | None] = [None] * len(checked)

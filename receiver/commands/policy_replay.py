@@ -17,10 +17,10 @@ from ledger.logfile import open_log
 from policy_rules.loading import PolicyErrors, load
 from policy_rules.rulebook import Rulebook
 from receiver.auditor.charters import Archive
-from receiver.auditor.questions import BadQuestion, moment
 from receiver.auditor.replay.candidate import OTHERWISE, SAME, UNKNOWN, Judged, judge_episode
 from receiver.auditor.replay.episodes import History
-from receiver.commands import Wrong, settings_or_exit
+from receiver.commands import Wrong, settings_or_exit, why
+from receiver.commands.ledger.common import Moment
 from receiver.commands.ledger.replayed import Folder
 
 TOLD_EVERY = 5_000  # entries, on a terminal
@@ -35,7 +35,9 @@ TOLD_EVERY = 5_000  # entries, on a terminal
     type=click.Path(path_type=Path, dir_okay=False),
     help="The candidate.",
 )
-@click.option("--since", metavar="TIME", help="Only what began at or after it, like 2026-08-23T00:00:00Z.")
+@click.option(
+    "--since", metavar="TIME", type=Moment(), help="Only what began at or after it, like 2026-08-23T00:00:00Z."
+)
 @click.option("--tenant", default="default", show_default=True, help="Whose history.")
 @click.option(
     "--export",
@@ -52,7 +54,7 @@ def replay(
     config: Path,
     *,
     candidate: Path,
-    since: str | None,
+    since: datetime | None,
     tenant: str,
     folder: Path | None,
     as_json: bool,
@@ -65,21 +67,20 @@ def replay(
     """
     rulebook = _candidate(candidate)
     try:
-        after = moment({"at": since}) if since is not None else None
-        if isinstance(after, int):
-            raise BadQuestion(f"--since {since!r} is an index; it is a time")
         if folder is not None:
             history = _collect(Folder(folder), rulebook)
         else:
             with open_log(settings_or_exit(config).ledger.path, tenant) as log:
                 history = _collect(log, rulebook)
-    except (BadQuestion, NotALedger, OSError, ValueError) as error:
+    except OSError as error:
+        raise Wrong(why(error)) from None
+    except (NotALedger, ValueError) as error:
         raise Wrong(str(error)) from None
-    found = [judge_episode(one, rulebook) for one in history.episodes if after is None or one.began >= after]
+    found = [judge_episode(one, rulebook) for one in history.episodes if since is None or one.began >= since]
     if as_json:
         click.echo(json.dumps(_document(found, rulebook, history), indent=2))
     else:
-        for line in _lines(found, rulebook, history, after):
+        for line in _lines(found, rulebook, history, since):
             click.echo(line)
     ctx.exit(0 if all(one.result == SAME for one in found) and not history.unwatched else 1)
 

@@ -121,7 +121,9 @@ class _Question:
     async def answers(self) -> Answers:
         alive = await self._list("vector(1)")
         if alive.labels is None:
-            return Answers((Problem(self.book.file, 1, 0, f"{UNREACHED}: {alive.detail}"),), (), (), ())
+            return Answers(
+                (Problem(self.book.file, 1, 0, f"{UNREACHED}: {alive.detail}; is it the right address?"),), (), (), ()
+            )
         missing = [problem for name in self.book.signals for problem in await self._without_series(name)]
         today: list[Today] = []
         more: list[str] = []

@@ -100,7 +100,8 @@ def test_there_is_nothing_to_copy_before_there_is_a_ledger(tmp_path: Path) -> No
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     result = House(tmp_path).run("backup", str(tmp_path / "nowhere/copy.db"))
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert (result.exit_code, result.stderr.count("\n"), "[Errno" in result.stderr) == (2, 1, False)
+    assert result.stderr.endswith("; make room there, or name another place\n")
 
 
 async def test_a_copy_made_while_the_ledger_grows_is_one_moment_of_it(
@@ -245,7 +246,8 @@ async def test_a_damaged_copy_and_a_running_service_are_refused(restored: House)
     given = ("accept-restored", "--by", "root", "--reason", "none")
     running = Locks(restored.ledger.path)
     running.take(["default"])
-    assert "another service" in restored.run(*given).stderr
+    busy = restored.run(*given)
+    assert (busy.exit_code, "another service governs this tenant: stop it first" in busy.stderr) == (2, True)
     running.release()
     restored.tamper("UPDATE entry SET bytes = replace(bytes, '0.31', '0.01') WHERE n = 4")
     before = restored.ledger.path.read_bytes()

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from ledger import checkpoint as notes
 from ledger.entry import Draft, Entry
 from ledger.stores import schema
+from receiver.__main__ import counterfoil
 from receiver.commands.ledger.common import line_of
-from tests.ledger.house import STORY, House
+from tests.ledger.house import ENVIRONMENT, STORY, House
 
 
 @pytest.fixture
@@ -144,6 +146,20 @@ def test_a_ledger_without_entries_is_not_well(empty: House) -> None:
 )
 def test_a_wrong_call_ends_with_2(house: House, words: tuple[str, ...]) -> None:
     assert house.run(*words).exit_code == 2
+
+
+def test_a_day_is_a_time_for_every_command_that_takes_one(house: House) -> None:
+    for words in (["ledger", "reconcile", "--as-of"], ["messages", "--since"], ["duty", "show", "--at"]):
+        call = [*words, "2026-11-23", "--config", str(house.config)]
+        assert CliRunner(env=ENVIRONMENT).invoke(counterfoil, call).exit_code == 0, words
+        wrong = CliRunner(env=ENVIRONMENT).invoke(counterfoil, [*words, "2026-11-23T08:00:00", *call[-2:]])
+        assert (wrong.exit_code, "a time needs its zone, as in" in wrong.output) == (2, True), wrong.output
+
+
+def test_what_is_no_log_of_an_executor_is_said_without_the_parser_s_words(house: House) -> None:
+    result = house.run("reconcile", "--receipts", str(house.config))
+    said = "line 1 is none of an executor's log: give the log_file of `counterfoil executor serve`"
+    assert (result.exit_code, result.stderr) == (2, f"counterfoil: {house.config}: {said}\n")
 
 
 def test_no_entry_breaks_its_line() -> None:

@@ -496,12 +496,12 @@ def test_no_key_is_taken_from_the_folder(house: House, original: Exported, tmp_p
         (["--incident", "inc-1"], 0, "from 6 entries"),
         (["--since", "2026-11-23", "--until", "2026-11-24"], 0, "from 6 entries"),
         (["--format", "CSV"], 0, "from 6 entries"),
-        (["--since", "2026-11-24"], 1, "no entry"),
+        (["--since", "2026-11-24"], 2, "no entry"),
         (["--since", "2026-11-23T08:00:00"], 2, "zone"),
         (["--since", "yesterday"], 2, "neither a time"),
         (["--format", "xml"], 2, "xml"),
-        (["--incident", "inc-1", "--format", "beancount"], 1, "whole log"),
-        (["--tenant", "nobody"], 1, "no tenant"),
+        (["--incident", "inc-1", "--format", "beancount"], 2, "whole log"),
+        (["--tenant", "nobody"], 2, "no tenant"),
     ],
 )
 def test_the_options_of_export(house: House, tmp_path: Path, words: list[str], code: int, says: str) -> None:
@@ -513,4 +513,43 @@ def test_the_options_of_export(house: House, tmp_path: Path, words: list[str], c
 def test_a_folder_that_cannot_be_written_is_said_in_one_line(house: House, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = house.run("export", str(tmp_path / "file" / "export"))
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert (result.exit_code, result.stderr.count("\n"), "[Errno" in result.stderr) == (2, 1, False)
+    assert result.stderr.endswith("; make room there, or name another folder\n")
+    there = house.run("export", str(tmp_path / "file"))
+    assert (there.exit_code, "is there already" in there.stderr) == (2, True)
+
+
+async def test_a_damaged_log_gives_no_export_and_is_no_wrong_call(house: House, tmp_path: Path) -> None:
+    house.tamper("UPDATE entry SET bytes = replace(bytes, '0.31', '0.01') WHERE n = 4")
+    result = house.run("export", str(tmp_path / "export"))
+    assert (result.exit_code, "counterfoil ledger verify" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere", "nowhere: no such folder"),
+        ("empty", "empty: no folder that `counterfoil ledger export` wrote: it has no checkpoint"),
+        ("file", "file: no such folder"),
+    ],
+)
+def test_what_is_no_export_is_said_in_one_line(house: House, tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    result = house.run("verify", "--export", str(tmp_path / name))
+    assert (result.exit_code, result.stderr) == (2, f"counterfoil: {tmp_path}/{says}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rotate-key", "--by", "", "--reason", "x"),
+        ("accept-restored", "--by", "", "--reason", "x"),
+        ("seal", "next.db", "--origin", "next", "--by", "no name", "--reason", "x"),
+    ],
+)
+def test_whoever_changes_the_ledger_has_a_name_and_a_reason(house: House, words: tuple[str, ...]) -> None:
+    result = house.run(*words)
+    assert (result.exit_code, "is no name: letters, digits and _ . @ -, as in --by root" in result.output) == (2, True)
+    silent = house.run("rotate-key", "--by", "root", "--reason", " ")
+    assert (silent.exit_code, "say why" in silent.output) == (2, True)

@@ -293,7 +293,7 @@ async def test_a_rotation_waits_until_the_service_has_stopped(house: House) -> N
     running.take(["default"])
     before = house.ledger.key_file.read_bytes()
     code, said = rotate(house)
-    assert (code, "another service" in said) == (1, True)
+    assert (code, "another service governs this tenant: stop it first" in said) == (2, True)
     assert (house.ledger.key_file.read_bytes(), house.run("verify").exit_code) == (before, 0)
     running.release()
     assert rotate(house)[0] == 0

@@ -346,7 +346,7 @@ async def test_what_is_refused_changes_nothing(house: House) -> None:
     running = Locks(house.ledger.path)
     running.take(["default"])
     busy = await asyncio.to_thread(seal, house)
-    assert (busy.exit_code, "another service" in busy.stderr) == (1, True)
+    assert (busy.exit_code, "another service governs this tenant: stop it first" in busy.stderr) == (2, True)
     running.release()
     house.tamper("UPDATE entry SET bytes = replace(bytes, 'system', 'Xystem') WHERE n = 0")
     damaged = house.ledger.path.read_bytes()

@@ -231,12 +231,14 @@ def test_the_command_on_a_ledger_and_on_an_exported_folder(tmp_path: Path) -> No
         (("--policy", "absent.yml"), "absent.yml: No such file"),
         (("--policy", "POLICY", "--since", "yesterday"), "yesterday"),
         (("--policy", "POLICY", "--tenant", "nobody"), "nobody"),
+        (("--policy", "POLICY", "--export", "FOLDER"), "no folder that `counterfoil ledger export` wrote: it has no"),
     ],
 )
 def test_a_wrong_call_is_one_line(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
     found = house(tmp_path / "house", story())
     (tmp_path / "policy.yml").write_text(POLICY, encoding="utf-8")
-    result = run(found, *(word.replace("POLICY", str(tmp_path / "policy.yml")) for word in words))
+    words = tuple(word.replace("POLICY", str(tmp_path / "policy.yml")) for word in words)
+    result = run(found, *(word.replace("FOLDER", str(tmp_path)) for word in words))
     assert (result.exit_code, says in result.output.splitlines()[-1]) == (2, True), result.output
 
 

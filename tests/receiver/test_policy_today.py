@@ -138,6 +138,12 @@ def test_what_the_server_refuses_and_a_server_that_is_silent_are_failures(
     assert lines_with(silent, ["error: prometheus does not answer"])
 
 
+def test_what_is_no_address_is_a_wrong_call(check: Callable[..., Result]) -> None:
+    result = check("--prometheus", "nonsense")
+    said = "Error: --prometheus 'nonsense' is no address like http://127.0.0.1:9090"
+    assert (result.exit_code, result.output.splitlines()[-1]) == (2, said)
+
+
 def test_a_key_without_a_value_is_a_wrong_call(check: Callable[..., Result]) -> None:
     result = check("--prometheus", "http://127.0.0.1:1", "--key", "service")
     assert (result.exit_code, result.output.splitlines()[-1]) == (2, "Error: --key 'service' is not LABEL=VALUE")

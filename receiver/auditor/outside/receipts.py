@@ -62,7 +62,8 @@ def read_receipts(path: Path) -> dict[str, Receipt]:
             if row.get("result") is not None:
                 receipt.exit_code = int(row["result"]["exit_code"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BadRecord(f"{path}: line {number} is none of an executor's log ({error!r})") from error
+            what = "give the log_file of `counterfoil executor serve`"
+            raise BadRecord(f"{path}: line {number} is none of an executor's log: {what}") from error
     return found
 
 

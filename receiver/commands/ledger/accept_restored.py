@@ -12,16 +12,15 @@ from ledger.audit import NotALedger, verify_store
 from ledger.journal import Broken
 from ledger.keys import KeyFault, size_said
 from ledger.stores import opening, restoring
-from ledger.stores.locks import Locks
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import settings_of
+from receiver.commands.ledger.common import by_option, reason_option, settings_of, stopped
 from receiver.commands.ledger.rotate_key import change_key, fresh_key, in_force, put_in_place
 from receiver.settings import Settings
 
 
 @click.command("accept-restored")
-@click.option("--by", required=True, help="Which operator does it.")
-@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@by_option
+@reason_option
 @click.pass_obj
 def accept_restored(config: Path, by: str, reason: str) -> None:
     """Go on from a backup that is older than its anchor. The service must be stopped.
@@ -32,15 +31,11 @@ def accept_restored(config: Path, by: str, reason: str) -> None:
     another history than its anchor's is refused. If it is cut off, call it again.
     """
     settings = settings_of(config)
-    locks = Locks(settings.ledger.path)
     if not settings.ledger.path.is_file():
         fail(f"{settings.ledger.path}: no such file; put the backup there first", 2)
     try:
-        locks.take(settings.tenants)
-        try:
+        with stopped(settings):
             _accept(settings, by, reason)
-        finally:
-            locks.release()
     except (Broken, NotALedger, notes.BadKey, KeyFault) as error:
         fail(str(error), 1)
     except sqlite3.Error as error:

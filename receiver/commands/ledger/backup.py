@@ -13,6 +13,7 @@ from ledger import checkpoint as notes
 from ledger.audit import NotALedger
 from ledger.stores.backup import BadCopy, back_up
 from ledger.stores.people import people_path
+from receiver.commands import why
 from receiver.commands.client import fail
 from receiver.commands.ledger.common import settings_of
 from receiver.settings import Settings
@@ -43,7 +44,9 @@ def backup(config: Path, file: Path) -> None:
         fail(str(error), 2)
     except BadCopy as error:
         fail(f"{file}: no backup was made, the copy does not hold: {error}; see `counterfoil ledger verify`", 1)
-    except (sqlite3.Error, OSError) as error:
+    except OSError as error:
+        fail(f"{file}: no backup was made: {why(error)}; make room there, or name another place", 2)
+    except sqlite3.Error as error:
         fail(f"{file}: no backup was made: {error}", 1)
     for audit in audits:
         click.echo(f"{audit.tenant}: {audit}")

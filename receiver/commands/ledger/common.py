@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ledger.audit import NotALedger, read_entries
 from ledger.entry import Entry
+from ledger.journal import Broken
+from ledger.stores.locks import Locks
 from receiver.commands.client import fail
+from receiver.configuration import take_locks
 from receiver.settings import Settings, load_settings
 from receiver.settings_values import SettingsErrors
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")  # of an operator, as the API takes it
+
+
+class Moment(click.ParamType[datetime]):
+    """A time with its zone, as in RFC 3339, or a day of UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        text = str(value)
+        try:
+            moment = datetime.fromisoformat(text if "T" in text or " " in text else f"{text}T00:00:00Z")
+        except ValueError:
+            self.fail(f"{text!r} is neither a time like 2026-11-23T08:58:38Z nor a day like 2026-11-23", param, ctx)
+        if moment.tzinfo is None:
+            self.fail("a time needs its zone, as in 2026-11-23T08:58:38Z", param, ctx)
+        return moment.astimezone(UTC)
+
+
+def _named(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is no name: letters, digits and _ . @ -, as in --by root")
+    return value
+
+
+def _told(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("it is empty, and stands in the ledger: say why")
+    return value
+
+
+by_option = click.option("--by", required=True, callback=_named, help="Which operator does it.")
+reason_option = click.option("--reason", required=True, callback=_told, help="Why; it stands in the ledger.")
 tenant_option = click.option("--tenant", default="default", show_default=True, help="Whose log.")
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
@@ -25,6 +65,20 @@ def settings_of(config: Path) -> Settings:
         return load_settings(config, os.environ)
     except SettingsErrors as error:
         fail(str(error), 2)
+
+
+@contextmanager
+def stopped(settings: Settings) -> Iterator[None]:
+    """No service writes meanwhile; exit code 2 where one runs."""
+    locks = Locks(settings.ledger.path)
+    try:
+        take_locks(locks, settings.tenants)
+    except Broken as error:
+        fail(str(error), 2)
+    try:
+        yield
+    finally:
+        locks.release()
 
 
 def entries_of(settings: Settings, tenant: str) -> list[Entry]:

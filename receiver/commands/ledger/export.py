@@ -11,24 +11,11 @@ from ledger import checkpoint as notes
 from ledger.exporting.export import Format
 from ledger.exporting.export import export as export_log
 from ledger.exporting.part import Choice
+from ledger.exporting.place import Fault
 from ledger.exporting.source import NoExport, stored
+from receiver.commands import why
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import progress_on_terminal, settings_of, tenant_option
-
-
-class Moment(click.ParamType[datetime]):
-    """A time with its zone, as in RFC 3339, or a day of UTC."""
-
-    name = "time"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            moment = datetime.fromisoformat(value if "T" in value else f"{value}T00:00:00Z")
-        except ValueError:
-            self.fail(f"{value!r} is neither a time like 2026-11-23T08:58:38Z nor a day like 2026-11-23", param, ctx)
-        if moment.tzinfo is None:
-            self.fail("a time needs its zone, as in 2026-11-23T08:58:38Z", param, ctx)
-        return moment
+from receiver.commands.ledger.common import Moment, progress_on_terminal, settings_of, tenant_option
 
 
 @click.command()
@@ -69,5 +56,7 @@ def export(
             click.echo(f"{folder}: from {source.head.size} entries, root {source.head.root.hex()}")
     except notes.BadKey as error:
         fail(str(error), 2)
-    except (NoExport, OSError) as error:
-        fail(str(error), 1)
+    except NoExport as error:
+        fail(str(error), 1 if isinstance(error.__cause__, Fault | notes.BadCheckpoint) else 2)
+    except OSError as error:
+        fail(f"{folder}: nothing was exported: {why(error)}; make room there, or name another folder", 2)

@@ -56,8 +56,10 @@ def against_checkpoints(settings: Settings, path: Path, tenants: Iterable[str]) 
     """Each log against the checkpoints of it in a file. Exits with 2 where the file has none."""
     try:
         kept = witness.split_notes(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{path}: it cannot be read: {error}", 2)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", 2)
+    except UnicodeDecodeError:
+        fail(f"{path}: it is no text, and so no checkpoint", 2)
     logs = {notes.log_origin(settings.ledger.origin, tenant): tenant for tenant in tenants}
     by_log: defaultdict[str, list[str]] = defaultdict(list)
     for note in kept:

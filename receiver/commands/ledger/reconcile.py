@@ -23,24 +23,11 @@ from receiver.auditor.outside.message_log import Logged, read_messages
 from receiver.auditor.outside.messages import Messages
 from receiver.auditor.outside.receipts import Receipts, read_receipts
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import json_option, settings_of, tenant_option
+from receiver.commands.ledger.common import Moment, json_option, settings_of, tenant_option
 from receiver.commands.ledger.verify import audits_of
 from receiver.settings import Settings
 
 _file = click.Path(path_type=Path)
-
-
-def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """An RFC 3339 time with its zone."""
-    if value is None:
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise click.BadParameter(f"{value[:40]!r} is no time with its zone, as in 2026-11-23T08:58:38Z")
-    return found.astimezone(UTC)
 
 
 @click.command()
@@ -56,7 +43,7 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
     multiple=True,
     help="Twilio's message log, as JSON or CSV: compare with it.",
 )
-@click.option("--as-of", metavar="TIME", callback=moment, help="Of a copy: when nothing may be overdue. Default: now.")
+@click.option("--as-of", metavar="TIME", type=Moment(), help="Of a copy: when nothing may be overdue. Default: now.")
 @click.option("--key", metavar="VKEY", help="A verifier key that you trust, or a file with it; else our own.")
 @json_option
 @click.pass_obj

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.audit import Audit
+from ledger.audit import Audit, NotALedger
 from ledger.entry import Entry
+from ledger.exporting.whole import ENTRIES
 from ledger.logfile import open_log
 from receiver.auditor.charters import Archive
 from receiver.auditor.replay import Difference, Replay
@@ -38,7 +39,7 @@ class Replayed:
 
 
 class Folder:
-    """A folder that `ledger export` wrote of a whole log, and that verifies."""
+    """A folder that `ledger export` wrote of a whole log. Raises NotALedger where it is none."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,9 +47,17 @@ class Folder:
         self.tenant = first.tenant_id if first is not None else ""
 
     def entries(self) -> Iterator[Entry]:
-        with (self._folder / "entries.jsonl").open("rb") as file:
-            for line in file:
-                yield Entry.parse(line.rstrip(b"\n"))
+        path = self._folder / ENTRIES
+        if not path.is_file():
+            raise NotALedger(f"{self._folder}: no folder that `counterfoil ledger export` wrote: it has no {ENTRIES}")
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield Entry.parse(line.rstrip(b"\n"))
+                except ValueError as error:
+                    raise NotALedger(
+                        f"{path}: line {number} is no entry; `ledger verify --export` says more"
+                    ) from error
 
     def blob(self, digest: str) -> bytes | None:
         path = self._folder / "blobs" / digest

@@ -16,15 +16,14 @@ from ledger.entry import Entry
 from ledger.journal import Broken
 from ledger.keys import KeyFault
 from ledger.stores import opening, rotation, schema
-from ledger.stores.locks import Locks
 from receiver.commands.client import fail
-from receiver.commands.ledger.common import settings_of
+from receiver.commands.ledger.common import by_option, reason_option, settings_of, stopped
 from receiver.settings import Settings
 
 
 @click.command("rotate-key")
-@click.option("--by", required=True, help="Which operator does it.")
-@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@by_option
+@reason_option
 @click.option("--now", is_flag=True, help="Also while questions are open, whose buttons and codes then count no more.")
 @click.pass_obj
 def rotate_key(config: Path, by: str, reason: str, now: bool) -> None:
@@ -33,15 +32,11 @@ def rotate_key(config: Path, by: str, reason: str, now: bool) -> None:
     Every log gets an entry REKEYED, under a checkpoint that both keys sign. If it is cut off, call it again.
     """
     settings = settings_of(config)
-    locks = Locks(settings.ledger.path)
     if not settings.ledger.path.is_file():
         fail(f"{settings.ledger.path}: no such file; before there is a ledger, `counterfoil init` makes its key", 2)
     try:
-        locks.take(settings.tenants)
-        try:
+        with stopped(settings):
             _rotate(settings, by, reason, now)
-        finally:
-            locks.release()
     except (Broken, notes.BadKey, KeyFault) as error:
         fail(str(error), 1)
     except sqlite3.Error as error:

@@ -16,10 +16,9 @@ from ledger.carried import Opening
 from ledger.journal import Broken
 from ledger.keys import KeyFault
 from ledger.stores import opening, sealing
-from ledger.stores.locks import Locks
 from receiver.commands.client import fail
 from receiver.commands.ledger.carrying import opening_in
-from receiver.commands.ledger.common import line_of, settings_of
+from receiver.commands.ledger.common import by_option, line_of, reason_option, settings_of, stopped
 from receiver.incident.carrying import CannotCarry
 from receiver.settings import Settings
 
@@ -30,8 +29,8 @@ _ORIGIN = re.compile(r"[!-*,-~]{1,200}")
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--origin", required=True, help="The new ledger's name in all that it signs; another than the old one's.")
-@click.option("--by", required=True, help="Which operator does it.")
-@click.option("--reason", required=True, help="Why; it stands in the ledger.")
+@by_option
+@reason_option
 @click.pass_obj
 def seal(config: Path, file: Path, origin: str, by: str, reason: str) -> None:
     """End the ledger, and begin another in FILE that goes on from it. The service must be stopped.
@@ -53,13 +52,9 @@ def seal(config: Path, file: Path, origin: str, by: str, reason: str) -> None:
         fail(f"{file}: is there already, and nothing is overwritten", 2)
     if origin == settings.ledger.origin or not _ORIGIN.fullmatch(origin):
         fail(f"{origin!r}: the new ledger needs a name of its own, printable ASCII without space or plus", 2)
-    locks = Locks(path)
     try:
-        locks.take(settings.tenants)
-        try:
+        with stopped(settings):
             _seal(settings, file, origin, by, reason)
-        finally:
-            locks.release()
     except (Broken, CannotCarry, NotALedger, notes.BadKey, KeyFault) as error:
         fail(str(error), 1)
     except sqlite3.Error as error:

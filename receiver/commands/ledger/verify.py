@@ -152,8 +152,10 @@ def _trusted(key: str) -> tuple[str, Ed25519PublicKey]:
     path = Path(key)
     try:
         text = path.read_text(encoding="utf-8").strip() if path.is_file() else key
-    except (OSError, UnicodeDecodeError) as error:
-        raise notes.BadKey(f"{path}: it cannot be read: {error}") from error
+    except OSError as error:
+        raise notes.BadKey(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise notes.BadKey(f"{path}: it is no text, and so no verifier key") from error
     return text, notes.parse_verifier_key(text)[1]
 
 
@@ -171,8 +173,10 @@ def _verify_proof(config: Path, path: Path, key: str | None, as_json: bool) -> N
         proved = proofs.verify(text, vkey)
     except notes.BadKey as error:
         fail(str(error), 2)
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{path}: it cannot be read: {error}", 2)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", 2)
+    except UnicodeDecodeError:
+        fail(f"{path}: it is no text, and so no proof", 2)
     except proofs.BadProof as error:
         click.echo(f"FAULT: {path}: {error}")
         sys.exit(1)

@@ -13,6 +13,8 @@ from ledger import checkpoint as notes
 from ledger.exporting.place import Fault
 from ledger.exporting.source import NoExport
 from ledger.exporting.verify import Verified, verify_export
+from ledger.exporting.whole import CHECKPOINT
+from receiver.commands import why
 from receiver.commands.client import fail
 from receiver.commands.ledger import replayed
 from receiver.commands.ledger.common import progress_on_terminal, settings_of
@@ -24,8 +26,10 @@ def verify_folder(config: Path, folder: Path, vkey: str | None, *, replay: bool,
         found, fault = verify_export(folder, vkey or _configured(config, folder), progress_on_terminal()), None
     except Fault as error:
         found, fault = None, error
-    except (NoExport, OSError) as error:
+    except NoExport as error:
         fail(str(error), 2)
+    except OSError as error:
+        fail(why(error), 2)
     again = _again(folder, found) if replay and found is not None else None
     if as_json:
         held = {"entries": found.entries, "size": found.size, "root": found.root} if found is not None else {}
@@ -50,11 +54,16 @@ def _configured(config: Path, folder: Path) -> str:
     if not config.is_file():
         fail("say with --key under which verifier key: the one in the folder proves nothing", 2)
     settings = settings_of(config).ledger
+    if not (folder / CHECKPOINT).is_file():
+        what = f"no folder that `counterfoil ledger export` wrote: it has no {CHECKPOINT}"
+        fail(f"{folder}: {what if folder.is_dir() else 'no such folder'}", 2)
     try:
-        with (folder / "checkpoint").open(encoding="utf-8", errors="replace") as file:
+        with (folder / CHECKPOINT).open(encoding="utf-8", errors="replace") as file:
             name = file.readline(1_000).rstrip("\n")
         public = notes.load_key_file(settings.key_file).public_key()
-    except (OSError, notes.BadKey) as error:
+    except OSError as error:
+        fail(why(error), 2)
+    except notes.BadKey as error:
         fail(str(error), 2)
     if not name.startswith(f"{settings.origin}/"):
         fail(f"{folder} is of {name!a}, and {config} of {settings.origin}: say with --key under which key", 2)
