@@ -19,6 +19,7 @@ from ledger.stores.opening import keys_of
 
 Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
 TOLD_EVERY = 1_000  # entries
+_BLOB, _NOTHING = ("name", "digest", "length"), (None, None, None)
 
 
 class LogFault(Exception):
@@ -152,7 +153,8 @@ class LogAudit:
         try:
             data, exact = read_canonical(raw)
             said = data["index"], data["tenant_id"], data["ledger"]
-            entry = Entry.of(data, raw) if self._books is not None or data["blobs"] else None
+            blobs = data["blobs"]
+            entry = Entry.of(data, raw) if self._books is not None else None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LogFault("leaf", n, f"it is not an entry: {error}") from error
         if not exact or len(raw) > MAX_ENTRY_BYTES:
@@ -162,12 +164,10 @@ class LogAudit:
         self._stage = data.get("stage")
         self._leaves.append(leaf_hash(raw))
         self._next = n + 1
-        if entry is None:
-            return
-        if self._books is not None:
+        if self._books is not None and entry is not None:
             self._books.take(entry)
-        if entry.blobs and self._blob_fault is None and entry.well_formed:
-            self._blobs(entry)
+        if blobs and self._blob_fault is None:
+            self._blobs(n, blobs)
 
     def _anchor(self) -> notes.Checkpoint | LogFault | None:
         """What the anchor says, or why it cannot be believed; None where there is none."""
@@ -191,16 +191,20 @@ class LogAudit:
             detail = f"the root at {anchored.size} differs from the anchor's: another history"
             raise LogFault("anchor", anchored.size - 1, detail)
 
-    def _blobs(self, entry: Entry) -> None:
+    def _blobs(self, n: int, blobs: object) -> None:
+        """Look at the blobs that entry `n` names. What is no list of them is for whoever looks at the books."""
         sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
-        for blob in entry.blobs:
-            if hash(blob.digest) in self._seen:
+        for blob in blobs if type(blobs) is list else ():
+            name, digest, length = map(blob.get, _BLOB) if type(blob) is dict else _NOTHING
+            if not (type(name) is type(digest) is str and type(length) is int):
+                return
+            if hash(digest) in self._seen:
                 continue
-            self._seen.add(hash(blob.digest))
-            row = self._store.execute(sql, (self._tenant, blob.digest)).fetchone()
+            self._seen.add(hash(digest))
+            row = self._store.execute(sql, (self._tenant, digest)).fetchone()
             if row is None:
-                self._blob_fault = LogFault("blob", entry.index, f"its blob {blob.name} is missing")
-            elif hashlib.sha256(row[0]).hexdigest() != blob.digest or len(row[0]) != blob.length:
-                self._blob_fault = LogFault("blob", entry.index, f"its blob {blob.name} was changed")
+                self._blob_fault = LogFault("blob", n, f"its blob {name} is missing")
+            elif hashlib.sha256(row[0]).hexdigest() != digest or len(row[0]) != length:
+                self._blob_fault = LogFault("blob", n, f"its blob {name} was changed")
             if self._blob_fault is not None:
                 return
