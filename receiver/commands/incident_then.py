@@ -91,13 +91,16 @@ def incidents_of(config: Path, tenant: str) -> list[IncidentView]:
 def incident_of(config: Path, incident_id: str, tenant: str, at: str | None) -> tuple[IncidentView, list[Explanation]]:
     """One incident as it stands, or stood then, and its verdicts explained."""
 
-    async def asked(source: FileLog) -> tuple[IncidentView, list[Explanation]] | None:
+    async def asked(source: FileLog, when: int | datetime | None) -> tuple[IncidentView, list[Explanation]] | None:
         incidents = Incidents(source)
-        view = await incidents.incident(tenant, incident_id, moment({"at": at}) if at is not None else None)
+        view = await incidents.incident(tenant, incident_id, when)
         return (view, await incidents.why(tenant, view)) if view is not None else None
 
-    with from_file(config, tenant) as (source, _):
-        return asyncio.run(asked(source)) or _none(incident_id, tenant, at)
+    with from_file(config, tenant) as (source, log):
+        when = moment({"at": at}) if at is not None else None
+        found = asyncio.run(asked(source, when)) or _none(incident_id, tenant, at)
+        _say_end(log, when)
+        return found
 
 
 def report_on(config: Path, incident_id: str, tenant: str, at: str | None) -> Report:
@@ -106,17 +109,19 @@ def report_on(config: Path, incident_id: str, tenant: str, at: str | None) -> Re
         when = moment({"at": at}) if at is not None else None
         last = source.last(log.size if when is None else when)
         found = asyncio.run(report(source, tenant, incident_id, last, when)) if last is not None else None
-        return found or _none(incident_id, tenant, at)
+        found = found or _none(incident_id, tenant, at)
+        _say_end(log, when)
+        return found
 
 
 def show_then(config: Path, incident_id: str, tenant: str, at: str, *, as_json: bool) -> None:
     """Print it; exit code 2 where the call is wrong, or there was no such incident then."""
-    with from_file(config, tenant) as (source, _):
+    with from_file(config, tenant) as (source, log):
         when = moment({"at": at})
         last = source.last(when) if when is not None else None
         found = asyncio.run(then(source, tenant, incident_id, when, last)) if when is not None and last else None
-    if found is None:
-        _none(incident_id, tenant, at)
+        found = found or _none(incident_id, tenant, at)
+        _say_end(log, when)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
         return
@@ -128,8 +133,15 @@ def printable(line: str) -> str:
     return "".join(character if character.isprintable() else " " for character in line).rstrip()
 
 
+def _say_end(log: LogFile, when: int | datetime | None) -> None:
+    """An index after the end of the log is the end."""
+    if isinstance(when, int) and when >= log.size:
+        click.echo(f"counterfoil: the log of {log.tenant} ends with entry {log.size - 1}: as of that one", err=True)
+
+
 def _none(incident_id: str, tenant: str, at: str | None) -> NoReturn:
-    fail(f"there is no incident {incident_id} of {tenant}" + (f" at {at}" if at else ""), 2)
+    moment_said = f" at {at}" if at else ""
+    fail(f"there is no incident {incident_id} of {tenant}{moment_said}: `counterfoil incident list --all` has them", 2)
 
 
 def _lines(found: Then) -> Iterator[str]:

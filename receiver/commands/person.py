@@ -6,7 +6,9 @@ import json
 import os
 import re
 import sqlite3
+import warnings
 from contextlib import closing
+from getpass import GetPassWarning
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ import click
 from ledger.audit import NotALedger
 from ledger.entry import Entry
 from ledger.journal import Broken
+from ledger.logfile import open_log
 from ledger.stores import schema
 from ledger.stores.people import STRANGER
 from receiver.authorization import pins
 from receiver.commands.client import call, fail
+from receiver.commands.incident_then import printable
 from receiver.commands.ledger.common import json_option, settings_of
 from receiver.configuration import people_of
+from receiver.incident import enrolled
 from receiver.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -37,7 +42,7 @@ def person() -> None:
 @json_option
 @click.pass_obj
 def list_people(config: Path, tenant: str, as_json: bool) -> None:
-    """Say of whom messages can be read, and who was erased, when and by whom. Asks no service."""
+    """Say of whom messages can be read, who is suspended or opted out, and who was erased. Asks no service."""
     settings = settings_of(config)
     if tenant not in settings.tenants:
         fail(f"there is no tenant {tenant} in {config}", 2)
@@ -50,7 +55,9 @@ def list_people(config: Path, tenant: str, as_json: bool) -> None:
         return
     for row in rows:
         roles = f" ({', '.join(row['roles'])})" if row["roles"] else ""
-        click.echo(f"{row['person']:<20} {row['state']}{roles}")
+        back = f"; {row['suspended']} (`person enrol` is the way back)" if row["suspended"] else ""
+        out = "; opted out, until they send START" if row["opted_out"] else ""
+        click.echo(printable(f"{row['person']:<20} {row['state']}{roles}{back}{out}"))
 
 
 @person.command()
@@ -122,7 +129,12 @@ def set_pin(config: Path, name: str, file: Path | None) -> None:
     if not _NAME.fullmatch(name):
         fail(f"{name!r} is no name of a person", 2)
     path = file or config.parent / "secrets" / f"{name}.pin"
-    pin = click.prompt(f"PIN of {name}, 6 to 12 digits", hide_input=True, confirmation_prompt=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)
+            pin = click.prompt(f"PIN of {name}, 6 to 12 digits", hide_input=True, confirmation_prompt=True)
+    except GetPassWarning:
+        fail("a PIN is asked for at a terminal, where nobody sees it, and there is none: call this from one", 2)
     why = pins.weakness(pin)
     if why is not None:
         fail(why, 2)
@@ -147,18 +159,32 @@ def _relative(path: Path, config: Path) -> Path:
 def _rows(settings: Settings, tenant: str) -> list[dict[str, Any]]:
     """Everybody of the roster, of the keys, and of the erased, in that order. Raises Broken and NotALedger."""
     ledger, roster = settings.ledger, settings.tenants[tenant].people
-    keys = people_of(ledger).names(tenant)
+    keys, known = people_of(ledger).names(tenant), _enrolled(ledger.path, tenant)
     rows: list[dict[str, Any]] = []
     for name in [*roster, *(name for name in keys if name not in roster)]:
         state = "readable" if name in keys else "nothing is held yet"
         if name in keys and name not in roster and name != STRANGER:
             state = "readable, and no longer in the roster: can be erased"
-        rows.append({"person": name, "state": state, "roles": list(roster[name].roles) if name in roster else []})
+        away = {"suspended": known.suspended.get(name), "opted_out": name in known.opted_out}
+        roles = list(roster[name].roles) if name in roster else []
+        rows.append({"person": name, "state": state, "roles": roles, **away})
     for entry in _erased(ledger.path, tenant):
         at = entry.timestamp.strftime("%Y-%m-%d %H:%M:%S")
         state = f"erased {at} by {entry.actor}, entry {entry.index}"
-        rows.append({"person": str(entry.body.get("person")), "state": state, "roles": []})
+        away = {"suspended": None, "opted_out": False}
+        rows.append({"person": str(entry.body.get("person")), "state": state, "roles": [], **away})
     return rows
+
+
+def _enrolled(path: Path, tenant: str) -> enrolled.Enrolled:
+    """Who is suspended, and who opted out; nobody where there is no ledger yet."""
+    found = enrolled.Enrolled()
+    if path.is_file():
+        with open_log(path, tenant) as log:
+            for entry in log.entries(stage="NOTED"):
+                if entry.body.get("kind") in enrolled.KINDS:
+                    found.take(entry)
+    return found
 
 
 def _erased(path: Path, tenant: str) -> list[Entry]:

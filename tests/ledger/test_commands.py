@@ -78,15 +78,22 @@ def test_show_prints_a_line_for_each_entry(house: House) -> None:
     ("words", "indices"),
     [
         (["--incident", "inc-1"], [4]),
-        (["--incident", "inc-9"], []),
+        (["--stage", "HALTED"], []),
         (["--stage", "watched"], [3]),
         (["--stage", "NOTED", "--incident", "inc-2"], [5]),
         (["--limit", "2"], [4, 5]),
     ],
 )
 def test_show_filters(house: House, words: list[str], indices: list[int]) -> None:
-    rows = [json.loads(line) for line in house.run("show", "--json", *words).output.splitlines()]
-    assert [row["index"] for row in rows] == indices
+    result = house.run("show", "--json", *words)
+    assert [json.loads(line)["index"] for line in result.stdout.splitlines()] == indices
+    assert (result.exit_code, result.stderr) == (0, "" if indices else "counterfoil: no entry there is HALTED\n")
+
+
+def test_show_of_an_incident_that_there_is_not_is_a_wrong_call(house: House) -> None:
+    result = house.run("show", "--incident", "inc-9")
+    said = "no entry of default is of an incident inc-9: `counterfoil incident list --all` has them"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"counterfoil: {said}\n")
 
 
 def test_checkpoint_verifies_under_the_key_that_it_prints(house: House) -> None:

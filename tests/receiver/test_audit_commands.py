@@ -115,7 +115,7 @@ def test_what_is_overdue_depends_on_the_time(good: House) -> None:
     assert "finding: entry 11: overdue: ADDRESSED is outstanding" in result.output
 
 
-@pytest.mark.parametrize("time", ["noon", "2026-11-23T08:58:38", "2026-11-23"])
+@pytest.mark.parametrize("time", ["noon", "2026-11-23T08:58:38", "2026-11-23 08:58"])
 def test_a_time_needs_its_zone(good: House, time: str) -> None:
     assert good.run("reconcile", "--as-of", time).exit_code == 2
 
@@ -267,7 +267,7 @@ def shown(found: House, at: str, *words: str, incident: str = INCIDENT) -> Resul
 
 
 def stands(found: House, at: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(shown(found, at, "--json").output)
+    data: dict[str, Any] = json.loads(shown(found, at, "--json").stdout)
     return data
 
 
@@ -298,6 +298,16 @@ def test_a_time_is_as_good_as_an_index(good: House) -> None:
     assert at == stands(good, str(last))
     assert at == stands(good, dispatched.timestamp.astimezone(timezone(timedelta(hours=2))).isoformat())
     assert stands(good, "2099-01-01T00:00:00Z") == stands(good, "99999")
+
+
+def test_an_index_after_the_end_is_said_to_be_one(good: House) -> None:
+    last = len(story().log) - 1
+    said = f"counterfoil: the log of default ends with entry {last}: as of that one\n"
+    for words in ((), ("--why",), ("--json",)):
+        assert shown(good, str(last + 1), *words).stderr == said
+        assert shown(good, str(last), *words).stderr == ""
+    report = ["incident", "report", INCIDENT, "--at", "999", "--config", str(good.config)]
+    assert CliRunner(env=ENVIRONMENT).invoke(counterfoil, report).stderr == said
 
 
 @asynccontextmanager

@@ -164,6 +164,23 @@ def test_a_configuration_that_is_not_there_is_one_line_and_exit_2(tmp_path: Path
     assert ".yml" in result.stderr
 
 
+def test_a_pin_is_asked_for_at_a_terminal_alone(tmp_path: Path) -> None:
+    """Elsewhere it would be echoed, and what is piped in stands in a file or a history."""
+    result = subprocess.run(
+        [sys.executable, "-m", "receiver", "person", "pin", "tendai"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input="481516\n481516\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        start_new_session=True,  # which has no terminal
+    )
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("counterfoil: a PIN is asked for at a terminal")
+
+
 def test_a_demo_that_does_not_come_to_its_end_says_what_was_missed_and_how_far_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -147,7 +147,8 @@ def test_as_it_stood_then(tmp_path: Path) -> None:
     assert (data["last"], data["state"], data["times"]["decide"]) == (asked.index, "proposed", None)
     assert run(found, "report", incident, "--at", "3").exit_code == 2
     nothing = run(found, "report", "inc-none")
-    assert (nothing.exit_code, nothing.stderr) == (2, "counterfoil: there is no incident inc-none of default\n")
+    said = "there is no incident inc-none of default: `counterfoil incident list --all` has them"
+    assert (nothing.exit_code, nothing.stderr) == (2, f"counterfoil: {said}\n")
 
 
 def observed(metrics: Metrics) -> dict[str, tuple[float, float]]:

@@ -28,10 +28,13 @@ from receiver.commands.ledger.common import entries_of, json_option, line_of, se
 def show(config: Path, tenant: str, incident: str | None, stage: str | None, limit: int | None, as_json: bool) -> None:
     """The entries, oldest first, one line each; with --json one object a line."""
     entries = [
-        entry
-        for entry in entries_of(settings_of(config), tenant)
-        if (incident is None or entry.incident_id == incident) and stage in (None, entry.stage)
+        entry for entry in entries_of(settings_of(config), tenant) if incident is None or entry.incident_id == incident
     ]
+    if not entries:
+        fail(f"no entry of {tenant} is of an incident {incident}: `counterfoil incident list --all` has them", 2)
+    entries = [entry for entry in entries if stage in (None, entry.stage)]
+    if not entries:
+        click.echo(f"counterfoil: no entry there is {stage}", err=True)
     for entry in entries[-limit:] if limit else entries:
         click.echo(json.dumps(entry.to_json()) if as_json else line_of(entry))
 

@@ -1,8 +1,9 @@
-"""`counterfoil resume` beside a running service: it says what stays halted, by whom, and of which tenant."""
+"""Commands beside a running service: `resume` says what stays halted, `person list` who is suspended."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -62,3 +63,15 @@ async def test_what_stays_halted_is_said(run: Run) -> None:
     assert (code, said.splitlines()[-2]) == (0, "nothing of default is halted any more")
     code, said = await run("resume", "--by", "rudo", "--tenant", "wallet", "--reason", "it is well")
     assert (code, said.splitlines()[-1]) == (0, "nothing of wallet is halted any more")
+
+
+async def test_who_is_suspended_is_listed(run: Run) -> None:
+    code, said = await run("person", "suspend", "rudo", "--by", "root", "--reason", "the phone is lost")
+    assert code == 0, said
+    code, said = await run("person", "list")
+    tendai, rudo = (line for line in said.splitlines() if line.startswith(("tendai", "rudo")))
+    assert (code, tendai.endswith("(oncall)")) == (0, True)
+    assert rudo.endswith("(leads); rudo is suspended: the phone is lost (`person enrol` is the way back)")
+    rows = {row["person"]: row for row in json.loads((await run("person", "list", "--json"))[1])}
+    assert (rows["tendai"]["suspended"], rows["tendai"]["opted_out"]) == (None, False)
+    assert rows["rudo"]["suspended"] == "rudo is suspended: the phone is lost"
