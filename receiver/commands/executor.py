@@ -54,10 +54,21 @@ def serve(executor_config: Path) -> None:
 @click.argument("name")
 @click.option("--tenant", help="Whose executor it is, where several have one of that name.")
 @click.option("--dry-run", is_flag=True, help="Print the exact request, with its secrets masked. Nothing is sent.")
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the action.")
+@click.option("--action", metavar="[RULE/]NAME", help="Whose request, where several actions use it; else the first.")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; else a value that the policy allows."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 @click.pass_obj
-def check(config: Path, name: str, tenant: str | None, dry_run: bool, params: tuple[str, ...], as_json: bool) -> None:
+def check(
+    config: Path,
+    name: str,
+    tenant: str | None,
+    dry_run: bool,
+    action: str | None,
+    params: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Say whether the executor NAME of counterfoil.yml could be called, and with --dry-run how.
 
     Its name is resolved, and nothing is sent. Exit code 1 where anything is FAIL.
@@ -65,7 +76,7 @@ def check(config: Path, name: str, tenant: str | None, dry_run: bool, params: tu
     from receiver.commands.executor_check import examine, parse_params
     from receiver.commands.findings import FAIL
 
-    found, request = examine(config, name, tenant, parse_params(params), dry_run)
+    found, request = examine(config, name, tenant, action, parse_params(params), dry_run)
     failed = any(finding.state == FAIL for finding in found)
     if as_json:
         rows = [dataclasses.asdict(finding) for finding in found]

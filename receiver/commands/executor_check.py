@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
+from policy_rules.rulebook import Action
 from receiver.commands.findings import FAIL, OK, Finding
 from receiver.configuration import ConfigErrors, Loaded, load_config, target
 from receiver.execution.addresses import GuardedResolver, forbidden_target
@@ -27,9 +28,12 @@ ID, INCIDENT = "exec-00000000000000000000", "inc-0000000000"  # of nothing: what
 
 
 def examine(
-    path: Path, name: str, tenant: str | None, given: Mapping[str, str], dry_run: bool
+    path: Path, name: str, tenant: str | None, action: str | None, given: Mapping[str, str], dry_run: bool
 ) -> tuple[list[Finding], str | None]:
-    """The findings, and the request with its secrets masked where `dry_run` asks for it. Raises ClickException."""
+    """The findings, and the request with its secrets masked where `dry_run` asks for it. Raises ClickException.
+
+    action: whose request, as NAME or RULE/NAME; None for the first that uses the executor.
+    """
     try:
         loaded = load_config(path, os.environ)
     except ConfigErrors as error:
@@ -37,21 +41,26 @@ def examine(
     tenant, section = _section(loaded, name, tenant)
     found = [Finding("executor", OK, f"{tenant}/{name}: {_words(section)}")]
     built = target(name, section)
-    found += _users(loaded, tenant, name)
+    users = _users(loaded, tenant, name)
+    found.append(_used(name, users))
     found.append(asyncio.run(_reachable(built)))
     if section.result.url is not None:
         found.append(asyncio.run(_reachable(built, urlsplit(section.result.url).netloc, "result.url")))
     if not dry_run:
         return found, None
-    wanted = sorted({name for _, name in Compiler(section).names()} - set(given))
+    of, asked = _chosen(users, action)
+    params = _params(asked, given)
+    wanted = sorted({name for _, name in Compiler(section).names()} - set(params))
     if wanted:
         raise click.UsageError(f"give --param {wanted[0]}=VALUE: the request needs it")
     public = loaded.settings.public_url
-    order = Order(ID, tenant, INCIDENT, "ACTION", name, given, f"{public}/executions/{ID}", _now())
+    order = Order(ID, tenant, INCIDENT, of.rpartition("/")[2], name, params, f"{public}/executions/{ID}", _now())
     try:
         request = render(built, order)
     except Unrenderable as error:
         return [*found, Finding("request", FAIL, str(error), "give a value that may stand there")], None
+    what = ", ".join(f"{key}={value}" for key, value in params.items())
+    found.append(Finding("request", OK, f"as for {of}, with {what or 'no parameter'}"))
     return found, shown(request, built)
 
 
@@ -91,13 +100,41 @@ def _words(section: Executor) -> str:
     return f"{section.method} {section.url}, signed in by {signing}{client}, result by {section.result.mode}"
 
 
-def _users(loaded: Loaded, tenant: str, name: str) -> Iterator[Finding]:
-    rulebook = loaded.charters[tenant].rulebook
-    users = [f"{rule.name}/{key}" for rule in rulebook.rules for key, a in rule.actions.items() if a.executor == name]
+def _users(loaded: Loaded, tenant: str, name: str) -> dict[str, Action]:
+    """The actions that use the executor, as RULE/NAME."""
+    rules = loaded.charters[tenant].rulebook.rules
+    return {f"{rule.name}/{key}": a for rule in rules for key, a in rule.actions.items() if a.executor == name}
+
+
+def _used(name: str, users: Mapping[str, Action]) -> Finding:
     if users:
-        yield Finding("policy", OK, f"used by {', '.join(users)}; every placeholder has its parameter")
-    else:
-        yield Finding("policy", FAIL, "no action of the policy uses it", f"name it: `executor: {name}`")
+        return Finding("policy", OK, f"used by {', '.join(users)}; every placeholder has its parameter")
+    return Finding("policy", FAIL, "no action of the policy uses it", f"name it: `executor: {name}`")
+
+
+def _chosen(users: Mapping[str, Action], action: str | None) -> tuple[str, Action | None]:
+    """The action whose request is shown. Raises UsageError where none of `users` is meant."""
+    fits = [of for of in users if action in (None, of, of.partition("/")[2])]
+    if action is not None and not fits:
+        raise click.UsageError(f"no action {action} uses it; used by {', '.join(users) or 'none'}")
+    return (fits[0], users[fits[0]]) if fits else ("ACTION", None)
+
+
+def _params(action: Action | None, given: Mapping[str, str]) -> dict[str, str]:
+    """What the action would send: its constants, the first that it allows of a label, the least of a reading.
+
+    given: values in their place. Raises UsageError for one of a parameter that it has not.
+    """
+    if action is None:
+        return dict(given)
+    usual = {
+        param.name: param.constant if param.constant is not None else (*param.allow, str(param.least))[0]
+        for param in action.params
+    }
+    strange = next((name for name in given if name not in usual), None)
+    if strange is not None:
+        raise click.UsageError(f"--param {strange}: the action has {', '.join(usual) or 'no parameter'}")
+    return usual | dict(given)
 
 
 async def _reachable(built: ExecutorTarget, netloc: str | None = None, what: str = "address") -> Finding:

@@ -88,7 +88,9 @@ def test_the_exact_request_is_printed_and_no_secret(folder: Path) -> None:
         (["private"], 1, "FAIL  address        10.0.0.5 is a private address: if that is meant, say `private: true`"),
         (["unused"], 1, "FAIL  policy         no action of the policy uses it"),
         (["other"], 2, "there is no executor other; there is private, rollout, signed, unused"),
-        (["rollout", "--dry-run"], 2, "give --param namespace=VALUE: the request needs it"),
+        (["unused", "--dry-run"], 1, "ok    request        as for ACTION, with no parameter"),
+        (["rollout", "--dry-run", "--param", "other=x"], 2, "--param other: the action has namespace, service"),
+        (["rollout", "--dry-run", "--action", "restart"], 2, "no action restart uses it; used by shop/rollout"),
         (["rollout", "--dry-run", "--param", "x"], 2, "--param x: it is NAME=VALUE"),
         (
             ["rollout", "--dry-run", "--param", "namespace=..", "--param", "service=a"],
@@ -102,6 +104,24 @@ def test_what_is_wrong_is_said_in_one_line(folder: Path, words: list[str], code:
     assert result.exit_code == code, result.output
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+def test_without_parameters_the_request_is_one_that_the_policy_would_send(folder: Path) -> None:
+    told = json.loads(check(folder, "signed", "--dry-run", "--json").output)
+    assert {"action": "restart", "params": {"service": "checkout"}}.items() <= json.loads(
+        told["request"].splitlines()[-1]
+    ).items()
+    params = "service: {label: service, allow: [wallet, checkout]}, bytes: {signal: free, min: 7, max: 9}"
+    again = "again: {executor: signed, title: t, approvers: {roles: [a]}}"
+    policy = POLICY.replace("group_by: []", "group_by: [service]")
+    policy = policy.replace("params: {service: checkout}}", f"params: {{{params}}}}}\n      {again}")
+    policy = policy.replace("rules:", "signals:\n  free: {max_age: 2m, promql: 'free_bytes'}\nrules:")
+    (folder / "policy.yml").write_text(policy, encoding="utf-8")
+    first = check(folder, "signed", "--dry-run")
+    assert "ok    request        as for shop/restart, with service=wallet, bytes=7\n" in first.output, first.output
+    other = check(folder, "signed", "--dry-run", "--action", "again")
+    assert '{"action":"again",' in other.output
+    assert '"params":{}' in other.output
 
 
 def test_a_placeholder_that_an_action_cannot_fill_has_its_line(folder: Path) -> None:
