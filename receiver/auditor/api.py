@@ -46,15 +46,16 @@ class Api:
             ("/api/v1/reconciliation", self._reconciliation),
             ("/api/v1/openapi.json", self._openapi),
         ):
-            app.router.add_get(path, self._guarded(handler))
+            app.router.add_get(path, self._guarded(handler, _parameters(path)))
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, handler: Handler, parameters: frozenset[str]) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if not self._gate().admin_admitted(request):
                 refused = error(401, "unauthorized", "the admin token is needed")
                 refused.headers["WWW-Authenticate"] = "Bearer"
                 return refused
             try:
+                questions.known(request.query, parameters)
                 return await handler(request)
             except BadQuestion as wrong:
                 return error(400, "malformed", str(wrong))
@@ -152,6 +153,11 @@ class Api:
         except PackageNotFoundError:
             release = "unknown"
         return _json(openapi.document(release))
+
+
+def _parameters(path: str) -> frozenset[str]:
+    """What a query of this address may have, as it is described."""
+    return frozenset(one["name"] for one in openapi.paths()[path]["get"]["parameters"] if one["in"] == "query")
 
 
 def _index(request: web.Request) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from ledger.accounts import STAGES
@@ -40,6 +40,16 @@ def tenant(query: Mapping[str, str], tenants: Sequence[str]) -> str:
     if text not in tenants:
         raise BadQuestion(f"tenant: there is no tenant {shown(text)}")
     return text
+
+
+def known(query: Mapping[str, str], names: Collection[str]) -> None:
+    """A parameter that an address does not take is a slip, and what it was to choose would be left out unnoticed.
+
+    Raises BadQuestion.
+    """
+    strange = next((name for name in query if name not in names), None)
+    if strange is not None:
+        raise BadQuestion(f"{shown(strange)} is no parameter of this address: {', '.join(sorted(names))}")
 
 
 def stage(query: Mapping[str, str]) -> str | None:

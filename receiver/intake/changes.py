@@ -114,6 +114,8 @@ class ChangeDesk:
         # A page elsewhere could post a form with the browser's cookie; only JSON is taken, which it cannot send.
         if request.content_type != "application/json":
             return error(415, "not_json", "send application/json")
+        if strange := sorted(set(request.query) - {"tenant"}):
+            return error(400, "malformed", f"{strange[0][:40]!a} is no parameter of this address: tenant")
         changes = self._changes(request.query.get("tenant", "default"))
         if changes is None:
             return error(404, "unknown_tenant", "there is no such tenant")

@@ -524,6 +524,12 @@ async def test_guessing_the_token_is_slowed_down(browser: Any) -> None:
         ("/api/v1/ledger?stage=detected", "stage: 'detected' is none of ACKNOWLEDGED"),
         ("/api/v1/ledger?actor=a%20b", "actor: 'a b' is not a name of 1 to 128 characters"),
         ("/api/v1/ledger?incident=" + "x" * 129, "incident: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'… is not a name"),
+        (
+            "/api/v1/ledger?incidnet=x",
+            "'incidnet' is no parameter of this address: actor, after, incident, limit, stage",
+        ),
+        ("/api/v1/incidents/x?stage=NOTED", "'stage' is no parameter of this address: at, tenant"),
+        ("/api/v1/reconciliation?at=3", "'at' is no parameter of this address: tenant"),
         ("/api/v1/ledger?tenant=other", "tenant: there is no tenant 'other'"),
         ("/api/v1/ledger/x", "index: 'x' is not a whole number from 0"),
         ("/api/v1/ledger/-1", "index: '-1' is not"),

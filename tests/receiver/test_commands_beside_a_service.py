@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,7 @@ from receiver.__main__ import counterfoil
 from receiver.app import Service
 from receiver.commands.init import write_folder
 from receiver.configuration import load_config
+from receiver.settings import load_settings
 
 Run = Callable[..., Awaitable[tuple[int, str]]]
 OTHER = """\
@@ -75,3 +77,16 @@ async def test_who_is_suspended_is_listed(run: Run) -> None:
     rows = {row["person"]: row for row in json.loads((await run("person", "list", "--json"))[1])}
     assert (rows["tendai"]["suspended"], rows["tendai"]["opted_out"]) == (None, False)
     assert rows["rudo"]["suspended"] == "rudo is suspended: the phone is lost"
+
+
+async def test_a_change_with_a_parameter_that_is_none_is_refused(run: Run, tmp_path: Path) -> None:
+    """`?tennant=wallet` would halt the tenant that nobody meant."""
+    settings = load_settings(tmp_path / "counterfoil.yml", {"WALLET_TOKEN": "a token that is long enough"})
+    headers = {"Authorization": f"Bearer {settings.admin_token.get_secret_value()}"}
+    async with (
+        aiohttp.ClientSession(f"http://{settings.listen}", headers=headers) as session,
+        session.post("/api/v1/halts?tennant=wallet", json={"by": "root", "reason": "x"}) as answer,
+    ):
+        error = (await answer.json())["error"]
+    assert (answer.status, error["message"]) == (400, "'tennant' is no parameter of this address: tenant")
+    assert (await run("ledger", "show", "--stage", "HALTED"))[1] == "counterfoil: no entry there is HALTED\n"
