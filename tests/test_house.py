@@ -153,6 +153,22 @@ def leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[str
         yield words
 
 
+def options(command: click.Command) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from options(below)
+    for parameter in command.params:
+        yield from (name for name in parameter.opts if name.startswith("--"))
+
+
+def test_every_option_is_named_in_readme() -> None:
+    written = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "README.md").read_text(encoding="utf-8")))
+    context = click.Context(counterfoil)
+    commands = [counterfoil.get_command(context, name) for name in COMMANDS]
+    unnamed = {option for command in (counterfoil, *commands) if command is not None for option in options(command)}
+    assert unnamed - written == set()
+
+
 def test_every_command_is_documented() -> None:
     rows = table("Commands")
     context = click.Context(counterfoil)
