@@ -63,8 +63,7 @@ class Finding:
             "threshold": _plain(self.threshold),
             "value": None if self.value is None else _plain(self.value),
             "holds": self.holds,
-            "detail": _plain(self.detail)[:DETAIL_MAX],
-        }
+        } | ({"detail": _plain(self.detail)[:DETAIL_MAX]} if self.detail else {})
 
     def _shown(self) -> str:
         """The value in few digits, unless so few would contradict the comparison."""

@@ -62,17 +62,25 @@ class Decided:
 
 def _written(reading: Reading) -> dict[str, Any]:
     """A reading without its question, which the policy has. `at` is what its age counts from."""
-    return ({"partial": True} if reading.partial else {}) | {
+    row = {
         "name": reading.name,
         "state": reading.state.value,
         "value": None if reading.value is None else one_line(reading.value[: VALUE_MAX + 1]),
         "at": format_time(reading.sampled_at or reading.asked_at),
-        "detail": one_line(reading.detail),
     }
+    detail = {"detail": one_line(reading.detail)} if reading.detail else {}
+    return row | detail | ({"partial": True} if reading.partial else {})
 
 
 def _read(row: Mapping[str, Any]) -> Reading:
     at = parse_time(row["at"])
     return Reading(
-        row["name"], "", ReadingState(row["state"]), row["value"], at, at, row["detail"], row.get("partial") is True
+        row["name"],
+        "",
+        ReadingState(row["state"]),
+        row["value"],
+        at,
+        at,
+        row.get("detail", ""),
+        row.get("partial") is True,
     )

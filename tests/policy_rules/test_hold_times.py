@@ -187,7 +187,6 @@ def test_a_verdict_explains_itself():
             "threshold": "0.05",
             "value": "0.3103448275862069",
             "holds": True,
-            "detail": "",
         }
     ]
     assert (body["policy_version"], len(body["policy_digest"]), body["rule"]) == ("1.4.0", 64, "checkout-errors")
