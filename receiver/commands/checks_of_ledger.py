@@ -103,10 +103,8 @@ class _AsRead(notes.Anchor):
 def writable(settings: Settings) -> Iterator[Finding]:
     """Whether whoever calls this could write what `serve` writes. It should be the same user."""
     path, anchor = settings.ledger.path, settings.ledger.anchor_file
-    names = [
-        name for tenant in settings.tenants for name in (f"{path.name}.{tenant}.lock", f"{path.name}.{tenant}.memo")
-    ]
-    beside = [path.with_name(name) for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", *names)]
+    locks = [f"{path.name}.{tenant}.lock" for tenant in settings.tenants]
+    beside = [path.with_name(name) for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", *locks)]
     anchors = [anchor.with_name(f"{anchor.name}.{tenant}") for tenant in settings.tenants]
     files = [file for file in (*beside, people_path(path), *anchors) if file.exists()]
     folders = [folder for folder in dict.fromkeys((path.parent, anchor.parent)) if folder.is_dir()]

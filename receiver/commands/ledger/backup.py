@@ -47,6 +47,8 @@ def backup(config: Path, file: Path) -> None:
     except OSError as error:
         fail(f"{file}: no backup was made: {why(error)}; make room there, or name another place", 2)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            fail(f"{file}: no backup was made: the disk is full; make room there, or name another place", 2)
         fail(f"{file}: no backup was made: {error}", 1)
     for audit in audits:
         click.echo(f"{audit.tenant}: {audit}")
