@@ -14,7 +14,6 @@ from policy_rules.readings import Reading
 from policy_rules.verdict import Outcome
 from receiver.governor import polling
 from receiver.governor.desk import Desk, by_policy, incident_of, stamp
-from receiver.governor.duty import unanswerable
 from receiver.governor.ending import last_look
 from receiver.governor.phrases import ENGLISH, kept, of_policy, said
 from receiver.governor.proving import proof_of
@@ -414,8 +413,7 @@ async def reject(desk: Desk, due: Due) -> None:
 async def withdraw(desk: Desk, due: Due) -> None:
     proposal = desk.book.proposals[due.subject]
     suspended = sorted(set(proposal.body["approvers"]) & set(desk.book.enrolled.suspended))
-    lost = suspended or unanswerable(desk).get(proposal.index, ())
-    why = words("may not answer", names=", ".join(lost)) if lost else _outrun(desk, proposal)
+    why = words("may not answer", names=", ".join(suspended)) if suspended else _outrun(desk, proposal)
     await _decide(desk, proposal, "WITHDRAWN", why)
 
 

@@ -86,7 +86,6 @@ class Desk:
 
     looked, decided, memories, holds: when policy looked last, what it said, its memory, and the verdicts of the hold
     that runs, by subject.
-    unanswerable: as duty.unanswerable found it, and for which roster.
     opening: watches whose DETECTED is being posted, or is not folded yet. spoilt: the entry that was folded by half.
     deferred: steps that are not to be tried again before a time. mine: proposals whose DISPATCHED this process
     posts, or has posted, and has not sent yet; an execution that is not in it was left by a crash. answered: by
@@ -128,7 +127,6 @@ class Desk:
     answered: dict[int, tuple[ExecutionResult, bool]] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     spoilt: int | None = None
-    unanswerable: tuple[Charter, Mapping[int, tuple[str, ...]]] | None = None
     trusted: bool = True
     began: float = 0.0
     heard_at: float | None = None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ledger.entry import Back, Draft, canonical
-from policy_rules.approval import as_asked, eligible
 from receiver.governor.answering import heed, say
 from receiver.governor.asking import notices
 from receiver.governor.desk import Charter, Desk, stamp
@@ -82,29 +81,6 @@ def vacancies(desk: Desk) -> frozenset[str]:
     gone = desk.book.enrolled.opted_out
     active = [m for name, m in desk.charter.people.items() if not m.suspended and name not in gone]
     return frozenset(r for r in desk.charter.duty.roles if not any(r in member.roles for member in active))
-
-
-def unanswerable(desk: Desk) -> Mapping[int, tuple[str, ...]]:
-    """Open questions that fewer may answer than must, since the roster changed: PROPOSED → who may not any more.
-
-    Law 3: they would wait for nobody. Looked for once for each roster, since nobody is asked who is not in it.
-    """
-    known = desk.unanswerable
-    if known is None or known[0] is not desk.charter:
-        desk.unanswerable = known = desk.charter, dict(_unanswerable(desk))
-    return known[1]
-
-
-def _unanswerable(desk: Desk) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for incident in desk.book.open.values():
-        last = incident.last
-        if last is None or not last.open or last.body["in_force"] != desk.charter.rulebook.digest:
-            continue
-        asked = set(last.body["approvers"])
-        action = desk.charter.rulebook.rule(incident.rule).actions[last.body["action"]]
-        able = eligible(action, as_asked(desk.persons(), asked), incident.requested_by)
-        if len(asked & able) < int(last.body["quorum"]):
-            yield last.index, tuple(sorted(asked - able))
 
 
 async def announce(desk: Desk, due: Due) -> None:

@@ -182,7 +182,6 @@ class Governor:
             desk.pace,
             duty.vacancies(desk),
             desk.charter.duty.next_change(looked_at, desk.book.duties.handovers),
-            frozenset(duty.unanswerable(desk)),
         )
         began = desk.clock.monotonic()
         due, later = agenda(desk.book, view, now)

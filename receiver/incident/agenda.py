@@ -90,7 +90,6 @@ class View:
     pace: how many messages one person gets.
     pulse: what is known of the heartbeat, where one is expected.
     vacant, duty_at: roles of which nobody is on duty, and when that may change next.
-    unanswerable: open questions that fewer people may answer than must, by the roster in force.
     may_act: False while the clock is in doubt or the anchor cannot be written: no authorization, no dispatch.
     """
 
@@ -106,7 +105,6 @@ class View:
     pace: Pace = NO_LIMIT
     vacant: frozenset[str] = frozenset()
     duty_at: datetime | None = None
-    unanswerable: frozenset[int] = frozenset()
 
 
 def agenda(book: Book, view: View, now: datetime) -> tuple[list[Due], datetime | None]:
@@ -185,7 +183,7 @@ def _of_proposal(proposal: Proposal, view: View, now: datetime, *, overtaken: bo
         outdated = overtaken or proposal.body["in_force"] != view.in_force.digest
         if proposal.declined_by is not None:
             yield Due(Kind.REJECT, proposal.index, now)
-        elif outdated or view.suspended & set(proposal.body["approvers"]) or proposal.index in view.unanswerable:
+        elif outdated or view.suspended & set(proposal.body["approvers"]):
             # Law 3: an answer counts for the policy version that it was asked under. Another one asks anew.
             yield Due(Kind.WITHDRAW, proposal.index, now)
         elif proposal.quorum_met and now <= proposal.authorize_until:
@@ -281,9 +279,8 @@ def _ask_at(incident: Incident, rule: Rule) -> datetime | None:
     if last is None:
         if any(action.when is not None or action.breaker is not None for action in rule.actions.values()):
             return incident.told_at  # what is not needed yet may come to be, and somebody may resume what is held back
-        # A halt may be why nothing was asked: then its end is when to ask.
-        moments = [at for at in (incident.reminded_at, incident.resumed_at) if at is not None]
-        return max((at for at in moments if at > incident.told_at), default=None)
+        reminded = incident.reminded_at
+        return reminded if reminded is not None and reminded > (incident.told_at or reminded) else None
     if last.outcome == "WITHDRAWN" or last.result in ("FAILED", "VOIDED", "WRITTEN_OFF") or last.verified:
         return last.proposed_at
     if last.outcome == "EXPIRED" and incident.reminded_at is not None and incident.reminded_at > last.proposed_at:

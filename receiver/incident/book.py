@@ -491,8 +491,6 @@ class Book:
 
     def _resumed(self, entry: Entry) -> None:
         self.halts.pop(_settled(entry), None)
-        for incident in self.open.values() if not self.halts else ():
-            incident.resumed_at = entry.timestamp
 
     def _escalated(self, entry: Entry) -> None:
         incident = self.incidents[entry.incident_id or ""]

@@ -196,7 +196,6 @@ class Incident:
     escalated: int = -1  # the last step of the ladder that was taken
     reminders: int = 0
     reminded_at: datetime | None = None
-    resumed_at: datetime | None = None  # when the last halt ended that stood while it was open
     held_until: datetime | None = None  # somebody is "on it"
     called: set[int] = field(default_factory=set)  # messages of the last step that may still reach somebody
     lost: int = 0  # messages of the last step that did not
@@ -213,7 +212,7 @@ class Incident:
     closed_with: Mapping[str, datetime] = field(default_factory=dict)  # by fingerprint: when its alerts had begun
     continues: str | None = None  # the incident that it counts as a part of
     part: int = 1
-    tried_before: frozenset[str] = frozenset()  # in the parts before, which are the same incident
+    tried_before: frozenset[str] = frozenset()  # in the parts before
     people: set[str] = field(default_factory=set)  # everyone who was written to about it
     gone: set[str] = field(default_factory=set)  # fingerprints that vanished without a resolved
     requested_by: str = ""  # who asked for it by hand; empty where an alert opened it
@@ -232,7 +231,10 @@ class Incident:
 
     @property
     def tried(self) -> frozenset[str]:
-        """Actions that ran and did not help since the last reminder; a reminder may ask for them again."""
+        """Actions that ran and did not help since the last reminder; a reminder may ask for them again.
+
+        What was tried before it broke again counts, too, for it is the same incident.
+        """
         since = self.reminded_at
         return (self.tried_before if since is None else frozenset()) | {
             proposal.body["action"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
 import pytest
 
 from receiver.authorization import codes
@@ -12,7 +9,7 @@ from receiver.governor.changes import ENROL_SECONDS, GovernorChanges
 from receiver.governor.enrolling import CODE_TRIES
 from receiver.incident.enrolled import CODE_WINDOW
 from receiver.papers import ChangeRefused, UnknownSubject
-from tests.receiver.governed import POLICY, SECRET, TENANT, Governed
+from tests.receiver.governed import SECRET, TENANT, Governed
 
 
 @pytest.fixture
@@ -139,54 +136,3 @@ async def test_an_operator_suspends_by_name_and_a_restart_remembers(governed: Go
     await again.rest()
     assert roster(again) == {"tendai": True, "ruth": False}
     assert len(again.entries("ADOPTED")) == 2
-
-
-async def reloaded(governed: Governed, people: Mapping[str, Sequence[str]]) -> None:
-    """The same policy, with other people."""
-    roster = Governed(people=people).desk.charter.people
-    governed.governor.reload(replace(governed.desk.charter, people=roster))
-    await governed.rest()
-
-
-async def test_a_question_that_nobody_may_answer_any_more_is_asked_anew() -> None:
-    """Whoever it was put to left, or is no approver since: it waits for nobody, and for no reminder either."""
-    for others in ({"ruth": ("leads",)}, {"tendai": (), "ruth": ("leads",)}):
-        governed = Governed(people={"tendai": ("oncall",)})
-        await governed.governor.start()
-        await governed.fire()
-        code = governed.question("tendai").variables["code"]
-        await reloaded(governed, others)
-        assert [entry.reason for entry in governed.entries("WITHDRAWN")] == ["tendai may not answer any more"]
-        assert [entry.body["approvers"] for entry in governed.entries("PROPOSED")] == [["tendai"], ["ruth"]]
-        if "tendai" in others:
-            await governed.hear("tendai", f"A {code}")
-        assert governed.executors.ran == []
-        await governed.hear("ruth", f"A {governed.question('ruth').variables['code']}")
-        assert len(governed.executors.ran) == 1
-
-
-async def test_a_question_that_others_may_still_answer_stays() -> None:
-    people = {"tendai": ("oncall",), "ruth": ("leads",)}
-    governed = Governed(people=people)
-    await governed.governor.start()
-    await governed.fire()
-    await reloaded(governed, {"ruth": ("leads",), "farai": ("oncall",)})
-    assert (governed.entries("WITHDRAWN"), len(governed.entries("PROPOSED"))) == ([], 1)
-    await reloaded(governed, {"farai": ("oncall",)})
-    assert [entry.reason for entry in governed.entries("WITHDRAWN")] == ["ruth, tendai may not answer any more"]
-    assert governed.question("farai").variables["code"]
-
-
-async def test_of_two_who_must_approve_one_who_leaves_takes_the_question_along() -> None:
-    policy = POLICY.replace("leads]}, expires", "leads], quorum: 2}, expires")
-    governed = Governed(policy, {"tendai": ("oncall",), "ruth": ("leads",)})
-    await governed.governor.start()
-    await governed.fire()
-    await governed.hear("tendai", f"A {governed.question('tendai').variables['code']}")
-    roster = Governed(people={"ruth": ("leads",), "farai": ("oncall",)}).desk.charter.people
-    governed.governor.reload(replace(governed.desk.charter, people=roster))
-    await governed.rest()
-    first, second = governed.entries("PROPOSED")
-    assert (first.body["approvers"], second.body["approvers"]) == (["ruth", "tendai"], ["farai", "ruth"])
-    await governed.hear("ruth", f"A {governed.question('ruth').variables['code']}")
-    assert governed.executors.ran == [], "what who left had approved counts no more"

@@ -152,29 +152,6 @@ async def test_everybody_else_hears_of_a_halt_once_and_of_its_end(governed: Gove
     assert "Resumed by ruth at 09:00 UTC: what is approved is dispatched again." in governed.told("tendai")[-1]
 
 
-async def test_what_could_not_be_asked_for_a_halt_is_asked_at_its_end(governed: Governed) -> None:
-    await governed.hear("tendai", "HALT")
-    await governed.fire()
-    await governed.after(120)
-    assert governed.entries("PROPOSED") == []
-    await governed.hear("ruth", "RESUME")
-    (proposed,) = governed.entries("PROPOSED")
-    assert (governed.entries("REMINDED"), proposed.body["approvers"]) == ([], ["ruth", "tendai"])
-
-
-async def test_a_halt_beside_another_asks_nothing_when_it_ends(governed: Governed) -> None:
-    await GovernorChanges(governed.desk).halt("ops", "migration")
-    await GovernorChanges(governed.desk).halt("ruth", "and more")
-    await governed.fire()
-    await GovernorChanges(governed.desk).resume("ruth", "it is done")
-    await governed.after(61)
-    assert len(governed.entries("RESUMED")) == 1
-    assert governed.entries("PROPOSED") == []
-    await GovernorChanges(governed.desk).resume("tendai", "it is done, too")
-    await governed.after(1)
-    assert len(governed.entries("PROPOSED")) == 1
-
-
 async def test_a_halt_through_the_api_is_told_with_its_reason(governed: Governed) -> None:
     changes = GovernorChanges(governed.desk)
     await changes.halt("ops", "migration")
