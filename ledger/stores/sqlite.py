@@ -244,21 +244,27 @@ class SqliteJournal:
                 log.error("the ledger takes nothing: %s", short)
             for job in jobs:
                 answer(job, Unavailable(short))
+        if short is None and self._short:
+            log.warning("the ledger takes entries again")
         self._short = short is not None
         if self._short:
             return
+        failed = self._failed
         try:
-            if self._failed is not None:
+            if failed is not None:
                 await self._reopen()
             own = self._attesting.due()
             batch = await self._transact([*jobs, *own])
         except (sqlite3.Error, Broken, Unavailable) as error:
             # A COMMIT that failed is "unknown", not "no": stop, and look at what stands before anything else is taken.
+            if failed is None:  # it is tried again every second, and each try says the same
+                log.error("the ledger cannot be written: %s", error)
             self._failed = str(error)
-            log.error("the ledger cannot be written: %s", error)
             for job in jobs:
                 answer(job, Unavailable(f"{error}; ask again under the same id"))
             return
+        if failed is not None:
+            log.warning("the ledger is written again")
         self._heads |= batch.heads
         self._attesting.committed(own, batch.results[len(jobs) :], batch.signed)
         self._anchoring.committed()

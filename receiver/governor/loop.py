@@ -114,8 +114,8 @@ class Governor:
                     later = await self._turns()
                     self.unavailable = None
                 except Unavailable as unavailable:
-                    # Law 5: the ledger records. What cannot be booked does not happen.
-                    log.error("tenant %s: the ledger cannot be written: %s", self.desk.tenant, unavailable)
+                    if self.unavailable is None:  # law 5: what cannot be booked does not happen; said once
+                        log.error("tenant %s: the ledger cannot be written: %s", self.desk.tenant, unavailable)
                     self.unavailable = str(unavailable)
                     # Not until the log grows: one that is closed says so at once, again and again.
                     await asyncio.sleep(UNAVAILABLE_AGAIN_SECONDS)

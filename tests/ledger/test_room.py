@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +82,32 @@ async def test_nothing_is_posted_without_room_and_everything_once_there_is(tmp_p
     assert files.verify().fault is None
 
 
-async def test_the_service_says_503_and_is_not_ready_and_goes_on_by_itself(tmp_path: Path) -> None:
+async def test_that_nothing_can_be_written_is_logged_once_and_its_end_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING, "ledger.stores.sqlite")
+
+    async def full(jobs: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    journal = await Files(tmp_path).open()
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "_transact", full)
+        for number in range(5):
+            with pytest.raises(Unavailable):
+                await journal.post("default", [note(f"try {number}")])
+    for number in range(5):
+        await journal.post("default", [note(f"try {number}")])
+    assert caplog.messages == [
+        "the ledger cannot be written: database or disk is full",
+        "the ledger is written again",
+    ]
+    await journal.close()
+
+
+async def test_the_service_says_503_and_is_not_ready_and_goes_on_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     house = House(tmp_path)
     text = house.config.read_text().replace(":9877", ":0").replace(":9878", ":0")
     house.config.write_text(text)
@@ -117,6 +144,9 @@ async def test_the_service_says_503_and_is_not_ready_and_goes_on_by_itself(tmp_p
         async with asyncio.timeout(30):
             while (await look(session))[:2] != (200, 200):
                 pass  # a governor that was refused asks again after a pause of its own
+    for said in ("the ledger takes nothing: ", "the ledger takes entries again"):
+        assert len([text for text in caplog.messages if text.startswith(said)]) == 1, caplog.messages
+    assert len([text for text in caplog.messages if "the ledger cannot be written" in text]) <= 1, caplog.messages
 
 
 def test_check_says_how_much_there_is(tmp_path: Path) -> None:
