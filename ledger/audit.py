@@ -17,8 +17,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.beside import can_be_told, uncollected
+from ledger.beside import can_be_told
 from ledger.books_audit import BESIDE_FROM, SHAPE, BooksAudit, BooksFault, audited_beside
+from ledger.bulk import without_collector
 from ledger.entry import Entry
 from ledger.log_audit import Anchored, LogAudit, LogFault
 from ledger.posting_again import POSTED_AGAIN_MAX, Refused, posting_again
@@ -84,7 +85,7 @@ def verify_store(
     try:
         # Before the snapshot: a service that goes on writing would move the anchor ahead of what is read here.
         anchors = _anchors(anchor_path)
-        with closing(schema.connect(path)) as store, _damage(path) as damage, uncollected():
+        with closing(schema.connect(path)) as store, _damage(path) as damage, without_collector():
             store.execute("BEGIN")
             sql = "SELECT tenant FROM entry UNION SELECT tenant FROM checkpoint"
             # What is no text is a damaged record: its log lacks it, or the file's own check names it below.

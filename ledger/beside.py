@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
@@ -10,18 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the search for cycles: who reads a long log makes millions of objects and no cycle, and each costs."""
-    searched = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if searched:
-            gc.enable()
 
 
 class Unsaid(Exception):

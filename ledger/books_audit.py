@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ledger.beside import Unsaid, beside, uncollected
+from ledger.beside import Unsaid, beside
+from ledger.bulk import without_collector
 from ledger.entry import Entry
 from ledger.findings import HARMLESS, Examiner, Finding
 from ledger.reconcile import Tally
@@ -89,7 +90,7 @@ def audited_beside(
 def main() -> None:
     """The process beside: PATH TENANT SIZE. It writes the first fault, as JSON."""
     path, tenant, size = sys.argv[1:]
-    with closing(schema.connect(path)) as store, uncollected():
+    with closing(schema.connect(path)) as store, without_collector():
         sys.stdout.write(json.dumps(audit_books(store, tenant, int(size))))
 
 

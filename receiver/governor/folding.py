@@ -7,10 +7,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ledger.bulk import without_collector
 from ledger.entry import Entry
 from ledger.journal import Page
 from receiver.governor.beside import NAMES, assigned_by, brought_by
-from receiver.governor.bulk import without_collector
 from receiver.governor.forgetting import forget
 from receiver.governor.meters import count, durations
 

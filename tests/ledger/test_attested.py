@@ -24,8 +24,7 @@ from ledger.stores.batch import Batch
 from ledger.stores.sqlite import SqliteJournal
 from tests.ledger.books import ORIGIN
 from tests.ledger.files import KEY, OTHER_KEY, Files, note
-from tests.ledger.test_signatures_audit import CHANGES, put, verified
-from tests.ledger.test_signatures_audit import said as stored
+from tests.ledger.test_signatures_audit import CHANGES, each_is_found
 
 NAME = notes.log_origin(ORIGIN, "default")
 
@@ -154,18 +153,8 @@ async def test_only_signatures_of_which_no_entry_speaks_are_verified(
 def test_a_changed_checkpoint_is_found_whether_or_not_an_entry_speaks_of_it(
     spoken: Files, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signatures_audit, "BLOCK", 2)
-    for (size,) in spoken.rows("SELECT size FROM checkpoint ORDER BY size")[1::5]:
-        with spoken.without_rules() as store:
-            before = stored(store, size)
-            CHANGES[kind](store, size)
-        found = verified(spoken, monkeypatch)
-        with spoken.without_rules() as store:
-            changed = stored(store, size) != before
-            put(store, size, before)
-        assert all(each == found[0] for each in found), (size, found)
-        assert (found[0].fault is not None) is changed, size
-        assert found[0].fault is None or found[0].fault.index == size - 1
+    sizes = [size for (size,) in spoken.rows("SELECT size FROM checkpoint ORDER BY size")]
+    each_is_found(spoken, kind, sizes[1::5], monkeypatch)
 
 
 def of(after: Any = 2, through: Any = 5, checkpoints: Any = 3, sha256: Any = "00" * 32, **changed: Any) -> Entry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -83,8 +83,16 @@ def test_processes_beside_find_what_this_process_finds(
     files: Files, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [row[0] for row in files.rows("SELECT size FROM checkpoint ORDER BY size")] == list(range(1, 14))
+    each_is_found(files, kind, (1, 2, 3, 7, 8, 9, 13), monkeypatch)
+    found = verified(files, monkeypatch)
+    assert found[0].fault is None
+    assert found[1:] == found[:1] * 2
+
+
+def each_is_found(files: Files, kind: str, sizes: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the checkpoint of each of these sizes is found there, however the log is verified."""
     monkeypatch.setattr(signatures_audit, "BLOCK", 2)
-    for size in (1, 2, 3, 7, 8, 9, 13):
+    for size in sizes:
         with files.without_rules() as store:
             before = said(store, size)
             CHANGES[kind](store, size)
@@ -95,9 +103,6 @@ def test_processes_beside_find_what_this_process_finds(
         assert all(each == found[0] for each in found), (size, found)
         assert (found[0].fault is not None) is changed, size
         assert found[0].fault is None or found[0].fault.index == size - 1
-    found = verified(files, monkeypatch)
-    assert found[0].fault is None
-    assert found[1:] == found[:1] * 2
 
 
 def verified(files: Files, monkeypatch: pytest.MonkeyPatch) -> list[audit.Audit]:
