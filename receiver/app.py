@@ -67,6 +67,7 @@ from receiver.intake.replies import Replies
 from receiver.intake.results import Results
 from receiver.intake.routes import private_app, public_app
 from receiver.intake.signed import Signed
+from receiver.listener import Listener
 from receiver.metrics import Metrics
 from receiver.papers import NOTICE, SMS, VOICE, WHATSAPP
 from receiver.pinging import ping_forever
@@ -77,7 +78,6 @@ from receiver.settings_values import Address
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0  # requests and steps under way are waited for so long
-TURNS_OF_ACCEPTING = 5  # of the loop, from the socket of a connection to its protocol
 
 
 class SystemClock:
@@ -120,7 +120,7 @@ class Service:
         self._anchorings: list[Anchoring] = []
         self._locks = Locks(loaded.settings.ledger.path)
         self._room = Room(loaded.settings.ledger.path, loaded.settings.ledger.min_free_bytes)
-        self._runners: list[web.AppRunner] = []
+        self._listeners: list[Listener] = []
         self._ready = False
         self._stopping = False
         self._notices = Notices()
@@ -247,12 +247,10 @@ class Service:
         if self._stopping:
             return
         self._stopping, self._ready = True, False
-        for site in [site for runner in self._runners for site in runner.sites]:
-            await site.stop()
-        for _ in range(TURNS_OF_ACCEPTING):  # what was accepted is known to its server only then, which lets it end
-            await asyncio.sleep(0)
-        for runner in self._runners:
-            await runner.cleanup()
+        for listener in self._listeners:
+            await listener.refuse()
+        for listener in self._listeners:
+            await listener.close()
         tasks = [*self._tasks, *self._beside]
         for task in tasks:
             task.cancel()
@@ -508,15 +506,12 @@ class Service:
 
     async def _serve(self, app: web.Application, key: str, address: Address) -> str:
         app._client_max_size = MAX_BODY_BYTES
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False)
-        await runner.setup()
-        self._runners.append(runner)
         try:
-            await web.TCPSite(runner, address.host, address.port).start()
+            listener = await Listener.open(app, address.host, address.port, shutdown_seconds=SHUTDOWN_SECONDS)
         except OSError as error:
             raise OSError(f"{key}: {address}: {_not_listening(error)}") from error
-        host, port = runner.addresses[0][:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._listeners.append(listener)
+        return listener.url
 
     def _auth_tokens(self) -> Sequence[str]:
         twilio = self.loaded.settings.twilio

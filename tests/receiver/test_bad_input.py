@@ -119,7 +119,7 @@ def body_of(rng: random.Random) -> bytes:
 
 def routes_of(service: Service) -> tuple[list[str], list[str]]:
     """The paths of the private and of the public listener, as the service itself has them."""
-    apps = [runner.app for runner in service._runners]
+    apps = [listener.app for listener in service._listeners]
     private, public = (sorted({r.resource.canonical for r in app.router.routes() if r.resource}) for app in apps)
     assert "/api/v1/halts" in private
     assert "/twilio/message" in public
