@@ -52,9 +52,9 @@ def decision(entry: Entry) -> Any:
     """What was decided, by whom, about what and for whom: all of an entry but its words, its salt and its citations.
 
     The citations are left out because AUTHORIZED names the diagnosis that stood beside it, which is what a reader of
-    the ledger wants to see; it decides nothing.
+    the ledger wants to see; it decides nothing. So is the hash over checkpoints, which are over what Claude said, too.
     """
-    body = {name: value for name, value in entry.body.items() if name not in ("subject", "content_digest")}
+    body = {name: value for name, value in entry.body.items() if name not in ("subject", "content_digest", "sha256")}
     return (
         entry.tenant_id,
         entry.index,
