@@ -1,11 +1,11 @@
 """The ledger beside a bare disk and beside Redis: `python -m tests.benchmarks.ledger`; `--help` has its options.
 
 Posts a second with 1 and 32 writers against write and fdatasync of as many bytes, and, where redis-server is on PATH,
-against RPUSH under `appendfsync always` with as many clients: as a service in Python would ask it (redis-py), and by
-bare sockets, which is as fast as Python can ask and no client of anybody; bytes on disk for each byte of an entry;
-`ledger verify`, its time and its memory; an inclusion proof; the start with open incidents, without a memo of the fold
-and from one, and its memory (starting.py). It is made of whole incidents (histories.py). Nothing is asserted: machines
-differ, ratios less so.
+against RPUSH under `appendfsync always` with as many clients: redis-py in threads, by which the aim was set; redis-py
+in one event loop; and bare sockets, as fast as Python can ask and no client of anybody. Bytes on disk for each byte of
+an entry; `ledger verify`, its time and its memory; an inclusion proof; the start with open incidents, without a memo of
+the fold and from one, and its memory (starting.py). It is made of whole incidents (histories.py). Nothing is asserted:
+machines differ, ratios less so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,8 +132,26 @@ async def redis_server(folder: Path) -> AsyncIterator[Path | None]:
         await process.communicate()
 
 
+def threads_rate(socket: Path, size: int, clients: int, each: int) -> float:
+    """RPUSH of `size` bytes a second by clients of redis-py, each in a thread of its own, waiting for each answer."""
+    pool = [redis.Redis(unix_socket_path=str(socket)) for _ in range(clients)]
+
+    def push(client: redis.Redis) -> None:
+        for _ in range(each):
+            client.execute_command("RPUSH", "l", b"x" * size)
+
+    with ThreadPoolExecutor(clients) as threads:
+        list(threads.map(redis.Redis.ping, pool))
+        began = time.perf_counter()
+        list(threads.map(push, pool))
+        took = time.perf_counter() - began
+    for client in pool:
+        client.close()
+    return clients * each / took
+
+
 async def redis_rate(socket: Path, size: int, clients: int, each: int) -> float:
-    """RPUSH of `size` bytes a second by clients of redis-py, each on a connection of its own."""
+    """The same by clients of redis-py in this process's event loop, each on a connection of its own."""
     pool = [redis.asyncio.Redis(unix_socket_path=str(socket)) for _ in range(clients)]
     try:
         for client in pool:
@@ -184,11 +203,13 @@ async def posting(folder: Path, key: Ed25519PrivateKey, each: int) -> None:
             if socket is None:
                 print("; no redis-server here", end="")
             else:
-                by_client = await redis_rate(socket, size, writers, each)
-                by_socket = await socket_rate(socket, size, writers, each)
-                print(f", {rate / by_client:.2f} of Redis's {by_client:.0f}/s by redis-py", end="")
-                print(f", {rate / by_socket:.2f} of its {by_socket:.0f}/s by bare sockets", end="")
-        print(" (aim 0.3 of fdatasync)" if writers == 1 else " (aim 1.2 of Redis)")
+                for name, found in (
+                    ("in threads", await asyncio.to_thread(threads_rate, socket, size, writers, each)),
+                    ("in one loop", await redis_rate(socket, size, writers, each)),
+                    ("by bare sockets", await socket_rate(socket, size, writers, each)),
+                ):
+                    print(f", {rate / found:.2f} of Redis's {found:.0f}/s {name}", end="")
+        print(" (aim 0.3 of fdatasync)" if writers == 1 else " (aim 1.2 of Redis in threads)")
 
 
 async def reading(folder: Path, key_file: Path, entries: int, open_incidents: int) -> None:
