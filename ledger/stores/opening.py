@@ -52,9 +52,9 @@ def prepare(
     _make(store)
     with closing(schema.connect(store.path)) as connection:
         connection.execute("BEGIN")
-        _check_rules(connection, store)
+        check_rules(connection, store)
         for tenant in tenants(connection):
-            heads[tenant], known = _head(connection, store, tenant, anchors.get(tenant))
+            heads[tenant], known = head_of(connection, store, tenant, anchors.get(tenant))
             keep(tenant, known)
     for tenant, anchor in anchors.items():
         keys = Keyring.trusting(notes.log_origin(store.origin, tenant), store.public)
@@ -85,7 +85,7 @@ def _make(store: Store) -> None:
     os.close(descriptor)
     with closing(schema.connect(store.path, read_only=False)) as connection:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _check_origin(connection, store)
+            check_origin(connection, store)
             try:
                 migration.migrate(connection, store.origin)
             except Broken as error:
@@ -98,7 +98,8 @@ def _make(store: Store) -> None:
         connection.executescript(schema.script(store.origin))
 
 
-def _check_origin(connection: sqlite3.Connection, store: Store) -> None:
+def check_origin(connection: sqlite3.Connection, store: Store) -> None:
+    """Raise Broken where the file is another's ledger, or none."""
     try:
         other = schema.other_origin(connection, store.origin)
     except sqlite3.OperationalError as error:
@@ -107,16 +108,17 @@ def _check_origin(connection: sqlite3.Connection, store: Store) -> None:
         raise Broken(f"{store.path}: the ledger of {other!r}, and the configuration says {store.origin!r}")
 
 
-def _check_rules(connection: sqlite3.Connection, store: Store) -> None:
+def check_rules(connection: sqlite3.Connection, store: Store) -> None:
+    """Raise Broken where its rules are not those of this version."""
     changed = next(schema.differences(connection, store.origin), None)
     if changed is not None:
         raise Broken(f"{store.path}: its rules are not those of this version: {changed}; restore the newest copy")
 
 
-def _head(
+def head_of(
     connection: sqlite3.Connection, store: Store, tenant: str, anchor: notes.Anchor | None
 ) -> tuple[Head, Subtrees]:
-    """Hash every entry of one log, and compare with the newest checkpoint and the anchor."""
+    """Hash every entry of one log, and compare with the newest checkpoint and the anchor. Raises Broken."""
     keys = _keys(connection, store, tenant)
     anchored = _anchored(keys, anchor) if anchor is not None else None
     try:

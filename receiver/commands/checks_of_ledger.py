@@ -68,16 +68,16 @@ def _opened(settings: Settings) -> bool:
     with closing(schema.connect(store.path)) as connection:
         connection.execute("BEGIN")
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # else the next start fills it
-            opening._check_origin(connection, store)
+            opening.check_origin(connection, store)
             why = migration.too_new(connection)
             if why is not None:
                 raise Broken(f"{store.path}: {why}")
             older = migration.version_of(connection) < schema.VERSION
             if not older:
-                opening._check_rules(connection, store)
+                opening.check_rules(connection, store)
             found = list(opening.tenants(connection))
         for tenant in found:
-            opening._head(connection, store, tenant, anchors.get(tenant))
+            opening.head_of(connection, store, tenant, anchors.get(tenant))
     for tenant, anchor in anchors.items():
         if tenant not in found and anchor.note is not None:
             raise Broken(
