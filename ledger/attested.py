@@ -23,12 +23,16 @@ FIRST_ID, END_ID = "attest:", "attest;"  # its id is the former and a size: none
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """The checkpoints of the sizes in (after, through]: how many, and the SHA-256 over their notes, in hex."""
+    """The checkpoints of the sizes in (after, through]: how many, and the SHA-256 over their notes, in hex.
+
+    index: of the entry that says so.
+    """
 
     after: int
     through: int
     checkpoints: int
     sha256: str
+    index: int
 
     def covers(self, notes: Iterable[str]) -> bool:
         """Whether these are the notes, in order, that the entry speaks of."""
@@ -79,4 +83,4 @@ def attested_of(entry: Entry) -> Attested | None:
         return None
     if not (0 <= after < through <= entry.index and 0 < number <= CHECKPOINTS_MAX):
         return None
-    return Attested(after, through, number, digest)
+    return Attested(after, through, number, digest, entry.index)

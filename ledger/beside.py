@@ -27,22 +27,29 @@ def beside(module: str, *given: str) -> Iterator[Callable[[], Any]]:
     What is called for the answer waits for it, and raises Unsaid. Whoever leaves before does not wait.
     """
     with _begun(module, given) as process:
-        yield lambda: _read(process.communicate()[0])
+        yield lambda: _read(process.communicate()[0] if process is not None else b"")
 
 
 @contextmanager
 def telling(module: str, *given: str) -> Iterator[Callable[[], Any]]:
     """The same where `main` writes answer after answer, a line each: every call waits for the next one."""
     with _begun(module, given) as process:
-        yield lambda: _read(process.stdout.readline() if process.stdout is not None else b"")
+        yield lambda: _read(process.stdout.readline() if process is not None and process.stdout is not None else b"")
 
 
 @contextmanager
-def _begun(module: str, given: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
-    words = [sys.executable, "-c", f"from {module} import main; main()", *given]
+def _begun(module: str, given: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes] | None]:
+    """None where no other process is allowed here."""
+    # -P: never from the folder in which somebody calls this, where anybody may have put a module of such a name.
+    words = [sys.executable, "-P", "-c", f"from {module} import main; main()", *given]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     silent = subprocess.DEVNULL  # where it fails, the same work fails here, and says why
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=silent, env=environment) as process:
+    try:
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=silent, env=environment)
+    except OSError:
+        yield None
+        return
+    with process:
         try:
             yield process
         finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ledger.beside import Unsaid, beside
 from ledger.bulk import without_collector
-from ledger.entry import Entry
+from ledger.entry import MAX_ENTRY_BYTES, Entry
 from ledger.findings import HARMLESS, Examiner, Finding
 from ledger.reconcile import Tally
 from ledger.stores import schema
@@ -63,6 +63,8 @@ def audit_books(store: sqlite3.Connection, tenant: str, size: int) -> BooksFault
     for place, (n, raw) in enumerate(store.execute(sql, (tenant, size))):
         if n != place:
             break
+        if type(raw) is not bytes or len(raw) > MAX_ENTRY_BYTES:
+            return SHAPE, place, "it is not an entry: it is no text, or too long"
         try:
             books.take(Entry.parse(raw))
         except ValueError as error:  # NotCanonical among them, where a rule compares what has no canonical form

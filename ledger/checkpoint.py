@@ -212,11 +212,13 @@ class Anchor:
     def read(self) -> str | None:
         """The newest whole note, or None where there is no file. Raises BadCheckpoint where no slot is whole."""
         try:
-            data = self.path.read_bytes()
+            # Without waiting: in its place may stand a pipe. What is longer than two slots is none.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             self._newest = None
             return None
-        self._newest = _newest(data)
+        with os.fdopen(descriptor, "rb") as file:
+            self._newest = _newest(file.read(2 * SLOT_BYTES) or b"")
         if self._newest is None:
             raise BadCheckpoint(f"{self.path}: no slot of the anchor is whole")
         return self._newest[1]

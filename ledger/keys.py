@@ -53,10 +53,11 @@ class Keyring:
     def of(cls, name: str, entries: Iterable[Entry]) -> Keyring:
         """The keys that OPENED and REKEYED entries name, in the order of the log. Raises KeyFault."""
         keys: list[LogKey] = []
+        named: set[object] = set()
         for entry in entries:
             if (entry.stage == "OPENED") is not (not keys) or entry.stage not in STAGES:
                 raise KeyFault(entry.index, f"{entry.stage} names no key here")
-            if (entry.index == 0) is not (not keys) or any(entry.index <= key.first for key in keys):
+            if (entry.index == 0) is not (not keys) or (keys and entry.index <= keys[-1].first):
                 raise KeyFault(entry.index, "it cannot bring a key into force from there: entry 0 names the first")
             if keys and entry.body.get("retires") != keys[-1].vkey:
                 raise KeyFault(entry.index, "it retires another key than the one in force")
@@ -65,8 +66,9 @@ class Keyring:
                 signer, public = notes.parse_verifier_key(vkey if isinstance(vkey, str) else "")
             except BadKey as error:
                 raise KeyFault(entry.index, f"it names no key: {error}") from error
-            if signer != name or any(vkey == key.vkey for key in keys):
+            if signer != name or vkey in named:
                 raise KeyFault(entry.index, f"{vkey} is of another log, or was in force before")
+            named.add(vkey)
             keys[-1:] = [replace(key, end=entry.index) for key in keys[-1:]]
             keys.append(LogKey(str(vkey), notes.key_id(name, public), public, entry.index))
         if not keys:
@@ -103,18 +105,20 @@ class Keyring:
             raise BadCheckpoint(f"it is of {found.origin}, and not of {self.name}")
         return found
 
-    def vouch(self, note: str, *, after: int) -> None:
+    def vouch(self, note: str, *, after: int) -> int:
         """Check that `note`, the next checkpoint after one of `after` entries, is also signed by each key that it ends.
 
-        Raises BadCheckpoint.
+        How many these are. Raises BadCheckpoint.
         """
-        size = size_said(note)
+        size, vouchers = size_said(note), 0
         for key in self.keys:
             if key.end is not None and after <= key.end < size:
                 try:
                     notes.verify(note, self.name, key.public)
                 except BadCheckpoint as error:
                     raise WrongKey(f"the key before entry {key.end} does not vouch for the next: {error}") from error
+                vouchers += 1
+        return vouchers
 
     def _by_whom(self, note: str, index: int) -> str:
         """Who signed a note that the key in force did not sign, in words."""

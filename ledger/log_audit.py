@@ -60,6 +60,7 @@ class LogAudit:
         self._signatures = signatures
         self._seen: set[int] = set()
         self._blob_fault: LogFault | None = None
+        self._unlike: LogFault | None = None  # checkpoints are others than an entry says
         self._frontier = Frontier()
         self._stage: object = None  # of the last entry
 
@@ -74,8 +75,9 @@ class LogAudit:
         anchored = self._anchor()
         root_at_anchor = self._entries(anchored.size if isinstance(anchored, notes.Checkpoint) else None)
         self._compare(anchored, root_at_anchor)
-        if self._blob_fault is not None:
-            raise self._blob_fault
+        for later in (self._blob_fault, self._unlike):
+            if later is not None:
+                raise later
 
     def _entries(self, anchored: int | None) -> bytes | None:
         """Hash the entries in order and compare the root at every size that was signed; the root at the anchor's."""
@@ -106,9 +108,12 @@ class LogAudit:
         self._root()
         stand = self._frontier.size
         if size is not None:
-            newest = max([size, *(further for further, _ in signed)])
+            newest = max((further for further, _ in signed), default=size)
             detail = f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off"
             raise LogFault("gap", stand, detail)
+        sql = "SELECT size FROM checkpoint WHERE tenant = ? AND size < 1 LIMIT 1"
+        if self._store.execute(sql, (self._tenant,)).fetchone() is not None:
+            raise LogFault("checkpoint", None, "there is a checkpoint over no entry")
         row = self._store.execute("SELECT max(size) FROM checkpoint WHERE tenant = ?", (self._tenant,)).fetchone()
         covered = row[0] or 0
         if covered != stand:
@@ -123,6 +128,9 @@ class LogAudit:
         """Size and root, in base64, of each checkpoint. Raises LogFault where the next one does not hold."""
         for block in blocks_of(self._store, self._tenant, newest_of(self._store, self._tenant)):
             bad = self._signatures(block, self._keys)
+            if block.attested is not None and not block.attested.covers(note for _, note in block.signed):
+                detail = f"other checkpoints were signed up to {block.attested.through} than stand there"
+                self._unlike = self._unlike or LogFault("checkpoint", block.attested.index, detail)
             for size, note in block.signed:
                 if bad is not None and size >= bad[0]:
                     break
@@ -150,6 +158,10 @@ class LogAudit:
         place = self._next
         if n != place:
             raise LogFault("gap", place, f"it is missing: {n} follows {place - 1}")
+        if type(raw) is not bytes:
+            raise LogFault("leaf", n, "it is no text")
+        if len(raw) > MAX_ENTRY_BYTES:
+            raise LogFault("leaf", n, f"it has {len(raw)} bytes, and an entry has at most {MAX_ENTRY_BYTES}")
         try:
             data, exact = read_canonical(raw)
             said = data["index"], data["tenant_id"], data["ledger"]
@@ -157,7 +169,7 @@ class LogAudit:
             entry = Entry.of(data, raw) if self._books is not None else None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LogFault("leaf", n, f"it is not an entry: {error}") from error
-        if not exact or len(raw) > MAX_ENTRY_BYTES:
+        if not exact:
             raise LogFault("leaf", n, "its bytes are not canonical")
         if said != (n, self._tenant, self._origin):
             raise LogFault("leaf", n, f"it says it is entry {said[0]} of {said[1]} in {said[2]}")

@@ -4,13 +4,14 @@ A signature takes as long to verify as ten entries to read, and there is one for
 later entry of the log speaks (`ledger.attested`) are compared with what it says; only where they differ, or where no
 entry speaks of them, each signature is verified. The newest is always among these, so what the entries say is itself
 under a signature that is verified. The work is shared out among processes beside, a block to each in turn, so that
-whoever walks through the log waits for few.
+whoever walks through the log waits for few. Each reads the file by itself, and says what it read with what it found.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from pathlib import Path
 from ledger import checkpoint as notes
 from ledger.attested import END_ID, FIRST_ID, Attested, attested_of
 from ledger.beside import Unsaid, telling
-from ledger.entry import Entry
+from ledger.entry import MAX_ENTRY_BYTES, Entry
 from ledger.keys import Keyring, WrongKey
 from ledger.stores import schema
 from ledger.stores.opening import keys_of
@@ -55,13 +56,22 @@ class Block:
         for size, note in self.signed:
             try:
                 found = keys.verify(note, signature=not known)
-                keys.vouch(note, after=before)
+                vouchers = keys.vouch(note, after=before)
             except notes.BadCheckpoint as error:
                 return size, "key" if isinstance(error, WrongKey) else "checkpoint", f"the checkpoint after it: {error}"
             if found.size != size:
                 return size, "checkpoint", f"the checkpoint after it says {found.size}"
+            if note.count("\n") != len(found.body().split("\n")) + 1 + vouchers:
+                return size, "checkpoint", "the checkpoint after it has lines that its keys did not write"
             before = size
         return None
+
+    def seen(self, keys: Keyring) -> str:
+        """What whoever looks at it looked at: two that read the file at different times may not see the same."""
+        digest = hashlib.sha256(repr((self.before, self.attested, [key.vkey for key in keys.keys])).encode())
+        for size, note in self.signed:
+            digest.update(f"{size} {len(note)} {note}".encode())
+        return digest.hexdigest()
 
     def _plain(self, keys: Keyring) -> bool:
         """Whether all are to the letter what a service writes under one key. It says less than `fault`, and sooner."""
@@ -94,15 +104,19 @@ def newest_of(store: sqlite3.Connection, tenant: str) -> int:
 def blocks_of(store: sqlite3.Connection, tenant: str, newest: int, length: int | None = None) -> Iterator[Block]:
     """The checkpoints of one log in order, up to the size `newest`. length: of a block, else BLOCK.
 
-    Those of which an entry speaks are a block of their own.
+    Those of which an entry speaks are a block of their own, also where there is none of them.
     """
     number, before = 0, 0
     for end, attested in _spans(store, tenant, newest):
         sql = "SELECT size, note FROM checkpoint WHERE tenant = ? AND size > ? AND size <= ? ORDER BY size"
         rows = store.execute(sql, (tenant, before, end))
-        while signed := rows.fetchmany(attested.checkpoints if attested is not None else length or BLOCK):
+        most = attested.checkpoints if attested is not None else length or BLOCK
+        signed = rows.fetchmany(most)
+        while signed or attested is not None:
             yield Block(number, before, signed, attested)
-            number, before = number + 1, signed[-1][0]
+            number, before = number + 1, signed[-1][0] if signed else before
+            signed = rows.fetchmany(most)
+            attested = attested if signed else None
 
 
 def _spans(store: sqlite3.Connection, tenant: str, newest: int) -> Iterator[tuple[int, Attested | None]]:
@@ -110,9 +124,11 @@ def _spans(store: sqlite3.Connection, tenant: str, newest: int) -> Iterator[tupl
 
     Of entries that speak of the same the first counts. What they say is not verified here.
     """
-    sql = "SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? AND id > ? AND id < ? AND n < ?"
+    sql = (
+        "SELECT CAST(bytes AS BLOB) FROM entry WHERE tenant = ? AND id > ? AND id < ? AND n < ? AND length(bytes) <= ?"
+    )
     said: list[Attested] = []
-    for (raw,) in store.execute(sql, (tenant, FIRST_ID, END_ID, newest)):
+    for (raw,) in store.execute(sql, (tenant, FIRST_ID, END_ID, newest, MAX_ENTRY_BYTES)):
         try:
             attested = attested_of(Entry.parse(raw))
         except ValueError:  # it is a fault that the walk through the log names
@@ -137,8 +153,10 @@ def signatures_beside(path: Path, tenant: str, origin: str, newest: int) -> Iter
 
         def fault(block: Block, keys: Keyring) -> SignatureFault | None:
             try:
-                found = processes[block.number % shares]()
+                seen, found = processes[block.number % shares]()
             except Unsaid:
+                seen, found = "", None
+            if seen != block.seen(keys):  # it came to no answer, or the file was changed meanwhile
                 return block.fault(keys)
             return None if found is None else (int(found[0]), str(found[1]), str(found[2]))
 
@@ -153,5 +171,5 @@ def main() -> None:
         keys = keys_of(store, origin, tenant)
         for block in blocks_of(store, tenant, newest, length):
             if block.number % shares == share:
-                sys.stdout.write(json.dumps(block.fault(keys)) + "\n")
+                sys.stdout.write(json.dumps((block.seen(keys), block.fault(keys))) + "\n")
                 sys.stdout.flush()

@@ -22,24 +22,29 @@ class Attesting:
     def __init__(self, every: int | None = None) -> None:
         self._every = EVERY if every is None else every
         self._runs: dict[str, Run] = {}
+        self._ended: list[tuple[str, Run]] = []  # of which an entry is to speak
 
     def begin(self, heads: Mapping[str, Head]) -> None:
         """From these ends on. What was signed before and not spoken of is left to its signatures."""
         self._runs = {tenant: Run(head.frontier.size) for tenant, head in heads.items()}
+        self._ended = []
 
     def due(self) -> list[Job]:
         """The posts that are due, for the next transaction. Nobody waits for them."""
         loop = asyncio.get_running_loop()
-        due = [(tenant, run) for tenant, run in self._runs.items() if run.checkpoints >= self._every]
-        return [Job(tenant, (run.draft(),), loop.create_future()) for tenant, run in due]
+        return [Job(tenant, (run.draft(),), loop.create_future()) for tenant, run in self._ended]
 
     def committed(
         self, posted: Sequence[Job], results: Iterable[Receipt | LedgerError], signed: Iterable[Signed]
     ) -> None:
-        """A transaction stands. posted: of `due`, what was in it. signed: its checkpoints, in their order."""
-        for job, result in zip(posted, results, strict=True):
+        """A transaction stands. posted: what `due` gave for it. signed: its checkpoints, in their order."""
+        for result in results:
             if not isinstance(result, Receipt):
                 log.error("the ledger refused what it says of its own checkpoints: %s", result)
-            self._runs[job.tenant] = Run(self._runs[job.tenant].through)
+        del self._ended[: len(posted)]
         for tenant, size, note in signed:
-            self._runs.setdefault(tenant, Run(0)).take(size, note)
+            run = self._runs.setdefault(tenant, Run(0))
+            run.take(size, note)
+            if run.checkpoints >= self._every:
+                self._ended.append((tenant, run))
+                self._runs[tenant] = Run(size)

@@ -69,7 +69,8 @@ class _Beside:
 
     def __init__(self, stack: ExitStack, path: Path, tenant: str, first: int, end: int) -> None:
         self.first, self.end = first, end
-        words = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), tenant, str(first), str(end)]
+        program = f"from {__name__} import main; main()"
+        words = [sys.executable, "-P", "-c", program, str(path), tenant, str(first), str(end)]  # -P as in ledger.beside
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process: subprocess.Popen[bytes] | None = None
         try:

@@ -15,6 +15,7 @@ from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES, STAGES, must_settle
 
 FORMAT = "1"  # of entries, checkpoints and blobs
 VERSION = 2  # of the file: its rules and tables; a new one needs a step in `migration`
+_STATISTICS = {("table", "sqlite_stat1"), ("table", "sqlite_stat4")}
 FROZEN = ("stage", "settlement", "office", "meta")
 
 # A connection of ours only adds, and takes no rule away. Another one still can, which signed checkpoints then show.
@@ -103,15 +104,17 @@ def _made(origin: str) -> dict[str, str]:
 
 
 def _parts(store: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    for kind, name, sql in store.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"):
-        yield f"{kind} {name}", re.sub(r"\s+", " ", sql or "")
+    # What SQLite makes by itself has no text, but for the tables of its statistics.
+    for kind, name, sql in store.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
+        if (kind, name) not in _STATISTICS:
+            yield f"{kind} {name}", re.sub(r"\s+", " ", str(sql))
     for table in FROZEN:
         try:
             rows = store.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - a name of ours
         except sqlite3.OperationalError:  # it is gone, and the first loop did not find it
             continue
         for row in rows:
-            yield f"{table} {', '.join(map(str, row))}", ""
+            yield f"{table} {', '.join(map(repr, row))}", ""
 
 
 def authorizer(action: int, first: str | None, second: str | None, place: str | None, trigger: str | None) -> int:

@@ -165,7 +165,7 @@ def of(after: Any = 2, through: Any = 5, checkpoints: Any = 3, sha256: Any = "00
 
 
 def test_what_an_entry_says_is_read() -> None:
-    assert attested_of(of()) == Attested(2, 5, 3, "00" * 32)
+    assert attested_of(of()) == Attested(2, 5, 3, "00" * 32, 7)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_it_covers_these_notes_in_this_order_and_no_others() -> None:
         run.take(size, text)
     body = run.draft().body
     assert body["sha256"] == hashlib.sha256(b"one\ntwo\n").hexdigest()
-    span = Attested(body["after"], body["through"], body["checkpoints"], body["sha256"])
+    span = Attested(body["after"], body["through"], body["checkpoints"], body["sha256"], 3)
     assert span.covers(["one\n", "two\n"])
     assert not any(map(span.covers, (["two\n", "one\n"], ["one\n"], ["one\ntwo\n"], ["one\n", "two\n", ""], [])))
 
@@ -262,7 +262,7 @@ async def test_a_checkpoint_by_another_key_is_one_though_an_entry_speaks_of_it(f
     keys = Keyring.trusting(NAME, KEY.public_key())
     texts = [notes.sign(notes.Checkpoint(NAME, size, bytes(32)), NAME, KEY) for size in (1, 2, 3)]
     texts[1] = notes.sign(notes.Checkpoint(NAME, 2, bytes(32)), NAME, OTHER_KEY)
-    span = Attested(0, 3, 3, hashlib.sha256("".join(texts).encode()).hexdigest())
+    span = Attested(0, 3, 3, hashlib.sha256("".join(texts).encode()).hexdigest(), 3)
     found = signatures_audit.Block(0, 0, list(enumerate(texts, 1)), span).fault(keys)
     assert found is not None
     assert found[:2] == (2, "key")
@@ -279,7 +279,7 @@ async def test_of_two_entries_that_speak_of_the_same_one_counts(files: Files) ->
     await journal.post("default", [note("x", text="before"), replace(double, id="attest:x")])
     await journal.close()
     with_signatures = [block.attested for block in blocks(files)]
-    assert [span for span in with_signatures if span is not None] == [Attested(0, 3, 3, double.body["sha256"])]
+    assert [span for span in with_signatures if span is not None] == [Attested(0, 3, 3, double.body["sha256"], 4)]
     assert files.verify().fault is None
 
 
