@@ -76,7 +76,7 @@ class Run:
 def attested_of(entry: Entry) -> Attested | None:
     """What an entry says of checkpoints; None where it says nothing, or what cannot be so."""
     body = entry.body
-    if entry.stage != "NOTED" or entry.actor != "system" or type(body) is not dict or body.get("kind") != KIND:
+    if not entry.well_formed or (entry.stage, entry.actor, body.get("kind")) != ("NOTED", "system", KIND):
         return None
     after, through, number, digest = (body.get(name) for name in ("after", "through", "checkpoints", "sha256"))
     if type(after) is not int or type(through) is not int or type(number) is not int or type(digest) is not str:

@@ -173,6 +173,9 @@ def test_what_an_entry_says_is_read() -> None:
     [
         of(stage="EVALUATED"),
         of(actor="operator:root"),
+        of(index="policy"),
+        of(index=None),
+        of(index=True),
         of(body=[]),
         of(body={}),
         of(body={"kind": "note", "after": 2, "through": 5, "checkpoints": 3, "sha256": ""}),
