@@ -33,7 +33,7 @@ from tests.receiver.hazardous import (
     Place,
     turns,
 )
-from tests.receiver.hazards_model import Asked, Model, Question, Sent
+from tests.receiver.hazards_model import Asked, Fit, Model, Question, Sent
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # no disk is tried here, and each post waits for one
 REACHED: Counter[str] = Counter()  # what the histories of a run have met
@@ -642,12 +642,21 @@ class Hazards(RuleBasedStateMachine):
         if mine := [sent for sent in self.sent if sent.person == who]:
             self.taps(mine[-1], who, "Approve")
 
+    async def enrolments(self, who: str) -> int:
+        noted = [entry.body for entry in await self.place.entries("NOTED")]
+        return sum((body.get("kind"), body.get("person")) == ("enrolled", who) for body in noted)
+
     @rule(who=names)
     def enrols(self, who: str) -> None:
         async def joins() -> None:
+            looked_at, before = self.known.codes_count(who, self.place.clock.now()), await self.enrolments(who)
             said = await self.place.admin(f"/api/v1/people/{who}/enrolments", by="operator")
             await self.place.say(who, str(said["text"]))
-            self.known.enrols(who)
+            await self.place.rest()
+            joined = await self.enrolments(who) > before
+            assert looked_at is Fit.MAYBE or joined is (looked_at is Fit.YES), "a word counts where a code would"
+            if joined:
+                self.known.enrols(who)
             await self.settle()
 
         self.run(joins())
