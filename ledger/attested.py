@@ -3,7 +3,8 @@
 A signature takes as long to verify as ten entries to read, and there is one for each commit. So the service posts,
 after EVERY commits, the SHA-256 over the checkpoints that it signed in them. That entry is under the newest checkpoint,
 as all are: where that one's signature holds and the hash is the right one, these are the checkpoints that the service
-signed, to the last bit. Where it is another one, each signature is verified, as of a log that says nothing.
+signed, to the last bit. Where it is another one, each signature is verified, as of a log that says nothing, so that a
+changed checkpoint is named; where all hold, one was taken away or added, and the entry that misses it is named.
 """
 
 from __future__ import annotations

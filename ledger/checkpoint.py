@@ -212,7 +212,7 @@ class Anchor:
     def read(self) -> str | None:
         """The newest whole note, or None where there is no file. Raises BadCheckpoint where no slot is whole."""
         try:
-            # Without waiting: in its place may stand a pipe. What is longer than two slots is none.
+            # Without waiting, and no more than its two slots: in its place may stand a pipe, or a file without an end.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             self._newest = None

@@ -61,7 +61,7 @@ class Block:
                 return size, "key" if isinstance(error, WrongKey) else "checkpoint", f"the checkpoint after it: {error}"
             if found.size != size:
                 return size, "checkpoint", f"the checkpoint after it says {found.size}"
-            if note.count("\n") != len(found.body().split("\n")) + 1 + vouchers:
+            if note.count("\n") != found.body().count("\n") + 2 + vouchers:  # an empty line, and one for each key
                 return size, "checkpoint", "the checkpoint after it has lines that its keys did not write"
             before = size
         return None
