@@ -16,6 +16,16 @@ START_SECONDS = 60.0
 WAIT_SECONDS = 60.0
 TEXT = "(document.body?.innerText ?? '')"  # what can be read; between two documents there is no body
 _LOOK_SECONDS = 0.05  # between two looks at a page, which tells nobody when it changes
+_GONE = (  # what Chromium answers where the document that was asked gives way to the next one
+    "Inspected target navigated or closed",
+    "Execution context was destroyed",
+    "Cannot find default execution context",
+    "Cannot find context with specified id",
+)
+
+
+class Gone(AssertionError):
+    """The document that was asked is gone, and the next one is not there yet."""
 
 
 class Browser:
@@ -92,13 +102,15 @@ class Browser:
             self.requested.append(params["request"]["url"])
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol. Raises AssertionError with its error."""
+        """One command of the protocol. Raises AssertionError with its error, Gone where a document gave no answer."""
         self._number += 1
         answer = asyncio.get_running_loop().create_future()
         self._answers[self._number] = answer
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
         data = await asyncio.wait_for(answer, WAIT_SECONDS)
-        assert "error" not in data, f"{method}: {data['error']}"
+        if "error" in data:
+            gone = data["error"]["message"].startswith(_GONE)
+            raise (Gone if gone else AssertionError)(f"{method}: {data['error']}")
         result: dict[str, Any] = data["result"]
         return result
 
@@ -123,12 +135,13 @@ class Browser:
         return result["result"].get("value")
 
     async def until(self, script: str) -> None:
-        """Wait until a script in the page is true."""
+        """Wait until a script in the page is true, in this document or in one that follows it."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while True:
-                    if await self.ask(script):
-                        return
+                    with contextlib.suppress(Gone):
+                        if await self.ask(script):
+                            return
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             text = await self.ask(TEXT)
@@ -149,7 +162,7 @@ class Browser:
             " return [b.x + b.width / 2, b.y + b.height / 2] })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+            await self._press("Mouse", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 
     async def type(self, selector: str, text: str, *, enter: bool = True) -> None:
         """Type into a field, with the keyboard."""
@@ -162,8 +175,13 @@ class Browser:
     async def key(self, key: str, text: str = "") -> None:
         code = {"Enter": 13, "Tab": 9}[key]
         common = {"key": key, "code": key, "windowsVirtualKeyCode": code}
-        await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
-        await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+        await self._press("Key", type="keyDown", text=text, **common)
+        await self._press("Key", type="keyUp", **common)
+
+    async def _press(self, device: str, **event: Any) -> None:
+        """One event of the mouse or the keyboard. One that leads to another document may go unanswered by the first."""
+        with contextlib.suppress(Gone):
+            await self.call(f"Input.dispatch{device}Event", **event)
 
     async def picture(self, path: Path) -> None:
         data = await self.call("Page.captureScreenshot", format="png")

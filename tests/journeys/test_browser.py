@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from receiver.commands.demo_stage import STEP
 from tests.journeys.browser import TEXT, Browser
@@ -70,6 +72,19 @@ async def shows_every_number(browser: Browser) -> None:
     assert len(shown) > 1
     assert [number for number, whole in shown if not whole] == []
     await browser.size(*WIDE)
+
+
+async def test_a_look_outlives_the_document_that_it_asks(browser: Browser) -> None:
+    async def turn(request: web.Request) -> web.Response:
+        rest, other = int(request.query["rest"]), "localhost" if request.url.host == "127.0.0.1" else "127.0.0.1"
+        after = f"<script>location = '//{other}:{request.url.port}/?rest={rest - 1}'</script>" if rest else "there"
+        return web.Response(text=after, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", turn)
+    async with TestServer(app) as server:
+        await browser.call("Page.navigate", url=str(server.make_url("/?rest=40")))
+        await browser.until_it_says("there")
 
 
 async def test_from_the_tap_to_the_ledger(town: Town, browser: Browser) -> None:
