@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import stat
@@ -14,7 +15,7 @@ from ledger.entry import Blob, Entry, canonical
 from ledger.journal import Broken, Unavailable
 from ledger.stores import schema
 from ledger.stores.batch import Batch, Job
-from ledger.stores.sqlite import SqliteJournal
+from ledger.stores.sqlite import MAX_BATCH_ENTRIES, MAX_WAITING_POSTS, SqliteJournal
 from tests.ledger.books import ORIGIN
 from tests.ledger.files import OTHER_KEY, Files, note
 
@@ -316,3 +317,17 @@ async def test_a_new_tenant_gets_a_log_and_a_former_one_keeps_its_own(files: Fil
         await files.open(tenants=["../escape"])
     await journal.close()
     assert await files.refusal(tenants=["default", "new"]) is None
+
+
+async def test_as_many_posts_wait_and_as_many_are_in_a_commit_as_the_limits_say(tmp_path: Path) -> None:
+    assert (MAX_WAITING_POSTS, MAX_BATCH_ENTRIES) == (10_000, 4_000)
+    files = Files(tmp_path)
+    journal = await files.open(durable=False)
+    posts = [journal.post("default", [note(f"n{number}")]) for number in range(10_001)]
+    *posted, last = await asyncio.gather(*posts, return_exceptions=True)
+    assert isinstance(last, Unavailable)
+    assert str(last) == "10000 posts are waiting"
+    assert [each for each in posted if isinstance(each, BaseException)] == []
+    assert [size for (size,) in files.rows("SELECT size FROM checkpoint ORDER BY size")] == [1, 4_001, 8_001, 10_001]
+    await journal.post("default", [note("n10000")])  # as whoever was refused asks again
+    await journal.close()
