@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
 from ledger.beside import can_be_told
-from ledger.books_audit import BESIDE_FROM, SHAPE, BooksAudit, BooksFault, audited_beside
 from ledger.bulk import without_collector
+from ledger.entries_audit import BESIDE_FROM, EntriesAudit, EntriesFound, Found, LogFault, entries_beside
 from ledger.entry import Entry
-from ledger.log_audit import Anchored, LogAudit, LogFault
+from ledger.log_audit import Anchored, LogAudit
 from ledger.posting_again import POSTED_AGAIN_MAX, Refused, posting_again
 from ledger.signatures_audit import Block, Verifier, newest_of, signatures_beside
 from ledger.stores import migration, schema
@@ -46,7 +46,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was verified of one tenant's log. `fault` is None where everything holds."""
+    """What was verified of one tenant's log. `fault` is None where everything holds; else entries and root are those
+    that were hashed until it was found, and perhaps some behind it."""
 
     tenant: str
     entries: int
@@ -129,26 +130,28 @@ def _verify(
     log: Callable[..., LogAudit],
     refused: Callable[[], Refused | None],
 ) -> Audit:
-    """One log: the walk through it; signatures and the rules of its books on the way or, where that pays, beside it."""
-    inside = BooksAudit() if size < BESIDE_FROM or not can_be_told(tenant) else None
+    """One log: the walk through it; its entries and signatures on the way or, where that pays, beside it."""
+    inside = EntriesAudit(tenant, origin) if size < BESIDE_FROM or not can_be_told(tenant) else None
     with ExitStack() as beside:
-        books: Callable[[], BooksFault | None]
+        entries: Callable[[str | None], EntriesFound]
         signatures: Verifier
         if inside is not None:
-            books, signatures = inside.end, Block.fault
+            entries, signatures = inside.end, Block.fault
         else:
-            books = beside.enter_context(audited_beside(store, path, tenant, size))
-            signatures = beside.enter_context(signatures_beside(path, tenant, origin, newest_of(store, tenant)))
-        walk = log(books=inside, signatures=signatures)
-        found: BooksFault | None = None  # not the exception, which would keep the walk's cursors with it
+            entries = beside.enter_context(entries_beside(store, path, tenant, origin, size))
+            newest = newest_of(store, tenant)
+            signatures = beside.enter_context(signatures_beside(store, path, tenant, origin, newest))
+        walk = log(entries=inside, signatures=signatures)
+        found: Found | None = None  # not the exception, which would keep the walk's cursors with it
         try:
             walk.walk()
         except LogFault as first:
             found = first.args
-        if found is None or inside is None:
-            said = books()
-            if said is not None and (found is None or (said[0] == SHAPE and _comes_first(said[1], found[1]))):
-                found = said
+        said = entries(walk.seen() if found is None else None)
+        # Where the walk came further than to bytes that are no entry, these are the fault, whatever else they show.
+        if said.shape is not None and (found is None or said.shape[1] < walk.reached):
+            found = said.shape
+        found = found or walk.later or said.books
     if found is None and (refusal := refused()) is not None:
         found = "books", *refusal
     head = walk.head()
@@ -179,11 +182,6 @@ def _odd(store: sqlite3.Connection) -> str | None:
 
 def _nothing() -> None:
     """What an empty database refuses of entries that are not posted into it."""
-
-
-def _comes_first(index: int | None, other: int | None) -> bool:
-    """Whether an entry's bytes are the fault rather than what another one shows; with the same number they are."""
-    return index is not None and other is not None and index <= other
 
 
 def read_entries(path: Path, tenant: str) -> list[Entry]:

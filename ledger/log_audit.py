@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger import checkpoint as notes
-from ledger.books_audit import BooksAudit
-from ledger.entry import MAX_ENTRY_BYTES, Entry, read_canonical
+from ledger.blobs_audit import BlobsAudit
+from ledger.entries_audit import EntriesAudit, Found, LogFault, text_of
+from ledger.entry import Entry
 from ledger.keys import KeyFault, Keyring
 from ledger.merkle import Frontier, leaf_hash
 from ledger.signatures_audit import Verifier, blocks_of, newest_of
@@ -19,15 +20,14 @@ from ledger.stores.opening import keys_of
 
 Anchored = str | notes.BadCheckpoint | OSError  # what an anchor says, or why it cannot be read
 TOLD_EVERY = 1_000  # entries
-_BLOB, _NOTHING = ("name", "digest", "length"), (None, None, None)
-
-
-class LogFault(Exception):
-    """The first fault of a log, as (rule, index, message)."""
+_DECLINED = b'"stage":"DECLINED"'
 
 
 class LogAudit:
-    """The log of `tenant` in `store`. What does not hold is the LogFault that `walk` raises, or one of `later`."""
+    """The log of `tenant` in `store`. What does not hold is the LogFault that `walk` raises, or else one of `later`.
+
+    reached: how many entries were taken before.
+    """
 
     def __init__(
         self,
@@ -38,11 +38,11 @@ class LogAudit:
         *,
         newest: bool,
         anchor: Anchored | None,
-        books: BooksAudit | None,
+        entries: EntriesAudit | None,
         signatures: Verifier,
         tell: Callable[[int], None],
     ) -> None:
-        """books: shown every entry on the way; None where somebody else looks at them.
+        """entries: shown every entry on the way; None where somebody else looks at them.
 
         signatures: what is wrong with a block of checkpoints, each of which is asked for in order.
         """
@@ -54,40 +54,54 @@ class LogAudit:
         self._anchored = anchor
         self._tell = tell
         self._keys = Keyring.trusting(notes.log_origin(origin, tenant), public)
-        self._next = 0
-        self._leaves: list[bytes] = []  # hashed, and not in the frontier yet
-        self._books = books
+        self._audit = entries
         self._signatures = signatures
-        self._seen: set[int] = set()
-        self._blob_fault: LogFault | None = None
-        self._unlike: LogFault | None = None  # checkpoints are others than an entry says
+        self._seen = hashlib.sha256()
+        self._leaves: list[bytes] = []  # hashed, and not in the frontier yet
         self._frontier = Frontier()
-        self._stage: object = None  # of the last entry
+        self.reached = 0
+        self._blob: Found | None = None
+        self._unlike: Found | None = None  # checkpoints are others than an entry says
+
+    @property
+    def later(self) -> Found | None:
+        """What is wrong where nothing else is: the first blob, or else checkpoints that are others than is said."""
+        return self._blob or self._unlike
 
     def head(self) -> Frontier:
         """The tree over the entries that were walked through."""
         self._root()
         return self._frontier
 
+    def seen(self) -> str:
+        """The SHA-256 over the leaf hashes of the entries that were walked through, in hex."""
+        self._root()
+        return self._seen.hexdigest()
+
     def walk(self) -> None:
-        """Every entry, root and checkpoint; then the anchor and the blobs. Raises LogFault."""
+        """Every entry, root and checkpoint; then the anchor. Raises LogFault."""
         self._keys = self._keyring()
         anchored = self._anchor()
         root_at_anchor = self._entries(anchored.size if isinstance(anchored, notes.Checkpoint) else None)
         self._compare(anchored, root_at_anchor)
-        for later in (self._blob_fault, self._unlike):
-            if later is not None:
-                raise later
 
     def _entries(self, anchored: int | None) -> bytes | None:
         """Hash the entries in order and compare the root at every size that was signed; the root at the anchor's."""
         found = self._root() if anchored == 0 else None
         signed = self._signed()
         size, root = next(signed, (None, ""))
+        blobs = BlobsAudit(self._store, self._tenant)
         sql = "SELECT n, CAST(bytes AS BLOB) FROM entry WHERE tenant = ? ORDER BY n"  # whatever the bytes are
-        for n, raw in self._store.execute(sql, (self._tenant,)):
-            self._entry(n, raw)
-            stand = n + 1
+        for n, given in self._store.execute(sql, (self._tenant,)):
+            if n != self.reached:
+                raise LogFault("gap", self.reached, f"it is missing: {n} follows {self.reached - 1}")
+            raw = text_of(n, given)
+            if self._audit is not None:
+                self._audit.take(n, raw)
+            if self._blob is None and (wrong := blobs.fault(raw)) is not None:
+                self._blob = "blob", n, wrong
+            self._leaves.append(leaf_hash(raw))
+            self.reached = stand = n + 1
             if stand == anchored:
                 found = self._root()
             if stand == size:
@@ -95,7 +109,7 @@ class LogAudit:
                     raise LogFault(
                         "root", n, "the root differs from the signed one: this entry or one before it was changed"
                     )
-                if self._stage == "DECLINED":
+                if _is_declined(raw):
                     raise LogFault("declined", n, "it was signed without the REJECTED of its proposal")
                 size, root = next(signed, (None, ""))
             if not stand % TOLD_EVERY:
@@ -105,8 +119,7 @@ class LogAudit:
 
     def _end(self, size: int | None, signed: Iterator[tuple[int, str]]) -> None:
         """Nothing was signed that is not there, and nothing is there that was not signed."""
-        self._root()
-        stand = self._frontier.size
+        stand = self.reached
         if size is not None:
             newest = max((further for further, _ in signed), default=size)
             detail = f"it is missing: {newest} entries were signed and {stand} stand: the end was cut off"
@@ -120,6 +133,7 @@ class LogAudit:
             raise LogFault("checkpoint", covered, f"it and what follows is under no checkpoint ({stand} stand)")
 
     def _root(self) -> bytes:
+        self._seen.update(b"".join(self._leaves))
         self._frontier = self._frontier.extended(self._leaves)
         self._leaves = []
         return self._frontier.root
@@ -128,9 +142,9 @@ class LogAudit:
         """Size and root, in base64, of each checkpoint. Raises LogFault where the next one does not hold."""
         for block in blocks_of(self._store, self._tenant, newest_of(self._store, self._tenant)):
             bad = self._signatures(block, self._keys)
-            if block.attested is not None and not block.attested.covers(note for _, note in block.signed):
+            if block.attested is not None and not block.known:
                 detail = f"other checkpoints were signed up to {block.attested.through} than stand there"
-                self._unlike = self._unlike or LogFault("checkpoint", block.attested.index, detail)
+                self._unlike = self._unlike or ("checkpoint", block.attested.index, detail)
             for size, note in block.signed:
                 if bad is not None and size >= bad[0]:
                     break
@@ -154,33 +168,6 @@ class LogAudit:
             raise LogFault("key", keys.newest.first, detail)
         return keys
 
-    def _entry(self, n: int, raw: bytes) -> None:
-        place = self._next
-        if n != place:
-            raise LogFault("gap", place, f"it is missing: {n} follows {place - 1}")
-        if type(raw) is not bytes:
-            raise LogFault("leaf", n, "it is no text")
-        if len(raw) > MAX_ENTRY_BYTES:
-            raise LogFault("leaf", n, f"it has {len(raw)} bytes, and an entry has at most {MAX_ENTRY_BYTES}")
-        try:
-            data, exact = read_canonical(raw)
-            said = data["index"], data["tenant_id"], data["ledger"]
-            blobs = data["blobs"]
-            entry = Entry.of(data, raw) if self._books is not None else None
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise LogFault("leaf", n, f"it is not an entry: {error}") from error
-        if not exact:
-            raise LogFault("leaf", n, "its bytes are not canonical")
-        if said != (n, self._tenant, self._origin):
-            raise LogFault("leaf", n, f"it says it is entry {said[0]} of {said[1]} in {said[2]}")
-        self._stage = data.get("stage")
-        self._leaves.append(leaf_hash(raw))
-        self._next = n + 1
-        if self._books is not None and entry is not None:
-            self._books.take(entry)
-        if blobs and self._blob_fault is None:
-            self._blobs(n, blobs)
-
     def _anchor(self) -> notes.Checkpoint | LogFault | None:
         """What the anchor says, or why it cannot be believed; None where there is none."""
         if self._anchored is None:
@@ -195,7 +182,7 @@ class LogAudit:
     def _compare(self, anchored: notes.Checkpoint | LogFault | None, root: bytes | None) -> None:
         if isinstance(anchored, LogFault):
             raise anchored
-        stand = self._frontier.size
+        stand = self.reached
         if anchored is not None and anchored.size > stand:
             detail = f"it is missing: the anchor says {anchored.size} entries and {stand} stand: an older copy"
             raise LogFault("anchor", stand, detail)
@@ -203,20 +190,10 @@ class LogAudit:
             detail = f"the root at {anchored.size} differs from the anchor's: another history"
             raise LogFault("anchor", anchored.size - 1, detail)
 
-    def _blobs(self, n: int, blobs: object) -> None:
-        """Look at the blobs that entry `n` names. What is no list of them is for whoever looks at the books."""
-        sql = "SELECT data FROM blob WHERE tenant = ? AND digest = ?"
-        for blob in blobs if type(blobs) is list else ():
-            name, digest, length = map(blob.get, _BLOB) if type(blob) is dict else _NOTHING
-            if not (type(name) is type(digest) is str and type(length) is int):
-                return
-            if hash(digest) in self._seen:
-                continue
-            self._seen.add(hash(digest))
-            row = self._store.execute(sql, (self._tenant, digest)).fetchone()
-            if row is None:
-                self._blob_fault = LogFault("blob", n, f"its blob {name} is missing")
-            elif hashlib.sha256(row[0]).hexdigest() != digest or len(row[0]) != length:
-                self._blob_fault = LogFault("blob", n, f"its blob {name} was changed")
-            if self._blob_fault is not None:
-                return
+
+def _is_declined(raw: bytes) -> bool:
+    """Whether it is a DECLINED; bytes that are no entry are another fault."""
+    try:
+        return _DECLINED in raw and Entry.parse(raw).stage == "DECLINED"
+    except ValueError:
+        return False

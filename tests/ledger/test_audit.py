@@ -15,7 +15,7 @@ import pytest
 from ledger import audit, posting_again
 from ledger import checkpoint as notes
 from ledger.beside import Unsaid, telling
-from ledger.entry import Draft, canonical
+from ledger.entry import Blob, Draft, canonical
 from ledger.merkle import leaf_hash, tree_root
 from ledger.stores import schema
 from tests.ledger.books import ORIGIN, at
@@ -43,12 +43,12 @@ def files(tmp_path: Path) -> Files:
     return found
 
 
-def add_signed(files: Files, draft: Draft) -> None:
-    """One more entry past the rules, under a checkpoint that the key of the ledger has signed."""
+def add_signed(files: Files, draft: Draft, **other: Any) -> None:
+    """One more entry past the rules, under a checkpoint that the key of the ledger has signed. other: its fields."""
     with files.without_rules() as store:
         leaves = [leaf_hash(text.encode()) for (text,) in store.execute("SELECT bytes FROM entry ORDER BY n")]
         given: dict[str, Any] = {"ledger": ORIGIN, "tenant_id": "default", "index": len(leaves), "salt": "00" * 16}
-        raw = canonical(draft.document(0) | given | {"timestamp": at(1)})
+        raw = canonical(draft.document(0) | given | {"timestamp": at(1)} | other)
         leaves.append(leaf_hash(raw))
         note = notes.sign(notes.Checkpoint(NAME, len(leaves), tree_root(leaves)), NAME, KEY)
         store.execute("INSERT INTO entry (tenant, n, bytes) VALUES ('default', ?, ?)", (len(leaves) - 1, raw.decode()))
@@ -128,6 +128,21 @@ def test_bytes_that_are_no_entry_are_named_rather_than_the_root_that_they_change
     assert (fault.rule, fault.index) == ("leaf", 3)
     monkeypatch.setattr(audit, "BESIDE_FROM", 0)
     assert files.verify(again=False).fault == fault
+
+
+@pytest.mark.parametrize(("length", "found"), [(4, None), (5, ("blob", 9)), ("4", ("form", 9))])
+def test_a_blob_has_the_length_that_its_entry_says(
+    files: Files, monkeypatch: pytest.MonkeyPatch, length: object, found: object
+) -> None:
+    blob = Blob("text", b"four")
+    with files.without_rules() as store:
+        store.execute("INSERT INTO blob VALUES ('default', ?, ?)", (blob.digest, blob.data))
+    named = [{"name": blob.name, "digest": blob.digest, "length": length}]
+    add_signed(files, Draft("x", "NOTED", "system"), blobs=named)
+    for beside_from in (20_000, 0):
+        monkeypatch.setattr(audit, "BESIDE_FROM", beside_from)
+        fault = files.verify(again=False).fault
+        assert (None if fault is None else (fault.rule, fault.index)) == found
 
 
 @pytest.mark.parametrize("key", ["0.5", "9007199254740992", "[" * 70 + "]" * 70])

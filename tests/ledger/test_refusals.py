@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ledger import signatures_audit
 from ledger.accounts import BOOKS, OFFICES, OPENS, SETTLES
 from ledger.stores import schema, transaction
 from tests.ledger.books import DIGEST, VERBS, Scribe, at, connection
@@ -418,6 +419,7 @@ QUESTIONS = (
     "SELECT bytes FROM outstanding WHERE tenant = ? ORDER BY n",
     "SELECT bytes FROM entry INDEXED BY entry_incident WHERE tenant = ? AND n > ? AND incident = ? ORDER BY n LIMIT ?",
     "SELECT bytes FROM entry INDEXED BY entry_stage WHERE tenant = ? AND n > ? AND stage = ? ORDER BY n LIMIT ?",
+    signatures_audit.SPEAKING,
 )
 
 

@@ -110,6 +110,7 @@ def verified(files: Files, monkeypatch: pytest.MonkeyPatch) -> list[audit.Audit]
     found = [files.verify(again=False)]
     with monkeypatch.context() as patch:
         patch.setattr(audit, "BESIDE_FROM", 0)
+        patch.setattr(signatures_audit, "BESIDE_FROM", 0)
         found.append(files.verify(again=False))
         patch.setattr(sys, "executable", "/bin/false")
         found.append(files.verify(again=False))
@@ -119,6 +120,7 @@ def verified(files: Files, monkeypatch: pytest.MonkeyPatch) -> list[audit.Audit]
 async def test_a_service_that_goes_on_writing_makes_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the processes see of it later than this one is beyond what they are asked for."""
     monkeypatch.setattr(audit, "BESIDE_FROM", 0)
+    monkeypatch.setattr(signatures_audit, "BESIDE_FROM", 0)
     monkeypatch.setattr(signatures_audit, "BLOCK", 5)
     files, verified = Files(tmp_path), asyncio.Event()
     await files.post([note("first")])

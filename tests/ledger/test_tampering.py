@@ -7,6 +7,7 @@ and makes 10,000 changes at random.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ledger import audit
 from ledger import checkpoint as notes
 from ledger.audit import Fault, NotALedger, verify_store
 from ledger.entry import Blob, Entry, canonical
@@ -225,18 +227,25 @@ async def test_without_any_checkpoint(files: Files) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE blob SET data = x'00' WHERE digest = ?", "DELETE FROM blob WHERE digest = ?"]
+    ("change", "said"),
+    [
+        ("UPDATE blob SET data = x'00' WHERE digest = ?", "was changed"),
+        ("UPDATE blob SET data = CAST(data || x'00' AS BLOB) WHERE digest = ?", "was changed"),
+        ("DELETE FROM blob WHERE digest = ?", "is missing"),
+    ],
 )
 @pytest.mark.parametrize(("data", "index"), [(b'{"alerts": []}', 1), (b"\x00\xff", 5)])
+@pytest.mark.parametrize("beside_from", [audit.BESIDE_FROM, 0])
 def test_a_blob_that_was_changed_or_taken_out_is_found_by_its_entry(
-    files: Files, change: str, data: bytes, index: int
+    files: Files, change: str, said: str, data: bytes, index: int, beside_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(audit, "BESIDE_FROM", beside_from)
     with files.without_rules() as store:
         store.execute(change, (Blob("", data).digest,))
     fault = files.verify().fault
     assert fault is not None
-    assert fault.index == index
-    assert "blob" in fault.message
+    assert (fault.rule, fault.index) == ("blob", index)
+    assert re.fullmatch(f"its blob [a-z]+ {said}", fault.message)
 
 
 async def test_a_restored_backup_is_found(files: Files) -> None:
