@@ -145,6 +145,23 @@ def test_a_blob_has_the_length_that_its_entry_says(
         assert (None if fault is None else (fault.rule, fault.index)) == found
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"actor": 'system","blobs":[]'},
+        {"actor": '\\","blobs":[]'},
+        {"a": {"actor": "system", "blobs": []}},
+        {"body": {"actor": "system", "blobs": []}},
+    ],
+)
+def test_no_text_of_an_entry_hides_that_it_names_a_blob(files: Files, other: dict[str, object]) -> None:
+    """Entries that name none are told apart by how their bytes begin."""
+    add_signed(files, Draft("x", "NOTED", "system", blobs=(Blob("text", b"nowhere"),)), **other)
+    fault = files.verify(again=False).fault
+    assert fault is not None
+    assert (fault.rule, fault.index, fault.message) == ("blob", 9, "its blob text is missing")
+
+
 @pytest.mark.parametrize("key", ["0.5", "9007199254740992", "[" * 70 + "]" * 70])
 def test_what_has_no_canonical_form_is_found_by_the_process_beside_too(
     files: Files, monkeypatch: pytest.MonkeyPatch, key: str
