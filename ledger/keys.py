@@ -88,10 +88,6 @@ class Keyring:
         """The key that is in force at the entry `index`."""
         return next(key for key in reversed(self.keys) if key.first <= max(index, 0))
 
-    def in_force(self) -> list[tuple[str, int]]:
-        """Each key, and the entry from which on it is in force."""
-        return [(key.vkey, key.first) for key in self.keys]
-
     def holds(self, public: Ed25519PublicKey) -> bool:
         return any(key.public == public for key in self.keys)
 

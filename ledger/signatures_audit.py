@@ -79,7 +79,8 @@ class Block:
 
     def seen(self, keys: Keyring) -> str:
         """What whoever looks at it looked at: two that read the file at different times may not see the same."""
-        digest = hashlib.sha256(repr((self.before, self.attested, keys.in_force())).encode())
+        in_force = [(key.vkey, key.first) for key in keys.keys]
+        digest = hashlib.sha256(repr((self.before, self.attested, in_force)).encode())
         for size, note in self.signed:
             digest.update(f"{size} {len(note)} {note}".encode())
         return digest.hexdigest()
